@@ -1,0 +1,93 @@
+# Everything runs from .venv, which the first target that needs it sets up.
+# PYTHON=... chooses the interpreter (3.11 or newer) that .venv is made from.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/dev.lock
+
+# More arguments for pytest, e.g. make test PYTEST_ARGS='-k bits'
+PYTEST_ARGS ?=
+# More arguments for make lock, e.g. --upgrade
+LOCK_ARGS ?=
+
+.PHONY: help setup demo test lint bench conformance fuzz docs lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.stamp ## set up .venv (every target does so by itself)
+
+demo: $(VENV)/.stamp ## show what archcaps does
+	@$(BIN)/python demo/run.py
+
+test: $(VENV)/.stamp ## run the tests
+	@mkdir -p build
+	@$(BIN)/pytest -n auto --junit-xml=build/junit.xml $(PYTEST_ARGS)
+
+lint: $(VENV)/.stamp ## check style, types, the layers and the tables
+	@echo "lint: ruff check"
+	@$(BIN)/ruff check .
+	@echo "lint: ruff format"
+	@$(BIN)/ruff format --check .
+	@echo "lint: mypy"
+	@$(BIN)/mypy
+	@echo "lint: import layers"
+	@$(BIN)/lint-imports --no-logo --no-cache
+	@if [ -f tools/check_tables.py ]; then echo "lint: tables"; $(BIN)/python tools/check_tables.py; fi
+
+bench: $(VENV)/.stamp ## run the benchmarks
+	@$(BIN)/python benchmarks/run.py
+
+conformance: $(VENV)/.stamp ## compare with every recorded real machine
+	@ARCHCAPS_FULL=1 $(BIN)/pytest tests/reality -m "conformance or not conformance" $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.stamp ## run the property tests with many more examples
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)
+
+docs: $(VENV)/.stamp ## write the generated documents anew
+	@$(BIN)/python tools/generate.py
+
+# The header and the options keep index addresses and this checkout's paths out of the lock.
+lock: | $(VENV)/.made ## write requirements/dev.lock anew (LOCK_ARGS=--upgrade for newer versions)
+	@echo "lock: $(LOCK)"
+	@$(BIN)/pip install -qq --disable-pip-version-check uv
+	@$(BIN)/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links --no-config $(LOCK_ARGS) \
+		--output-file $(LOCK) pyproject.toml requirements/dev.in
+	@{ echo "# Written by 'make lock' from pyproject.toml and requirements/dev.in; not edited by hand."; \
+		cat $(LOCK); } > $(LOCK).new
+	@mv $(LOCK).new $(LOCK)
+
+clean: ## remove .venv and everything that was built
+	@rm -rf $(VENV) build dist .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- .venv ---------------------------------------------------------------------------------
+
+# --clear: what an interrupted run left behind goes
+$(VENV)/.made:
+	@py="$${PYTHON:-python3}"; \
+	"$$py" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "archcaps needs Python 3.11 or newer, and '$$py' is not: set PYTHON to one" >&2; exit 1; }; \
+	if ! "$$py" -c 'import ensurepip, venv' 2>/dev/null && [ "$$(id -u)" = 0 ]; then scripts/debian-packages; fi; \
+	"$$py" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$$py' can't make a virtual environment: install its venv module (on Debian: python3-venv)" >&2; exit 1; }; \
+	echo "setup: $(VENV) with $$("$$py" --version)"; \
+	"$$py" -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.deps: $(LOCK) | $(VENV)/.made
+	@echo "setup: packages from $(LOCK)"
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r $(LOCK)
+	@touch $@
+
+$(VENV)/.stamp: $(VENV)/.deps pyproject.toml
+	@echo "setup: archcaps itself"
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The graph of rules and its interpretations. Knows nothing of CPUs."""

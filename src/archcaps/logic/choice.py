@@ -1,0 +1,91 @@
+"""Choices: an ordered list of (condition, label) of which exactly one holds, such as the text of a sysfs file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from archcaps.logic.graph import FALSE, TRUE, Node, any_of
+from archcaps.logic.ternary import Ternary
+
+__all__ = ["Answer", "Choice"]
+
+L = TypeVar("L")
+
+
+@dataclass(frozen=True)
+class Answer(Generic[L]):
+    """What is known of a choice: the labels still possible (one: decided) and the inputs that decided or would."""
+
+    possible: tuple[L, ...]
+    reasons: frozenset[str]
+
+    @property
+    def decided(self) -> bool:
+        """Whether one label is left."""
+        return len(self.possible) == 1
+
+
+@dataclass(frozen=True)
+class Choice(Generic[L]):
+    """Labels with the condition under which each is chosen.
+
+    Made by `first_true` (the first condition that holds wins) or by `one_of` (the conditions exclude each other and
+    cover everything).
+    """
+
+    rows: tuple[tuple[Node, L], ...]
+    _cache: dict[frozenset[L], Node] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def first_true(cls, rows: Iterable[tuple[Node, L]]) -> Choice[L]:
+        """Return the choice in which the first true condition gives the label; the last row must be `TRUE`."""
+        chosen: list[tuple[Node, L]] = []
+        earlier = FALSE
+        last = FALSE
+        for condition, label in rows:
+            chosen.append((~earlier & condition, label))
+            earlier |= condition
+            last = condition
+        if last is not TRUE:
+            raise ValueError("the last row of a choice must be TRUE")
+        return cls(tuple(chosen))
+
+    @classmethod
+    def one_of(cls, rows: Iterable[tuple[Node, L]]) -> Choice[L]:
+        """Return the choice whose conditions exclude each other and of which one always holds."""
+        return cls(tuple(rows))
+
+    @property
+    def labels(self) -> tuple[L, ...]:
+        """Every label, in order, once."""
+        return tuple(dict.fromkeys(label for _, label in self.rows))
+
+    def is_in(self, labels: Sequence[L]) -> Node:
+        """Return the node that says the choice falls on one of `labels`.
+
+        Said both ways round (one of these, or none of the others): either alone would stay unknown where the other
+        is settled.
+        """
+        wanted = frozenset(labels)
+        if wanted not in self._cache:
+            these = any_of(condition for condition, label in self.rows if label in wanted)
+            others = any_of(condition for condition, label in self.rows if label not in wanted)
+            self._cache[wanted] = these | ~others
+        return self._cache[wanted]
+
+    def where(self, accept: Callable[[L], bool]) -> Node:
+        """Return the node that says the choice falls on a label that `accept` takes."""
+        return self.is_in([label for label in self.labels if accept(label)])
+
+    def answer(self, ternary: Ternary) -> Answer[L]:
+        """Return the labels still possible in `ternary`, and the inputs behind that."""
+        nodes = {label: self.is_in([label]) for label in self.labels}
+        for label, node in nodes.items():
+            if ternary.value(node) is True:
+                return Answer((label,), ternary.reasons(node))
+        possible = tuple(label for label, node in nodes.items() if ternary.value(node) is None)
+        excluded = (ternary.reasons(node) for label, node in nodes.items() if label not in possible)
+        undecided = (ternary.reasons(nodes[label]) for label in possible)
+        return Answer(possible, frozenset().union(*excluded, *undecided))

@@ -1,0 +1,145 @@
+"""The ternary interpretation: true, false or unknown for one machine, and why.
+
+Kleene's strong logic: an unknown fact leaves a result unknown unless the known ones settle it. An observed value of a
+rule beats what the rule would compute; where both are known and differ, the difference is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from archcaps.logic.graph import TRUE, Kind, Node, walk
+
+__all__ = ["Because", "Ternary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """One step of a why: a fact or a rule, its value, and what decided it (nothing under a fact or an observation)."""
+
+    name: str
+    value: bool | None
+    node: Node
+    observed: bool
+    children: tuple[Because, ...]
+
+
+class Ternary:
+    """The graph read with three values, for one set of facts.
+
+    `facts` maps fact names to True, False or None (unknown, the same as not given). `observed` maps rule names to
+    values somebody read on the machine: they stand in for the rule's own result.
+    """
+
+    def __init__(self, facts: Mapping[str, bool | None], observed: Mapping[str, bool] | None = None) -> None:
+        self.facts = facts
+        self.observed = dict(observed or {})
+        self._values: dict[Node, bool | None] = {}
+        self._reasons: dict[Node, frozenset[str]] = {}
+
+    def value(self, node: Node) -> bool | None:
+        """Return what is known of `node`: True, False, or None for unknown."""
+        if node not in self._values:
+            for part in walk((node,), self._values):
+                self._values[part] = self._evaluate(part)
+        return self._values[node]
+
+    def modelled(self, node: Node) -> bool | None:
+        """Return what the rule `node` itself gives, whatever was observed of it."""
+        return self.value(node.args[0]) if node.kind is Kind.RULE else self.value(node)
+
+    def _evaluate(self, node: Node) -> bool | None:
+        match node.kind:
+            case Kind.CONSTANT:
+                return node is TRUE
+            case Kind.FACT:
+                return self.facts.get(node.name)
+            case Kind.RULE:
+                seen = self.observed.get(node.name)
+                return self._values[node.args[0]] if seen is None else seen
+            case Kind.NOT:
+                value = self._values[node.args[0]]
+                return None if value is None else not value
+            case _:
+                absorbing = node.kind is Kind.OR
+                values = [self._values[arg] for arg in node.args]
+                if absorbing in values:
+                    return absorbing
+                return None if None in values else not absorbing
+
+    def reasons(self, node: Node) -> frozenset[str]:
+        """Return the inputs that decide `node`: with these alone its value is the same."""
+        if node not in self._reasons:
+            self.value(node)
+            for part in walk((node,), self._reasons):
+                self._reasons[part] = self._support(part)
+        return self._reasons[node]
+
+    def _support(self, node: Node) -> frozenset[str]:
+        match node.kind:
+            case Kind.CONSTANT:
+                return frozenset()
+            case Kind.FACT:
+                return frozenset((node.name,))
+            case Kind.RULE if node.name in self.observed:
+                return frozenset((node.name,))
+            case _:
+                # All operands of an unknown: taking away an observation there can let the rule speak again.
+                args = node.args if self._values[node] is None else self._deciding(node)
+                return frozenset().union(*(self._reasons[arg] for arg in args))
+
+    def missing(self, node: Node) -> frozenset[str]:
+        """Return the unknown facts that keep `node` unknown; none where it is known."""
+        self.value(node)
+        if self._values[node] is not None:
+            return frozenset()
+        if node.kind is Kind.FACT:
+            return frozenset((node.name,))
+        return frozenset().union(*(self.missing(arg) for arg in self._deciding(node)))
+
+    def _deciding(self, node: Node) -> list[Node]:
+        """Return the operands that settle `node`: one absorbing operand, or all of them; the unknown ones if unknown."""
+        value = self._values[node]
+        if node.kind in (Kind.NOT, Kind.RULE):
+            return list(node.args)
+        if value is None:
+            return [arg for arg in node.args if self._values[arg] is None]
+        if value is (node.kind is Kind.OR):
+            settling = [arg for arg in node.args if self._values[arg] is value]
+            return [min(settling, key=lambda arg: len(self._reasons[arg]))]
+        return list(node.args)
+
+    def why(self, node: Node) -> tuple[Because, ...]:
+        """Return why `node` has its value, as a forest of rules and facts."""
+        self.reasons(node)
+        return self._because(node, set())
+
+    def _because(self, node: Node, shown: set[Node]) -> tuple[Because, ...]:
+        match node.kind:
+            case Kind.CONSTANT:
+                return ()
+            case Kind.FACT:
+                return (Because(node.name, self._values[node], node, observed=False, children=()),)
+            case Kind.RULE:
+                observed = node.name in self.observed
+                first = node not in shown
+                shown.add(node)
+                children = () if observed or not first else self._because(node.args[0], shown)
+                return (Because(node.name, self._values[node], node, observed=observed, children=children),)
+            case _:
+                found: dict[str, Because] = {}
+                for arg in self._deciding(node):
+                    for step in self._because(arg, shown):
+                        found.setdefault(step.name, step)
+                return tuple(found.values())
+
+    def differences(self, nodes: Iterable[Node]) -> list[Node]:
+        """Return the rules under `nodes` whose observed value differs from the modelled one."""
+        found = []
+        for node in walk(nodes):
+            if node.kind is Kind.RULE and node.name in self.observed:
+                modelled = self.modelled(node)
+                if modelled is not None and modelled is not self.observed[node.name]:
+                    found.append(node)
+        return found

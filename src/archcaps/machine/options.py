@@ -1,0 +1,150 @@
+"""A kernel's boot options and configuration, as the named booleans that rules read.
+
+What neither the command line nor the configuration settles is unknown.
+Source: Linux 6.1.192, 6.12.117, 6.16.1, 7.1.5 arch/x86/kernel/cpu/bugs.c, tsx.c; kernel/cpu.c mitigations_parse_cmdline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from archcaps.errors import InputError, nearest
+from archcaps.machine.snapshot import Kernel
+from archcaps.tables.files import read_toml
+
+__all__ = ["ASSUMED_CONFIG", "config_items", "option_values"]
+
+#: The configuration that `--assume default-options` supposes.
+ASSUMED_CONFIG: Final = "upstream-defaults"
+
+_VERW: Final = {
+    "mds": ("mds", "MITIGATION_MDS"),
+    "taa": ("tsx_async_abort", "MITIGATION_TAA"),
+    "mmio": ("mmio_stale_data", "MITIGATION_MMIO_STALE_DATA"),
+    "rfds": ("reg_file_data_sampling", "MITIGATION_RFDS"),
+}
+#: Vectors from 6.17 on: what takes each out of mitigations=auto.
+_USER: Final = frozenset(("no_user_kernel", "no_user_user"))
+_GUEST: Final = frozenset(("no_guest_host", "no_guest_guest"))
+
+
+def config_items(kernel: Kernel, where: str) -> Mapping[str, str] | None:
+    """Return the CONFIG_ items of a kernel, or None where nothing is known of its configuration.
+
+    Raises:
+        InputError: the configuration's name is none of the table's.
+    """
+    if kernel.config is None or isinstance(kernel.config, dict):
+        return kernel.config
+    known = read_toml("kernel_configs.toml")
+    if kernel.config not in known:
+        raise InputError(f"unknown kernel configuration {kernel.config!r}{nearest(kernel.config, known)}", where)
+    return {key: value for key, value in known[kernel.config].items() if key.isupper()}
+
+
+def option_values(
+    cmdline: str | None, config: Mapping[str, str] | None, behaviours: Mapping[str, bool | None]
+) -> dict[str, bool | None]:
+    """Return the kernel look-ups that the command line and the configuration decide.
+
+    `cmdline` None: not known. `behaviours` are those of the kernel's release: whether its configuration can switch a
+    mitigation off at all, and what it does by default with TSX.
+    """
+    given = _parse(cmdline)
+    values: dict[str, bool | None] = {}
+    mitigations = _last(given, "mitigations")
+    values["mitigations_off"] = None if given is None else bool(mitigations) and mitigations.split(",")[0] == "off"
+    for name, (option, item) in _VERW.items():
+        chosen = _last(given, option)
+        on = chosen in ("on", "full", "full,nosmt")
+        compiled = _compiled_off(config, item, behaviours.get("mitigation_configs") if name != "rfds" else True)
+        values[f"{name}_off"] = None if given is None else chosen == "off" or (False if on else compiled)
+        values[f"{name}_on"] = None if given is None else on
+        if name != "rfds":
+            values[f"{name}_nosmt"] = None if given is None else _nosmt(given, option)
+    values |= _gds(given, config, behaviours)
+    values |= _tsa(given, config)
+    values |= _vectors(given, config)
+    values |= _tsx(given, config, behaviours)
+    return values
+
+
+def _parse(cmdline: str | None) -> list[tuple[str, str]] | None:
+    """Return (option, value) in the order given; None where the command line is not known."""
+    if cmdline is None:
+        return None
+    words = (word.partition("=") for word in cmdline.split("--", 1)[0].split())
+    return [(name, value) for name, _, value in words]
+
+
+def _last(given: list[tuple[str, str]] | None, option: str) -> str:
+    """Return the last value given for `option`, or nothing."""
+    return next((value for name, value in reversed(given or []) if name == option), "")
+
+
+def _nosmt(given: list[tuple[str, str]], option: str) -> bool:
+    """Whether SMT goes with this mitigation: its own nosmt, which stays once given, or mitigations=auto,nosmt."""
+    own = any(name == option and value == "full,nosmt" for name, value in given)
+    return own or _last(given, "mitigations").startswith("auto,nosmt")
+
+
+def _compiled_off(config: Mapping[str, str] | None, item: str, can_be: bool | None) -> bool | None:
+    """Whether the kernel was built with this mitigation off."""
+    if can_be is False:
+        return False
+    return config[item] == "n" if config is not None and item in config else None
+
+
+def _tsa(given: list[tuple[str, str]] | None, config: Mapping[str, str] | None) -> dict[str, bool | None]:
+    if given is None:
+        return {"tsa_off": None, "tsa_on": None, "tsa_user": None, "tsa_vm": None}
+    chosen = _last(given, "tsa")
+    compiled = False if chosen in ("on", "user", "vm") else _compiled_off(config, "MITIGATION_TSA", True)
+    return {
+        "tsa_off": chosen == "off" or compiled,
+        "tsa_on": chosen == "on",
+        "tsa_user": chosen == "user",
+        "tsa_vm": chosen == "vm",
+    }
+
+
+def _gds(
+    given: list[tuple[str, str]] | None, config: Mapping[str, str] | None, behaviours: Mapping[str, bool | None]
+) -> dict[str, bool | None]:
+    """GDS: off by its option or mitigations=off, or compiled off and no option (force only matters without microcode)."""
+    if given is None:
+        return {"gds_off": None}
+    if _last(given, "gather_data_sampling") == "off" or _last(given, "mitigations").startswith("off"):
+        return {"gds_off": True}
+    return {"gds_off": _compiled_off(config, "MITIGATION_GDS", behaviours.get("mitigation_configs"))}
+
+
+def _vectors(given: list[tuple[str, str]] | None, config: Mapping[str, str] | None) -> dict[str, bool | None]:
+    """Attack vectors (from 6.17): user ones are on by default, guest ones where KVM is built."""
+    if given is None:
+        return {"no_user_vector": None, "no_guest_vector": None}
+    every = [value.split(",") for name, value in given if name == "mitigations"]
+    off = any(parts[0] == "off" for parts in every)
+    removed = {token for parts in every for token in parts[1:]}
+    kvm = None if config is None or "KVM" not in config else config["KVM"] in ("y", "m")
+    return {
+        "no_user_vector": off or removed >= _USER,
+        "no_guest_vector": True if off or removed >= _GUEST else None if kvm is None else not kvm,
+    }
+
+
+def _tsx(
+    given: list[tuple[str, str]] | None, config: Mapping[str, str] | None, behaviours: Mapping[str, bool | None]
+) -> dict[str, bool | None]:
+    """tsx=: on, off or auto; any other value is off; without it the configuration's default."""
+    if given is None:
+        return {"tsx_on": None, "tsx_auto": None}
+    if any(name == "tsx" for name, _ in given):
+        return {"tsx_on": _last(given, "tsx") == "on", "tsx_auto": _last(given, "tsx") == "auto"}
+    modes = {mode: None if config is None else config.get(f"X86_INTEL_TSX_MODE_{mode}") for mode in ("ON", "AUTO", "OFF")}
+    if "y" in modes.values():
+        return {"tsx_on": modes["ON"] == "y", "tsx_auto": modes["AUTO"] == "y"}
+    # A named configuration says nothing of TSX: it has what the release's Kconfig has.
+    default = behaviours.get("tsx_auto_by_default") if config is not None else None
+    return {"tsx_on": False if config is not None else None, "tsx_auto": default}

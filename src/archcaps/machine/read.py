@@ -1,0 +1,143 @@
+"""Reading snapshot files: TOML or JSON, with one clear line for whatever is wrong in them."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from archcaps.errors import InputError, nearest
+from archcaps.machine.snapshot import FORMAT_VERSION, Reading, Snapshot, check_bit, check_register, number
+from archcaps.tables.bits import BITS, REGISTERS
+from archcaps.tables.kernels import BEHAVIOURS, Release
+from archcaps.tables.names import VULNERABILITIES
+
+__all__ = ["MAX_BYTES", "parse_snapshot", "read_snapshot"]
+
+#: A snapshot is a few kilobytes; what is larger is not one.
+MAX_BYTES = 4 << 20
+
+#: Linux's vulnerability files (Documentation/ABI/testing/sysfs-devices-system-cpu); more than archcaps judges today.
+_SYSFS = frozenset(VULNERABILITIES) | {
+    "gather_data_sampling", "ghostwrite", "indirect_target_selection", "itlb_multihit", "l1tf", "meltdown",
+    "old_microcode", "retbleed", "spec_rstack_overflow", "spec_store_bypass", "spectre_v1", "spectre_v2", "srbds",
+    "vmscape",
+}  # fmt: skip
+
+
+def read_snapshot(path: str | Path, role: str | None = None) -> Snapshot:
+    """Return the snapshot in a file, or on standard input for ``-``.
+
+    Raises:
+        InputError: the file can not be read, is too large, is no snapshot, or speaks of the other role.
+    """
+    where = "standard input" if str(path) == "-" else str(path)
+    try:
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"can not be read: {error.strerror or error}", where) from error
+    if len(data) > MAX_BYTES:
+        raise InputError(f"larger than {MAX_BYTES >> 20} MiB: not a snapshot", where)
+    return parse_snapshot(data, where, role)
+
+
+def parse_snapshot(data: bytes, where: str, role: str | None = None) -> Snapshot:
+    """Return the snapshot that `data` (TOML, or JSON if it starts with a brace) holds.
+
+    Raises:
+        InputError: with the line where the text itself is broken, else with the path of the value.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 text (byte {error.start})", where) from error
+    try:
+        raw = msgspec.json.decode(data) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        place = f"{where}:{line[1]}" if line else f"{where}:{text.count(chr(10)) + 1}"
+        raise InputError(f"broken TOML: {re.sub(r' [(]at .*[)]', '', str(error))}", place) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        at = re.search(r"byte (\d+)", str(error))
+        line_number = data[: int(at[1])].count(b"\n") + 1 if at else 1
+        raise InputError(f"broken JSON: {error}", f"{where}:{line_number}") from error
+    try:
+        snapshot = msgspec.convert(raw, Snapshot)
+    except msgspec.ValidationError as error:
+        raise InputError(_plain(str(error)), _line_of(error, text, where)) from error
+    _check(snapshot, where, role)
+    return snapshot
+
+
+def _plain(message: str) -> str:
+    """Return msgspec's message with the value's path in front: ``cpu.model: expected ...``."""
+    text, _, path = message.partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    text = text[:1].lower() + text[1:]
+    return f"{path}: {text}" if path else text
+
+
+def _line_of(error: msgspec.ValidationError, text: str, where: str) -> str:
+    """Return `where` with the line of the value that `error` speaks of, where that is plain to see."""
+    path = re.search(r"at `\$\.?([^`]*)`", str(error))
+    unknown = re.search(r"unknown field `([^`]+)`", str(error))
+    key = unknown[1] if unknown else (path[1].rpartition(".")[2] if path else "")
+    if not key:
+        return where
+    pattern = re.compile(rf'^\s*"?{re.escape(key)}"?\s*[=:]|[{{,]\s*"?{re.escape(key)}"?\s*[=:]', re.MULTILINE)
+    found = pattern.findall(text)
+    match = pattern.search(text)
+    return f"{where}:{text.count(chr(10), 0, match.end()) + 1}" if match and len(found) == 1 else where
+
+
+def _check(snapshot: Snapshot, where: str, role: str | None) -> None:
+    """Refuse what the types let through: names that no table has, numbers that do not fit, the wrong role."""
+    if snapshot.format_version != FORMAT_VERSION:
+        raise InputError(f"format_version is {snapshot.format_version}, this archcaps reads {FORMAT_VERSION}", where)
+    if role is not None and snapshot.role != role:
+        raise InputError(f"this is the snapshot of a {snapshot.role}, a {role} is wanted here", where)
+    for field in ("family", "model", "stepping", "core_type", "microcode"):
+        value = getattr(snapshot.cpu, field)
+        if value is not None:
+            number(value, 64 if field == "microcode" else 16, f"{where}: cpu.{field}")
+    _check_readings(snapshot.registers, f"{where}: registers")
+    _check_readings(snapshot.kvm.offered, f"{where}: kvm.offered")
+    if snapshot.cpuid is not None:
+        for list_name in ("shown", "hidden"):
+            for name in getattr(snapshot.cpuid, list_name):
+                check_bit(name, f"{where}: cpuid.{list_name}")
+                if REGISTERS[BITS[name].register].kind != "cpuid":
+                    raise InputError(f"{name!r} is a bit of an MSR, not of CPUID", f"{where}: cpuid.{list_name}")
+        both = set(snapshot.cpuid.shown) & set(snapshot.cpuid.hidden)
+        if both:
+            raise InputError(f"{', '.join(sorted(both))} both shown and hidden", f"{where}: cpuid")
+    for name in snapshot.kernel.behaviours:
+        if name not in BEHAVIOURS:
+            raise InputError(f"unknown kernel behaviour {name!r}{nearest(name, BEHAVIOURS)}", f"{where}: kernel.behaviours")
+    for name in snapshot.vulnerabilities:
+        if name not in _SYSFS:
+            raise InputError(f"unknown vulnerability {name!r}{nearest(name, _SYSFS)}", f"{where}: vulnerabilities")
+    if snapshot.kernel.release is not None:
+        try:
+            Release.parse(snapshot.kernel.release)
+        except ValueError as error:
+            raise InputError(str(error), f"{where}: kernel.release") from error
+
+
+def _check_readings(readings: dict[str, Reading], where: str) -> None:
+    for register, reading in readings.items():
+        check_register(register, where)
+        width = REGISTERS[register].width
+        for field in ("value", "known"):
+            value = getattr(reading, field)
+            if value is not None:
+                number(value, width, f"{where}.{register}.{field}")
+        for bit in reading.bits:
+            check_bit(bit, f"{where}.{register}.bits", register)

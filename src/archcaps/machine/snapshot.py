@@ -1,0 +1,142 @@
+"""Snapshots: one machine's facts in a TOML or JSON file, raw register values first, each with its provenance.
+
+Everything may be left out: what is not there is unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from archcaps.errors import InputError, nearest
+from archcaps.tables.bits import BITS, REGISTERS
+
+__all__ = [
+    "FORMAT_VERSION", "BitReading", "Cpu", "Cpuid", "Kernel", "Kvm", "Provenance", "Reading", "Snapshot", "number",
+]  # fmt: skip
+
+FORMAT_VERSION = 1
+
+#: observed: read on the machine; imported: from another tool's dump; published: from a document; assumed: supposed.
+Provenance = Literal["observed", "imported", "published", "assumed"]
+
+_Number = int | Annotated[str, msgspec.Meta(pattern=r"\A(0[xX][0-9a-fA-F]+|[0-9]+)\Z")]
+_Text = Annotated[str, msgspec.Meta(max_length=10_000)]
+
+
+class BitReading(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """One bit that is known apart from its register's value."""
+
+    value: bool
+    provenance: Provenance | None = None
+    source: _Text | None = None
+
+
+class Reading(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A register's value: u64 for an MSR, u32 for a CPUID word.
+
+    `known` is a mask of the bits that `value` speaks for (all, where left out); `bits` overrides single bits by name.
+    """
+
+    value: _Number | None = None
+    known: _Number | None = None
+    bits: dict[str, BitReading] = {}
+    provenance: Provenance | None = None
+    source: _Text | None = None
+
+
+class Cpu(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The CPU's identity (CPUID leaves 0 and 1), and what decides list rows: core type, microcode, threads."""
+
+    vendor: _Text | None = None
+    family: _Number | None = None
+    model: _Number | None = None
+    stepping: _Number | None = None
+    core_type: _Number | None = None
+    microcode: _Number | None = None
+    smt_active: bool | None = None
+    provenance: Provenance | None = None
+    source: _Text | None = None
+
+
+class Cpuid(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """CPUID bits by name. With `complete`, every bit that archcaps knows and `shown` does not name is 0."""
+
+    shown: list[str] = []
+    hidden: list[str] = []
+    complete: bool = True
+    provenance: Provenance | None = None
+    source: _Text | None = None
+
+
+class Kernel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The kernel that runs on this CPU.
+
+    `config` is the name of a known configuration or CONFIG_ items (without the prefix); `behaviours` are observed
+    ones, which beat those of the release.
+    """
+
+    release: _Text | None = None
+    cmdline: _Text | None = None
+    config: str | dict[str, str] | None = None
+    behaviours: dict[str, bool] = {}
+    provenance: Provenance | None = None
+    source: _Text | None = None
+
+
+class Kvm(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What was observed of a host's KVM: module parameters, and what it offers (registers as /dev/kvm reports them)."""
+
+    parameters: dict[str, str] = {}
+    offered: dict[str, Reading] = {}
+
+
+class Snapshot(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """One machine. `provenance` and `source` hold for every value that does not give its own."""
+
+    format_version: int
+    role: Literal["host", "guest"]
+    name: _Text = ""
+    provenance: Provenance = "observed"
+    source: _Text = ""
+    cpu: Cpu = Cpu()
+    cpuid: Cpuid | None = None
+    registers: dict[str, Reading] = {}
+    kernel: Kernel = Kernel()
+    kvm: Kvm = Kvm()
+    vulnerabilities: dict[str, str] = {}
+
+
+def number(value: int | str, width: int, where: str) -> int:
+    """Return an unsigned number of at most `width` bits.
+
+    Raises:
+        InputError: it is negative or too wide.
+    """
+    found = int(value, 0) if isinstance(value, str) and value.lower().startswith("0x") else int(value)
+    if not 0 <= found < 1 << width:
+        raise InputError(f"{value} does not fit in {width} bits (expected 0 to {(1 << width) - 1:#x})", where)
+    return found
+
+
+def check_bit(name: str, where: str, register: str | None = None) -> None:
+    """Refuse a bit name that no table has, or that belongs to another register.
+
+    Raises:
+        InputError: always with the nearest name.
+    """
+    known = [bit for bit in BITS if register is None or BITS[bit].register == register]
+    if name not in known:
+        of = f" of {register}" if register else ""
+        raise InputError(f"unknown bit {name!r}{of}{nearest(name, known)}", where)
+
+
+def check_register(name: str, where: str) -> None:
+    """Refuse a register that no table has.
+
+    Raises:
+        InputError: with the nearest name.
+    """
+    if name not in REGISTERS:
+        raise InputError(f"unknown register {name!r}{nearest(name, REGISTERS)}; known: {', '.join(REGISTERS)}", where)

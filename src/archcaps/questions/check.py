@@ -1,0 +1,188 @@
+"""check: is this guest on this host told the truth about its CPU, and can data leak?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from archcaps.logic.choice import Answer
+from archcaps.logic.graph import Kind, Node
+from archcaps.logic.ternary import Because
+from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.headline import headline
+from archcaps.questions.notices import notices_of
+from archcaps.questions.reader import Reader
+from archcaps.questions.results import FORMAT_VERSION, CheckResult, Deciding, Line, Possible, ShownBit, Verdict
+from archcaps.rules import linux_mitigations as linux
+from archcaps.rules import verdict as rules
+from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
+from archcaps.rules.shown import Case
+from archcaps.tables.bits import ARCH_CAPABILITIES
+from archcaps.tables.kernels import Release
+from archcaps.tables.names import ASSUMPTIONS, VULNERABILITIES
+
+__all__ = ["SPEAK_OF", "check"]
+
+#: The bits that speak of each vulnerability to a guest.
+SPEAK_OF = {
+    "mds": ("md_clear", "mds_no"),
+    "tsx_async_abort": ("md_clear", "mds_no", "taa_no", "tsx_ctrl", "rtm"),
+    "mmio_stale_data": ("fb_clear", "md_clear", "flush_l1d", "mds_no", "sbdr_ssdp_no", "fbsdp_no", "psdp_no"),
+    "reg_file_data_sampling": ("rfds_no", "rfds_clear"),
+    "tsa": ("verw_clear", "tsa_sq_no", "tsa_l1_no", "tsa_fill_no"),
+}
+_ATTACKER = "the attacker is code in guest user mode; sibling threads and guest against host are not judged here"
+
+
+def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> CheckResult:
+    """Return what `guest` is shown, concludes and gets on `host`, for every vulnerability of the VERW family.
+
+    `assumptions`: ``user-mmio`` (guest user code can map MMIO), ``default-options`` (a kernel whose command line or
+    configuration is not given has no mitigation options and upstream's configuration).
+
+    Raises:
+        InputError: a snapshot speaks of something that archcaps does not know.
+    """
+    reader = Reader(host, guest, frozenset(assumptions))
+    verdicts = [_verdict(reader, name) for name in VULNERABILITIES]
+    notices = notices_of(reader, verdicts)
+    disable = reader.ternary.value(reader.model.guest.disable_fb_clear)
+    return CheckResult(
+        FORMAT_VERSION,
+        headline(verdicts, disable_fb_clear=disable),
+        _exit_code(verdicts, bool(notices)),
+        host.name or "host",
+        host.kernel.release,
+        guest.name or "guest",
+        guest.kernel.release,
+        disable,
+        verdicts,
+        notices,
+        _assumptions(reader, verdicts),
+    )
+
+
+def _exit_code(verdicts: list[Verdict], notices: bool) -> int:
+    if any(verdict.exposed for verdict in verdicts):
+        return 2
+    if any(verdict.undecided for verdict in verdicts):
+        return 3
+    return 1 if notices or any(verdict.wrong for verdict in verdicts) else 0
+
+
+def _verdict(reader: Reader, name: str) -> Verdict:
+    case, ternary = reader.model.guest, reader.ternary
+    text = linux.TEXTS[name](case.cpu, case.kernel).answer(ternary)
+    claim = rules.claims(case, name).answer(ternary)
+    truth = rules.truth(case, name).answer(ternary)
+    safety = rules.safety(case, name).answer(ternary)
+    responsible = rules.responsible(case, reader.model.offered, reader.model.true, name).answer(ternary)
+    nodes = {
+        "runs": linux.clear_cpu_buf(case.cpu, case.kernel),
+        "works": case.verw_works[name],
+        "affected": case.affected[name],
+    }
+    values = {key: ternary.value(node) for key, node in nodes.items()}
+    reasons = frozenset().union(
+        text.reasons, claim.reasons, truth.reasons, safety.reasons, responsible.reasons, *map(ternary.reasons, nodes.values())
+    )
+    said = [_text(label) for label in text.possible]
+    concludes = Possible(said[0] if len(said) == 1 else None, said)
+    if name in reader.guest.vulnerabilities:
+        concludes = Possible(reader.guest.vulnerabilities[name], [reader.guest.vulnerabilities[name]])
+    return Verdict(
+        name,
+        [_shown(reader, bit) for bit in SPEAK_OF[name]],
+        concludes,
+        _possible(claim),
+        values["runs"],
+        values["works"],
+        values["affected"],
+        _possible(truth),
+        _possible(safety),
+        _possible(responsible),
+        _why(reader, name, nodes),
+        _deciding(reader, reasons),
+        _missing(reader, case, name, nodes.values()),
+    )
+
+
+def _text(label: linux.Text) -> str:
+    return "no such file" if label is None else label
+
+
+def _possible(answer: Answer[rules.Claim] | Answer[rules.Truth] | Answer[rules.Safety] | Answer[rules.Responsible]) -> Possible:
+    labels = [label.value for label in answer.possible]
+    return Possible(labels[0] if len(labels) == 1 else None, labels)
+
+
+def _shown(reader: Reader, bit: str) -> ShownBit:
+    offered = None
+    if bit in ARCH_CAPABILITIES:
+        offered = reader.ternary.value(kvm_get_arch_capabilities(reader.model.kvm, bit))
+    elif bit in OFFERED_CPUID:
+        offered = reader.ternary.value(kvm_get_supported_cpuid(reader.model.kvm, bit))
+    value = reader.ternary.value
+    return ShownBit(bit, value(getattr(reader.model.guest.cpu, bit)), offered, value(getattr(reader.model.silicon, bit)))
+
+
+def _why(reader: Reader, name: str, nodes: dict[str, Node]) -> list[Line]:
+    """Return the deciding inputs as a short tree: what the guest says, and what the hardware and KVM do."""
+    case, ternary = reader.model.guest, reader.ternary
+    claims = {claim: rules.concludes(case, name, claim.value) for claim in rules.Claim}
+    said = [node for node in claims.values() if ternary.value(node)] or list(claims.values())[:0]
+    roots = [*said, nodes["affected"], nodes["works"], nodes["runs"]]
+    if name != "tsa":
+        roots.append(case.disable_fb_clear)
+    found: dict[str, Line] = {}
+    for root in roots:
+        for step in ternary.why(root):
+            found.setdefault(step.name, _line(reader, step))
+    return list(found.values())
+
+
+def _line(reader: Reader, step: Because) -> Line:
+    children = [_line(reader, child) for child in step.children]
+    datum = reader.datum(step.name)
+    if step.node.kind is Kind.RULE and step.node.info is not None:
+        provenance = datum.provenance if datum is not None and step.observed else "modelled"
+        source = datum.source if datum is not None and step.observed else step.node.info.source
+        return Line(step.name, step.value, step.node.info.meaning, source, provenance, children)
+    if datum is None:
+        return Line(step.name, None, "", reader.facts.unknown.get(step.name, "not given"), "unknown", [])
+    return Line(step.name, step.value, "", datum.source, datum.provenance, [])
+
+
+def _deciding(reader: Reader, reasons: frozenset[str]) -> list[Deciding]:
+    found = []
+    for name in sorted(reasons):
+        datum = reader.datum(name)
+        if datum is not None:
+            found.append(Deciding(name, datum.value, datum.provenance, datum.source))
+    return found
+
+
+def _missing(reader: Reader, case: Case, name: str, nodes: Iterable[Node]) -> dict[str, str]:
+    """Return the unknown facts that keep the verdict open, each with what is known of why."""
+    ternary = reader.ternary
+    truth, safety = rules.truth(case, name), rules.safety(case, name)
+    if truth.answer(ternary).decided and safety.answer(ternary).decided:
+        return {}
+    facts: set[str] = set()
+    for node in (*nodes, *(truth.is_in([label]) for label in truth.labels), rules.exposed(case, name)):
+        facts |= ternary.missing(node)
+    return {fact: reader.facts.unknown.get(fact, "not given") for fact in sorted(facts)}
+
+
+def _assumptions(reader: Reader, verdicts: list[Verdict]) -> list[str]:
+    found = [_ATTACKER]
+    for name, meaning in ASSUMPTIONS.items():
+        found.append(meaning if name.replace("_", "-") in reader.assumptions else f"not so: {meaning}")
+    decided_by = {item.name: item for verdict in verdicts for item in verdict.decided_by}
+    for name, item in sorted(decided_by.items()):
+        if item.provenance == "assumed" and not name.startswith("assume."):
+            found.append(f"{name} = {int(item.value)}: {item.source}")
+    for snapshot in (reader.host, reader.guest):
+        release = snapshot.kernel.release
+        if release is not None and Release.parse(release).suffix and not Release.parse(release).hides_point_release:
+            found.append(f"the {snapshot.role}'s kernel {release} behaves as upstream {Release.parse(release).version}")
+    return found

@@ -1,0 +1,70 @@
+"""Notices beside the verdicts: contradictions, unreachable registers, doubtful data, observed against modelled."""
+
+from __future__ import annotations
+
+from archcaps.logic.graph import Node
+from archcaps.questions.reader import Reader
+from archcaps.questions.results import Notice, Verdict
+from archcaps.rules import notices as rules
+from archcaps.rules import verdict as verdicts_of
+from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
+from archcaps.rules.linux_mitigations import TEXTS
+from archcaps.tables.bits import ARCH_CAPABILITIES
+from archcaps.tables.names import VULNERABILITIES
+
+
+__all__ = ["notices_of"]
+
+
+def notices_of(reader: Reader, verdicts: list[Verdict]) -> list[Notice]:
+    """Return what there is to notice beside the verdicts."""
+    return [*_contradictions(reader), *_unverified(reader, verdicts), *_texts(reader), *_differences(reader)]
+
+
+def _contradictions(reader: Reader) -> list[Notice]:
+    guest, kvm, value = reader.model.guest.cpu, reader.model.kvm, reader.ternary.value
+    found = []
+    if value(rules.contradicts_tsa(guest)):
+        found.append(Notice("contradiction", "the guest is shown VERW_CLEAR together with a TSA NO bit"))
+    if value(rules.contradicts_rfds(guest)):
+        found.append(Notice("contradiction", "the guest is shown RFDS_CLEAR together with RFDS_NO"))
+    for bit in rules.promised_msrs():
+        if value(rules.unreachable_msr(guest, kvm, bit)):
+            found.append(Notice("contradiction", f"the guest is shown {bit}, whose MSR it can not reach"))
+    return found
+
+
+def _unverified(reader: Reader, verdicts: list[Verdict]) -> list[Notice]:
+    used = {item.name: item.source for verdict in verdicts for item in verdict.decided_by}
+    return [
+        Notice("unverified", f"{name} rests on an unverified statement: {source}")
+        for name, source in sorted(used.items())
+        if (datum := reader.facts.known.get(name)) is not None and not datum.verified
+    ]
+
+
+def _texts(reader: Reader) -> list[Notice]:
+    """Compare the guest's own texts with those its kernel should print."""
+    found = []
+    for name in VULNERABILITIES:
+        seen = reader.guest.vulnerabilities.get(name)
+        if seen is None:
+            continue
+        modelled = TEXTS[name](reader.model.guest.cpu, reader.model.guest.kernel).answer(reader.ternary).possible
+        if seen not in modelled:
+            expected = " or ".join(repr(text) if text else "no such file" for text in modelled)
+            found.append(Notice("difference", f"{name}: the guest says {seen!r}, modelled: {expected}"))
+    return found
+
+
+def _differences(reader: Reader) -> list[Notice]:
+    model = reader.model
+    nodes: list[Node] = [kvm_get_arch_capabilities(model.kvm, bit) for bit in ARCH_CAPABILITIES]
+    nodes += [kvm_get_supported_cpuid(model.kvm, bit) for bit in OFFERED_CPUID]
+    for name in VULNERABILITIES:
+        nodes += [verdicts_of.exposed(model.guest, name)]
+    return [
+        Notice("difference", f"{node.name}: observed {int(reader.observed[node.name].value)}, modelled otherwise")
+        for node in reader.ternary.differences(nodes)
+        if not node.name.startswith("guest.concludes")
+    ]

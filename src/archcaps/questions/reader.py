@@ -1,0 +1,28 @@
+"""The model read for one host and one guest."""
+
+from __future__ import annotations
+
+from archcaps.logic.ternary import Ternary
+from archcaps.machine.facts import Datum, Facts, facts_of
+from archcaps.machine.observations import observations_of
+from archcaps.machine.snapshot import Snapshot
+from archcaps.rules.shown import Model, model
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """Facts, observations, and the values that rules get from them, with their reasons."""
+
+    def __init__(self, host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> None:
+        self.host = host
+        self.guest = guest
+        self.assumptions = assumptions
+        self.facts: Facts = facts_of(host, guest, assumptions)
+        self.observed: dict[str, Datum] = observations_of(host, guest)
+        self.model: Model = model()
+        self.ternary = Ternary(self.facts.values, {name: datum.value for name, datum in self.observed.items()})
+
+    def datum(self, name: str) -> Datum | None:
+        """Return how an input is known: an observation or a fact."""
+        return self.observed.get(name) or self.facts.known.get(name)

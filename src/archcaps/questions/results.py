@@ -1,0 +1,115 @@
+"""The typed answer of `check`: the same object is printed, written as JSON and returned to Python."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["CheckResult", "Deciding", "FORMAT_VERSION", "Line", "Notice", "Possible", "ShownBit", "Verdict"]
+
+FORMAT_VERSION = 1
+
+
+class Possible(msgspec.Struct, frozen=True):
+    """An answer: the one value, or null and the values still possible."""
+
+    value: str | None
+    possible: list[str]
+
+    @property
+    def decided(self) -> bool:
+        """Whether one value is left."""
+        return len(self.possible) == 1
+
+    def __str__(self) -> str:
+        return " or ".join(self.possible)
+
+
+class ShownBit(msgspec.Struct, frozen=True):
+    """A bit that speaks of a vulnerability: as the guest reads it, as KVM offers it, as the hardware has it."""
+
+    name: str
+    guest: bool | None
+    offered: bool | None
+    hardware: bool | None
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One step of a why: a fact or a rule with its value (null: unknown), its sentence and its source."""
+
+    name: str
+    value: bool | None
+    meaning: str
+    source: str
+    provenance: str
+    children: list[Line] = []
+
+
+class Deciding(msgspec.Struct, frozen=True):
+    """One input that decides the verdict: taking away any other changes nothing."""
+
+    name: str
+    value: bool
+    provenance: str
+    source: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The verdict on one vulnerability."""
+
+    vulnerability: str
+    shown: list[ShownBit]
+    concludes: Possible
+    claim: Possible
+    runs_verw: bool | None
+    verw_works: bool | None
+    affected: bool | None
+    truth: Possible
+    safety: Possible
+    responsible: Possible
+    why: list[Line]
+    decided_by: list[Deciding]
+    missing: dict[str, str]
+
+    @property
+    def exposed(self) -> bool:
+        """Whether data can leak."""
+        return self.safety.value == "exposed"
+
+    @property
+    def undecided(self) -> bool:
+        """Whether truth or safety can not be told from what is known."""
+        return not (self.truth.decided and self.safety.decided)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the guest is told something other than the truth."""
+        return self.truth.decided and self.truth.value not in ("truthful", "unsaid")
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something to know beside the verdicts."""
+
+    kind: str
+    text: str
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """The answer of `check` for one guest on one host."""
+
+    format_version: int
+    headline: str
+    exit_code: int
+    host: str
+    host_kernel: str | None
+    guest: str
+    guest_kernel: str | None
+    disable_fb_clear: bool | None
+    vulnerabilities: list[Verdict]
+    notices: list[Notice]
+    assumptions: list[str]
+
+    def __getitem__(self, vulnerability: str) -> Verdict:
+        for verdict in self.vulnerabilities:
+            if verdict.vulnerability == vulnerability:
+                return verdict
+        raise KeyError(vulnerability)

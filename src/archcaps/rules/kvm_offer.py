@@ -1,0 +1,137 @@
+"""What KVM offers: the supported IA32_ARCH_CAPABILITIES value and the CPUID bits of the VERW family.
+
+KVM's value is ((H & mask) | bits for absent bugs) & ~hidden bits, with H the host's own register.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archcaps.logic.graph import FALSE, TRUE, Node, choose, rule
+from archcaps.rules import linux_bugs as bugs
+from archcaps.rules.views import Cpu, Kernel
+
+__all__ = ["OFFERED_CPUID", "Kvm", "kvm_get_arch_capabilities", "kvm_get_supported_cpuid"]
+
+_VALUE = "Linux 5.10.223 to 7.3.4 arch/x86/kvm/x86.c kvm_get_arch_capabilities"
+_L1TF = "Linux 5.10.223 to 7.3.4 arch/x86/kvm/vmx/vmx.c vmx_setup_l1d_flush"
+_CPUID = "Linux 6.1.192 to 7.3.4 arch/x86/kvm/cpuid.c kvm_set_cpu_caps; TSA: 31272abd5974, f3f9deccfc68, 4b3b8a8b0df1"
+
+#: In every mask since there is one (0204750bd4c6: KVM_SUPPORTED_ARCH_CAP).
+_ALWAYS_PASSED = frozenset(
+    (
+        "rdcl_no", "ibrs_all", "rsba", "skip_l1dfl_vmentry", "ssb_no", "mds_no", "pschange_mc_no", "tsx_ctrl", "taa_no",
+        "sbdr_ssdp_no", "fbsdp_no", "psdp_no", "fb_clear", "rrsba", "pbrsb_no",
+    )
+)  # fmt: skip
+
+#: The CPUID bits whose offer is modelled here.
+OFFERED_CPUID = (
+    "md_clear", "flush_l1d", "rtm", "arch_capabilities", "verw_clear", "tsa_sq_no", "tsa_l1_no", "tsa_fill_no",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kvm:
+    """One KVM: the host CPU it runs on and the kernel it is part of."""
+
+    host: Cpu
+    kernel: Kernel
+    scope: str = "kvm"
+
+
+@rule(_L1TF)
+def l1tf_vmx_mitigation_never(kvm: Kvm) -> Node:
+    """The L1D flush at VM entry is NEVER done: L1TF, EPT, no SKIP_L1DFL_VMENTRY, and so set; VMX only."""
+    host, kernel = kvm.host, kvm.kernel
+    svm = host.vendor_amd | host.vendor_hygon
+    needed = bugs.x86_bug_l1tf(host, kernel) & ~kernel.ept_off & ~host.skip_l1dfl_vmentry
+    return ~svm & needed & kernel.l1d_flush_never
+
+
+@rule("Linux 6.1.192, 6.12.117, 7.1.5 arch/x86/kernel/cpu/bugs.c gds_select_mitigation, gds_ucode_mitigated")
+def gds_mitigated(kvm: Kvm) -> Node:
+    """The host mitigates GDS by microcode (FULL or FULL_LOCKED): GDS_CTRL, and not switched off unless locked."""
+    return kvm.host.gds_ctrl & (~kvm.kernel.gds_off | kvm.host.gds_mitg_locked)
+
+
+@rule(_VALUE)
+def in_mask(kvm: Kvm, bit: str) -> Node:
+    """KVM passes this bit of the host's register on: it is in the mask, or this kernel has no mask yet."""
+    if bit in _ALWAYS_PASSED:
+        return TRUE
+    masked = {
+        "gds_no": kvm.kernel.offers_gds_no,
+        "rfds_no": kvm.kernel.offers_rfds_bits,
+        "rfds_clear": kvm.kernel.offers_rfds_bits,
+        "bhi_no": kvm.kernel.offers_bhi_no,
+        "its_no": kvm.kernel.offers_its_no,
+    }.get(bit, FALSE)
+    unmasked = ~kvm.kernel.hides_fb_clear_ctrl if bit == "fb_clear_ctrl" else TRUE
+    return choose(kvm.kernel.arch_cap_mask, masked, unmasked)
+
+
+@rule(_VALUE)
+def forced_on(kvm: Kvm, bit: str) -> Node:
+    """KVM sets this bit itself: because the host kernel does not have the bug, or mitigates it for guests."""
+    host, kernel = kvm.host, kvm.kernel
+    match bit:
+        case "pschange_mc_no":
+            return TRUE
+        case "skip_l1dfl_vmentry":
+            return ~l1tf_vmx_mitigation_never(kvm)
+        case "rdcl_no":
+            return ~bugs.x86_bug_cpu_meltdown(host, kernel)
+        case "ssb_no":
+            return ~bugs.x86_bug_spec_store_bypass(host, kernel)
+        case "mds_no":
+            return ~bugs.x86_bug_mds(host, kernel)
+        case "taa_no":
+            return bugs.x86_feature_rtm(host, kernel) & ~bugs.x86_bug_taa(host, kernel)
+        case "gds_no":
+            return kernel.offers_gds_no & (~bugs.x86_bug_gds(host, kernel) | gds_mitigated(kvm))
+        case "rfds_no":
+            return kernel.offers_rfds_bits & ~bugs.x86_bug_rfds(host, kernel)
+        case "its_no":
+            return kernel.offers_its_no & ~bugs.x86_bug_its(host, kernel)
+        case _:
+            return FALSE
+
+
+@rule(_VALUE)
+def forced_off(kvm: Kvm, bit: str) -> Node:
+    """KVM hides this bit: TAA_NO where the host runs without RTM, even if the hardware has it (7131636e7ea5)."""
+    return ~bugs.x86_feature_rtm(kvm.host, kvm.kernel) if bit == "taa_no" else FALSE
+
+
+@rule(_VALUE)
+def kvm_get_arch_capabilities(kvm: Kvm, bit: str) -> Node:
+    """KVM offers this bit of IA32_ARCH_CAPABILITIES: passed on or forced on, and not forced off."""
+    passed = getattr(kvm.host, bit) & in_mask(kvm, bit)
+    return (passed | forced_on(kvm, bit)) & ~forced_off(kvm, bit)
+
+
+@rule(_CPUID)
+def kvm_get_supported_cpuid(kvm: Kvm, bit: str) -> Node:
+    """KVM offers this CPUID bit: from the host kernel's own capabilities, as far as this KVM knows the bit."""
+    host, kernel = kvm.host, kvm.kernel
+    match bit:
+        case "arch_capabilities":
+            return TRUE
+        case "md_clear":
+            return host.md_clear
+        case "flush_l1d":
+            return kernel.offers_flush_l1d & host.flush_l1d
+        case "rtm":
+            return host.rtm & bugs.x86_feature_rtm(host, kernel)
+        case "verw_clear":
+            synthesised = kernel.offers_synthesised_tsa_bits & bugs.x86_feature_verw_clear(host, kernel)
+            return kernel.offers_verw_clear & (host.verw_clear | synthesised)
+        case "tsa_sq_no" | "tsa_l1_no":
+            synthesised = kernel.offers_synthesised_tsa_bits & bugs.synthesised_tsa_no(host, kernel)
+            truthful = getattr(host, bit) | synthesised
+            return kernel.offers_tsa_no & (kernel.offers_tsa_no_always | truthful)
+        case "tsa_fill_no":
+            return kernel.offers_tsa_fill_no & (host.tsa_fill_no | bugs.synthesised_tsa_fill_no(host, kernel))
+        case _:
+            raise ValueError(f"the offer of CPUID bit {bit!r} is not modelled")

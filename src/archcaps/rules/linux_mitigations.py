@@ -1,0 +1,226 @@
+"""What a Linux kernel does about the VERW family, and the exact text of each file.
+
+One formula serves every kernel read: the kernels before 6.16 switch VERW on in one pass and look again in a second,
+those from 6.16 on collect one flag first; both end the same. From 6.17 on mitigations=off only empties the attack
+vectors and an option given for one vulnerability stays.
+"""
+
+from __future__ import annotations
+
+from archcaps.logic.choice import Choice
+from archcaps.logic.graph import TRUE, Node, choose, rule
+from archcaps.rules import linux_bugs as bugs
+from archcaps.rules.views import Cpu, Kernel
+
+_VERW = "Linux 6.1.192, 6.12.117 arch/x86/kernel/cpu/bugs.c md_clear_select_mitigation, md_clear_update_mitigation; 6.16.1, 7.1.5 *_select/update/apply_mitigation"
+_TSA = "Linux 6.1.192, 6.12.117, 6.16.1, 7.1.5 arch/x86/kernel/cpu/bugs.c tsa_select_mitigation"
+_SMT = "Linux 6.1.192, 6.12.117, 7.1.5 arch/x86/kernel/cpu/bugs.c *_show_state"
+
+NO_FILE = None
+NOT_AFFECTED = "Not affected"
+CLEAR = "Mitigation: Clear CPU buffers"
+ATTEMPTED = "Vulnerable: Clear CPU buffers attempted, no microcode"
+VULNERABLE = "Vulnerable"
+TSX_DISABLED = "Mitigation: TSX disabled"
+MMIO_UNKNOWN = "Unknown: No mitigations"
+RFDS_CLEAR = "Mitigation: Clear Register File"
+NO_MICROCODE = "Vulnerable: No microcode"
+
+Text = str | None
+Texts = Choice[Text]
+
+
+@rule(_VERW)
+def switched_off(kernel: Kernel, name: str) -> Node:
+    """This mitigation is off by option: its own, or mitigations=off where that still rules."""
+    option_off, option_on = getattr(kernel, f"{name}_off"), getattr(kernel, f"{name}_on")
+    no_vector = kernel.no_user_vector & kernel.no_guest_vector
+    return choose(kernel.attack_vectors, option_off | (~option_on & no_vector), kernel.mitigations_off | option_off)
+
+
+@rule("Linux 6.16.1, 7.1.5 arch/x86/kernel/cpu/bugs.c taa_vulnerable; 6.1.192 taa_select_mitigation")
+def taa_vulnerable(cpu: Cpu, kernel: Kernel) -> Node:
+    """TAA is there to mitigate: the bug, and RTM usable."""
+    return bugs.x86_bug_taa(cpu, kernel) & bugs.x86_feature_rtm(cpu, kernel)
+
+
+@rule(_VERW)
+def verw_selected(cpu: Cpu, kernel: Kernel) -> Node:
+    """VERW on exit to user is chosen for MDS, TAA, RFDS with microcode, or MMIO on a part with MDS or TAA."""
+    mds = bugs.x86_bug_mds(cpu, kernel)
+    taa = taa_vulnerable(cpu, kernel)
+    mmio = bugs.x86_bug_mmio_stale_data(cpu, kernel) & ~bugs.x86_bug_mmio_unknown(cpu, kernel)
+    rfds = bugs.x86_bug_rfds(cpu, kernel) & cpu.rfds_clear
+    return (
+        (mds & ~switched_off(kernel, "mds"))
+        | (taa & ~switched_off(kernel, "taa"))
+        | (mmio & ~switched_off(kernel, "mmio") & (mds | taa))
+        | (rfds & ~switched_off(kernel, "rfds"))
+    )
+
+
+@rule(_TSA)
+def tsa_off(kernel: Kernel) -> Node:
+    """TSA is not mitigated: tsa=off, or nothing left to mitigate it for."""
+    given = kernel.tsa_on | kernel.tsa_user | kernel.tsa_vm
+    no_vector = kernel.no_user_vector & kernel.no_guest_vector
+    return choose(kernel.attack_vectors, kernel.tsa_off | (~given & no_vector), kernel.mitigations_off | kernel.tsa_off)
+
+
+@rule(_TSA)
+def tsa_user_only(kernel: Kernel) -> Node:
+    """TSA is mitigated between user and kernel only: tsa=user, or from 6.17 no guest vector and no option."""
+    given = kernel.tsa_on | kernel.tsa_vm
+    return kernel.tsa_user | (kernel.attack_vectors & ~given & kernel.no_guest_vector & ~kernel.no_user_vector)
+
+
+@rule(_TSA)
+def tsa_vm_only(kernel: Kernel) -> Node:
+    """TSA is mitigated at VM entry only: tsa=vm, or from 6.17 no user vector and no option."""
+    given = kernel.tsa_on | kernel.tsa_user
+    return kernel.tsa_vm | (kernel.attack_vectors & ~given & kernel.no_user_vector & ~kernel.no_guest_vector)
+
+
+@rule(_TSA)
+def tsa_verw_on_exit_to_user(cpu: Cpu, kernel: Kernel) -> Node:
+    """TSA runs VERW on exit to user: with VERW_CLEAR unless for VMs only; without it where a guest forces it."""
+    forced = ~bugs.x86_feature_verw_clear(cpu, kernel) & cpu.hypervisor & kernel.tsa_forces_verw_in_vm
+    wanted = bugs.x86_feature_verw_clear(cpu, kernel) & ~tsa_vm_only(kernel)
+    return bugs.x86_bug_tsa(cpu, kernel) & ~tsa_off(kernel) & (wanted | forced)
+
+
+@rule(_VERW + "; " + _TSA)
+def clear_cpu_buf(cpu: Cpu, kernel: Kernel) -> Node:
+    """The kernel runs VERW on exit to user (X86_FEATURE_CLEAR_CPU_BUF), for whichever bug."""
+    return verw_selected(cpu, kernel) | tsa_verw_on_exit_to_user(cpu, kernel)
+
+
+@rule(_VERW)
+def stays_off(cpu: Cpu, kernel: Kernel, name: str) -> Node:
+    """This mitigation is off by option and no other one switched VERW on."""
+    return switched_off(kernel, name) & ~verw_selected(cpu, kernel)
+
+
+@rule(_VERW)
+def mmio_has_microcode(cpu: Cpu) -> Node:
+    """Linux takes the MMIO microcode as present: FB_CLEAR, or MD_CLEAR and FLUSH_L1D without MDS_NO."""
+    return cpu.fb_clear | (cpu.md_clear & cpu.flush_l1d & ~cpu.mds_no)
+
+
+@rule(_VERW)
+def taa_has_microcode(cpu: Cpu) -> Node:
+    """Linux takes the TAA microcode as present: MD_CLEAR, and with MDS_NO also TSX_CTRL."""
+    return cpu.md_clear & (~cpu.mds_no | cpu.tsx_ctrl)
+
+
+@rule(_SMT)
+def sched_smt_active(cpu: Cpu, kernel: Kernel) -> Node:
+    """SMT is active after boot: two threads a core, and no mitigation in force asked for nosmt."""
+    mds = bugs.x86_bug_mds(cpu, kernel) & ~bugs.x86_bug_msbds_only(cpu, kernel) & kernel.mds_nosmt
+    taa = taa_vulnerable(cpu, kernel) & kernel.taa_nosmt
+    mmio = bugs.x86_bug_mmio_stale_data(cpu, kernel) & kernel.mmio_nosmt
+    off = (
+        (mds & ~stays_off(cpu, kernel, "mds"))
+        | (taa & ~stays_off(cpu, kernel, "taa"))
+        | (mmio & ~stays_off(cpu, kernel, "mmio"))
+    )
+    return cpu.smt_active & ~off
+
+
+def mds_texts(cpu: Cpu, kernel: Kernel) -> Texts:
+    """Return the text of `mds` (source: mds_show_state); its SMT part follows every state but "Not affected"."""
+    off = stays_off(cpu, kernel, "mds")
+    only = bugs.x86_bug_msbds_only(cpu, kernel)
+    active = sched_smt_active(cpu, kernel)
+    smt = (
+        (cpu.hypervisor, "; SMT Host state unknown"),
+        (only & off, "; SMT vulnerable"),
+        (only & active, "; SMT mitigated"),
+        (only, "; SMT disabled"),
+        (active, "; SMT vulnerable"),
+        (TRUE, "; SMT disabled"),
+    )
+    states = ((off, VULNERABLE), (cpu.md_clear, CLEAR), (TRUE, ATTEMPTED))
+    return _texts(kernel.has_mds, ((~bugs.x86_bug_mds(cpu, kernel), NOT_AFFECTED),), states, smt)
+
+
+def tsx_async_abort_texts(cpu: Cpu, kernel: Kernel) -> Texts:
+    """Return the text of `tsx_async_abort` (source: tsx_async_abort_show_state)."""
+    plain = (
+        (~bugs.x86_bug_taa(cpu, kernel), NOT_AFFECTED),
+        (~bugs.x86_feature_rtm(cpu, kernel), TSX_DISABLED),
+        (stays_off(cpu, kernel, "taa"), VULNERABLE),
+    )
+    states = ((taa_has_microcode(cpu), CLEAR), (TRUE, ATTEMPTED))
+    return _texts(kernel.has_taa, plain, states, _smt_suffix(cpu, kernel))
+
+
+def mmio_stale_data_texts(cpu: Cpu, kernel: Kernel) -> Texts:
+    """Return the text of `mmio_stale_data` (source: mmio_stale_data_show_state)."""
+    plain = (
+        (bugs.x86_bug_mmio_unknown(cpu, kernel), MMIO_UNKNOWN),
+        (~bugs.x86_bug_mmio_stale_data(cpu, kernel), NOT_AFFECTED),
+        (stays_off(cpu, kernel, "mmio"), VULNERABLE),
+    )
+    states = ((mmio_has_microcode(cpu), CLEAR), (TRUE, ATTEMPTED))
+    return _texts(kernel.has_mmio_stale_data, plain, states, _smt_suffix(cpu, kernel))
+
+
+def reg_file_data_sampling_texts(cpu: Cpu, kernel: Kernel) -> Texts:
+    """Return the text of `reg_file_data_sampling` (source: rfds_show_state)."""
+    return Choice.first_true(
+        (
+            (~kernel.has_rfds, NO_FILE),
+            (~bugs.x86_bug_rfds(cpu, kernel), NOT_AFFECTED),
+            (stays_off(cpu, kernel, "rfds"), VULNERABLE),
+            (cpu.rfds_clear, RFDS_CLEAR),
+            (TRUE, NO_MICROCODE),
+        )
+    )
+
+
+def tsa_texts(cpu: Cpu, kernel: Kernel) -> Texts:
+    """Return the text of `tsa` (source: tsa_show_state)."""
+    lacking = ~bugs.x86_feature_verw_clear(cpu, kernel)
+    return Choice.first_true(
+        (
+            (~kernel.has_tsa, NO_FILE),
+            (~bugs.x86_bug_tsa(cpu, kernel), NOT_AFFECTED),
+            (tsa_off(kernel), VULNERABLE),
+            (lacking & kernel.tsa_forces_verw_in_vm, ATTEMPTED),
+            (lacking, NO_MICROCODE),
+            (tsa_user_only(kernel), CLEAR + ": user/kernel boundary"),
+            (tsa_vm_only(kernel), CLEAR + ": VM"),
+            (TRUE, CLEAR),
+        )
+    )
+
+
+TEXTS = {
+    "mds": mds_texts,
+    "tsx_async_abort": tsx_async_abort_texts,
+    "mmio_stale_data": mmio_stale_data_texts,
+    "reg_file_data_sampling": reg_file_data_sampling_texts,
+    "tsa": tsa_texts,
+}
+
+
+def _smt_suffix(cpu: Cpu, kernel: Kernel) -> tuple[tuple[Node, str], ...]:
+    return (
+        (cpu.hypervisor, "; SMT Host state unknown"),
+        (sched_smt_active(cpu, kernel), "; SMT vulnerable"),
+        (TRUE, "; SMT disabled"),
+    )
+
+
+def _texts(
+    has_file: Node,
+    plain: tuple[tuple[Node, str], ...],
+    states: tuple[tuple[Node, str], ...],
+    suffixes: tuple[tuple[Node, str], ...],
+) -> Texts:
+    """Return the choice of: no file, one of the `plain` texts, or one of the `states` with one of the `suffixes`."""
+    rows: list[tuple[Node, Text]] = [(~has_file, NO_FILE), *plain]
+    for state, text in states:
+        rows += [(state & suffix, text + ending) for suffix, ending in suffixes]
+    return Choice.first_true(rows)

@@ -1,0 +1,32 @@
+"""Reading the tables that ship with the package."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+__all__ = ["read_csv", "read_toml"]
+
+
+@cache
+def read_csv(path: str) -> tuple[dict[str, str], ...]:
+    """Return the rows of a table of this package, for example ``kernels/readings.csv``.
+
+    Raises:
+        ValueError: a row has more or fewer cells than the header.
+    """
+    text = (files("archcaps.tables") / path).read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise ValueError(f"{path}:{number}: another number of cells than the header")
+    return tuple(rows)
+
+
+@cache
+def read_toml(path: str) -> dict[str, Any]:
+    """Return a table of this package that is TOML."""
+    return tomllib.loads((files("archcaps.tables") / path).read_text(encoding="utf-8"))

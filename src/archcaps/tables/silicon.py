@@ -1,0 +1,175 @@
+"""What published lists say of parts: affected, not affected, or nothing.
+
+A part that no list names is unknown here, while it is "not listed" to a kernel's rule: two different look-ups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from archcaps.tables.files import read_csv
+from archcaps.tables.linux_lists import VENDORS, Part
+
+__all__ = ["Published", "published", "tsa_microcode"]
+
+#: Columns of Intel's list that speak of a vulnerability.
+_COLUMNS: Final = {
+    "mds": ("mlpds", "msbds", "mfbds"),
+    "mmio_stale_data": ("mmio_drpw", "mmio_sbds_sbdr"),
+    "reg_file_data_sampling": ("rfds",),
+}
+#: What the cells of Intel's list mean. "Hardware+MCU" (fixed partly in hardware) says neither yes nor no.
+_CELLS: Final = {
+    "Not Affected": False,
+    "MCU": True,
+    "MCU+Software": True,
+    "MCU_BIOS+BIOS": True,
+    "MCU_BIOS+Software": True,
+    "No planned mitigation": True,
+    "Hardware+MCU": None,
+}
+_INTEL = "intel/Intel-affected-processor-list@71c2859 (10 Feb 2026)"
+_BLACK_LISTS: Final = ("5.10.265", "5.15.215", "6.1.192", "6.6.150", "6.12.117", "7.1.5")
+_FLAGS: Final = {"mmio_stale_data": "MMIO", "reg_file_data_sampling": "RFDS"}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What lists say: affected (None: nobody said, or they disagree), where, and whether that is verified."""
+
+    affected: bool | None
+    source: str
+    verified: bool = True
+
+
+def published(vulnerability: str, part: Part) -> Published:
+    """Return whether published lists have `part` as affected by `vulnerability` (a sysfs name, not TAA).
+
+    Intel's list comes first, then statements about models, families or a whole vendor, then the rows of Linux's lists; what is
+    on none of them is unknown.
+    """
+    for ask in (_by_intel, _by_part, _by_vendor, _by_linux_black_list, _by_linux_white_list):
+        answer = ask(vulnerability, part)
+        if answer is not None:
+            return answer
+    return Published(None, f"no published list names this part for {vulnerability}")
+
+
+def _by_intel(vulnerability: str, part: Part) -> Published | None:
+    if part.vendor != "GenuineIntel" or vulnerability not in _COLUMNS:
+        return None
+    if part.family is None or part.model is None:
+        return Published(None, "the part is not known")
+    steppings = range(16) if part.stepping is None else (part.stepping,)
+    signatures = {_signature(part.family, part.model, stepping) for stepping in steppings}
+    rows = [row for row in read_csv("silicon/intel_affected.csv") if _names(row) & signatures]
+    if not rows:
+        return None
+    if part.stepping is None:
+        return Published(None, f"{_INTEL}: the answer may depend on the stepping")
+    answers = {_row_says(row, vulnerability) for row in rows}
+    if len(answers) > 1:
+        names = "; ".join(f"{row['name']} ({row['segment']})" for row in rows)
+        return Published(None, f"{_INTEL}: rows of the same signature disagree: {names}")
+    return Published(answers.pop(), f"{_INTEL}: {rows[0]['signature']} {rows[0]['name']}")
+
+
+def _signature(family: int, model: int, stepping: int) -> int:
+    """Return CPUID.1:EAX of a part (Intel SDM volume 2, CPUID: extended family and model)."""
+    extended = max(family - 15, 0)
+    return extended << 20 | (model >> 4) << 16 | min(family, 15) << 8 | (model & 15) << 4 | stepping
+
+
+def _names(row: dict[str, str]) -> set[int]:
+    return {int(signature, 16) for signature in row["signature"].split()}
+
+
+def _row_says(row: dict[str, str], vulnerability: str) -> bool | None:
+    cells = [_CELLS[row[column]] for column in _COLUMNS[vulnerability]]
+    if True in cells:
+        return True
+    return None if None in cells else False
+
+
+def _by_part(vulnerability: str, part: Part) -> Published | None:
+    for row in read_csv("silicon/parts.csv"):
+        same = (row["vendor"], row["vulnerability"]) == (part.vendor, vulnerability)
+        if same and part.family == int(row["family"], 16) and row["model"] in ("ANY", _hex(part.model)):
+            return Published(row["affected"] == "yes", row["source"], row["status"] == "documented")
+    return None
+
+
+def _hex(value: int | None) -> str:
+    return "" if value is None else f"{value:#04x}"
+
+
+def _by_vendor(vulnerability: str, part: Part) -> Published | None:
+    for row in read_csv("silicon/vendors.csv"):
+        if (row["vendor"], row["vulnerability"]) == (part.vendor, vulnerability):
+            return Published(row["affected"] == "yes", row["source"])
+    return None
+
+
+def _by_linux_black_list(vulnerability: str, part: Part) -> Published | None:
+    """A black-list row is a published statement that the part is affected; its absence says nothing."""
+    flag = _FLAGS.get(vulnerability)
+    newest = [row for row in read_csv("linux_lists/blacklist-7.1.5.csv") if _same_model(row, part)]
+    if flag is None or not newest or None in (part.model, part.stepping):
+        return None
+    fitting = [row for row in newest if row["step_min"] == "ANY" or _within(row, part)]
+    says = {flag in row["flags"].split("|") for row in fitting if row["cpu_type"] == "ANY"}
+    if any(row["cpu_type"] != "ANY" for row in fitting):
+        return Published(None, f"Linux 7.1.5 cpu_vuln_blacklist: {flag} depends on the type of core")
+    # The first fitting row decides, and its flag is a statement only where it is set.
+    if fitting and flag in fitting[0]["flags"].split("|"):
+        return Published(True, f"Linux 7.1.5 cpu_vuln_blacklist: {fitting[0]['model_name']} {flag}")
+    return None if says else None
+
+
+def _by_linux_white_list(vulnerability: str, part: Part) -> Published | None:
+    """A white-list row is a published statement that the part is immune."""
+    flag = {"mds": "NO_MDS", "mmio_stale_data": "NO_MMIO"}.get(vulnerability)
+    for row in read_csv("linux_lists/whitelist-7.1.5.csv"):
+        if flag is not None and _same_model(row, part):
+            return Published(False, f"Linux 7.1.5 cpu_vuln_whitelist: {flag}") if flag in row["flags"].split("|") else None
+    return None
+
+
+def _same_model(row: dict[str, str], part: Part) -> bool:
+    if part.vendor is None or part.family is None or row["vendor"] != VENDORS.get(part.vendor):
+        return False
+    family, model = row["family"], row["model_hex"]
+    return (family == "ANY" or int(family, 16) == part.family) and (
+        model == "ANY" or (part.model is not None and int(model, 16) == part.model)
+    )
+
+
+def _within(row: dict[str, str], part: Part) -> bool:
+    return part.stepping is not None and int(row["step_min"], 16) <= part.stepping <= int(row["step_max"], 16)
+
+
+@cache
+def _tsa_revisions() -> dict[tuple[int, int, int], int]:
+    return {
+        (int(row["family"], 16), int(row["model"], 16), int(row["stepping"], 16)): int(row["min_revision"], 16)
+        for row in read_csv("silicon/amd_tsa_microcode.csv")
+    }
+
+
+def tsa_microcode(part: Part, revision: int | None, *, unlisted: bool | None) -> bool | None:
+    """Return whether `revision` is at least the one from which Linux counts on VERW_CLEAR; None where unknown.
+
+    `unlisted` is the answer for a part that the table does not name: False for a kernel, which has just this table;
+    None for the silicon, of which nobody said.
+    Source: Linux 5.10.265 to 7.1.5 arch/x86/kernel/cpu/amd.c amd_check_tsa_microcode (same 16 rows in all).
+    """
+    if part.vendor not in (None, "AuthenticAMD"):
+        return False
+    if part.vendor is None or part.family is None or part.model is None or part.stepping is None:
+        return None
+    minimum = _tsa_revisions().get((part.family, part.model, part.stepping))
+    if minimum is None:
+        return unlisted
+    return None if revision is None else revision >= minimum

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache, wraps
 from inspect import cleandoc
-from typing import NoReturn, ParamSpec
+from typing import NoReturn, ParamSpec, cast
 
 __all__ = ["FALSE", "TRUE", "Kind", "Node", "RuleInfo", "all_of", "any_of", "choose", "fact", "rule", "walk"]
 
@@ -165,7 +165,7 @@ def rule(source: str) -> Callable[[Callable[P, Node]], Callable[P, Node]]:
             return node
 
         # Tracing is pure: the cache only spares building the same expression again.
-        return wraps(function)(cache(trace))
+        return cast("Callable[P, Node]", wraps(function)(cache(trace)))
 
     return decorate
 

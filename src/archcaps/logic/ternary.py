@@ -6,7 +6,7 @@ rule beats what the rule would compute; where both are known and differ, the dif
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from archcaps.logic.graph import TRUE, Kind, Node, walk
@@ -29,12 +29,20 @@ class Ternary:
     """The graph read with three values, for one set of facts.
 
     `facts` maps fact names to True, False or None (unknown, the same as not given). `observed` maps rule names to
-    values somebody read on the machine: they stand in for the rule's own result.
+    values somebody read on the machine: they stand in for the rule's own result. Where several inputs would each
+    settle a result, the reasons given are those of the least total `cost` (a number for each input; 1 by default).
     """
 
-    def __init__(self, facts: Mapping[str, bool | None], observed: Mapping[str, bool] | None = None) -> None:
+    def __init__(
+        self,
+        facts: Mapping[str, bool | None],
+        observed: Mapping[str, bool] | None = None,
+        cost: Callable[[str], int] = lambda _: 1,
+    ) -> None:
         self.facts = facts
         self.observed = dict(observed or {})
+        self._cost = cost
+        self._missing: dict[Node, frozenset[str]] = {}
         self._values: dict[Node, bool | None] = {}
         self._reasons: dict[Node, frozenset[str]] = {}
 
@@ -91,15 +99,15 @@ class Ternary:
 
     def missing(self, node: Node) -> frozenset[str]:
         """Return the unknown facts that keep `node` unknown; none where it is known."""
-        self.value(node)
-        if self._values[node] is not None:
+        if self.value(node) is not None:
             return frozenset()
-        if node.kind is Kind.FACT:
-            return frozenset((node.name,))
-        return frozenset().union(*(self.missing(arg) for arg in self._deciding(node)))
+        if node not in self._missing:
+            own = frozenset((node.name,)) if node.kind is Kind.FACT else frozenset()
+            self._missing[node] = own.union(*(self.missing(arg) for arg in node.args))
+        return self._missing[node]
 
     def _deciding(self, node: Node) -> list[Node]:
-        """Return the operands that settle `node`: one absorbing operand, or all of them; the unknown ones if unknown."""
+        """Return the operands that settle `node`: one absorbing operand or all of them; if unknown, the unknown ones."""
         value = self._values[node]
         if node.kind in (Kind.NOT, Kind.RULE):
             return list(node.args)
@@ -107,7 +115,7 @@ class Ternary:
             return [arg for arg in node.args if self._values[arg] is None]
         if value is (node.kind is Kind.OR):
             settling = [arg for arg in node.args if self._values[arg] is value]
-            return [min(settling, key=lambda arg: len(self._reasons[arg]))]
+            return [min(settling, key=lambda arg: sum(map(self._cost, self._reasons[arg])))]
         return list(node.args)
 
     def why(self, node: Node) -> tuple[Because, ...]:

@@ -96,9 +96,9 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
         _add_microcode(facts, scope, host, unlisted=False)
     _add_host_parameters(facts, host)
     _add_silicon(facts, host)
-    for name, meaning in ASSUMPTIONS.items():
+    for name, (held, otherwise) in ASSUMPTIONS.items():
         holds = name.replace("_", "-") in assumptions
-        facts.add(f"assume.{name}", holds, "assumed", meaning if holds else f"not assumed: {meaning}")
+        facts.add(f"assume.{name}", holds, "assumed", held if holds else otherwise)
     return facts
 
 
@@ -190,14 +190,17 @@ def _add_microcode(facts: Facts, scope: str, snapshot: Snapshot, *, unlisted: bo
     found = tsa_microcode(part_of(snapshot), _int(cpu.microcode), unlisted=unlisted)
     revision = "the microcode revision is not known" if cpu.microcode is None else f"microcode {cpu.microcode}"
     source = f"{revision} [Linux arch/x86/kernel/cpu/amd.c amd_check_tsa_microcode]"
-    facts.add(f"{scope}.tsa_microcode", found, cpu.provenance or snapshot.provenance, source)
+    provenance = cpu.provenance or snapshot.provenance
+    if cpu.vendor not in (None, "AuthenticAMD"):
+        provenance, source = "published", "the microcode against TSA is AMD's (AMD-SB-7029)"
+    facts.add(f"{scope}.tsa_microcode", found, provenance, source)
 
 
 def _add_lists(facts: Facts, scope: str, snapshot: Snapshot, release: str | None) -> None:
     part = part_of(snapshot)
     for name, (which, flag) in LIST_FLAGS.items():
         if release is None:
-            facts.add(f"{scope}.{name}", None, "published", "the kernel release is not known")
+            facts.add(f"{scope}.{name}", None, "", "the kernel release is not known")
         else:
             finding = list_flag(which, flag, part, Release.parse(release))
             facts.add(f"{scope}.{name}", finding.value, "published", finding.source)
@@ -207,12 +210,12 @@ def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool)
     kernel = snapshot.kernel
     provenance, source = kernel.provenance or snapshot.provenance, kernel.source or snapshot.source
     values: dict[str, bool | None] = {}
-    for name, meaning in BEHAVIOURS.items():
+    for name in BEHAVIOURS:
         if name in kernel.behaviours:
             values[name] = kernel.behaviours[name]
-            facts.add(f"{scope}.{name}", values[name], provenance, f"{meaning.meaning} (observed)")
+            facts.add(f"{scope}.{name}", values[name], provenance, source or "observed")
         elif kernel.release is None:
-            facts.add(f"{scope}.{name}", None, provenance, "the kernel release is not known")
+            facts.add(f"{scope}.{name}", None, "", "the kernel release is not known")
         else:
             finding = behaviour(name, Release.parse(kernel.release))
             values[name] = finding.value
@@ -222,10 +225,11 @@ def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool)
     config = config_items(kernel, f"{snapshot.role}: kernel.config")
     if defaults and config is None:
         config = config_items(Kernel(config=ASSUMED_CONFIG), "")
-    text = "no mitigation options on the command line" if not cmdline else f"command line {cmdline!r}"
+    provenance, source = kernel.options_provenance or provenance, kernel.options_source or source
+    told = source or (f"command line {cmdline!r}" if cmdline else "no mitigation options on the command line")
     for name, value in option_values(cmdline, config, values).items():
-        why = "the command line or configuration is not known" if value is None else f"{text}; {KERNEL_LOOKUPS[name]}"
-        facts.add(f"{scope}.{name}", value, "assumed" if assumed else provenance, why if value is None else (source or why))
+        why = f"the command line or configuration is not known: {KERNEL_LOOKUPS[name]}" if value is None else told
+        facts.add(f"{scope}.{name}", value, "assumed" if assumed else provenance, why)
 
 
 def _add_host_parameters(facts: Facts, host: Snapshot) -> None:

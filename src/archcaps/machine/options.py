@@ -1,7 +1,7 @@
 """A kernel's boot options and configuration, as the named booleans that rules read.
 
 What neither the command line nor the configuration settles is unknown.
-Source: Linux 6.1.192, 6.12.117, 6.16.1, 7.1.5 arch/x86/kernel/cpu/bugs.c, tsx.c; kernel/cpu.c mitigations_parse_cmdline.
+Source: Linux 6.1.192, 6.12.117, 6.16.1, 7.1.5 arch/x86/kernel/cpu/bugs.c, tsx.c; kernel/cpu.c.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _tsa(given: list[tuple[str, str]] | None, config: Mapping[str, str] | None) 
 def _gds(
     given: list[tuple[str, str]] | None, config: Mapping[str, str] | None, behaviours: Mapping[str, bool | None]
 ) -> dict[str, bool | None]:
-    """GDS: off by its option or mitigations=off, or compiled off and no option (force only matters without microcode)."""
+    """GDS: off by its option or mitigations=off, or compiled off and no option (force matters without microcode)."""
     if given is None:
         return {"gds_off": None}
     if _last(given, "gather_data_sampling") == "off" or _last(given, "mitigations").startswith("off"):
@@ -142,7 +142,9 @@ def _tsx(
         return {"tsx_on": None, "tsx_auto": None}
     if any(name == "tsx" for name, _ in given):
         return {"tsx_on": _last(given, "tsx") == "on", "tsx_auto": _last(given, "tsx") == "auto"}
-    modes = {mode: None if config is None else config.get(f"X86_INTEL_TSX_MODE_{mode}") for mode in ("ON", "AUTO", "OFF")}
+    modes = {
+        mode: None if config is None else config.get(f"X86_INTEL_TSX_MODE_{mode}") for mode in ("ON", "AUTO", "OFF")
+    }
     if "y" in modes.values():
         return {"tsx_on": modes["ON"] == "y", "tsx_auto": modes["AUTO"] == "y"}
     # A named configuration says nothing of TSX: it has what the release's Kconfig has.

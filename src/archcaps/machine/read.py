@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
 
 from archcaps.errors import InputError, nearest
-from archcaps.machine.snapshot import FORMAT_VERSION, Reading, Snapshot, check_bit, check_register, number
+from archcaps.machine.snapshot import FORMAT_VERSION, Cpuid, Reading, Snapshot, check_bit, check_register, number
 from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.kernels import BEHAVIOURS, Release
 from archcaps.tables.names import VULNERABILITIES
@@ -110,25 +111,31 @@ def _check(snapshot: Snapshot, where: str, role: str | None) -> None:
     _check_readings(snapshot.registers, f"{where}: registers")
     _check_readings(snapshot.kvm.offered, f"{where}: kvm.offered")
     if snapshot.cpuid is not None:
-        for list_name in ("shown", "hidden"):
-            for name in getattr(snapshot.cpuid, list_name):
-                check_bit(name, f"{where}: cpuid.{list_name}")
-                if REGISTERS[BITS[name].register].kind != "cpuid":
-                    raise InputError(f"{name!r} is a bit of an MSR, not of CPUID", f"{where}: cpuid.{list_name}")
-        both = set(snapshot.cpuid.shown) & set(snapshot.cpuid.hidden)
-        if both:
-            raise InputError(f"{', '.join(sorted(both))} both shown and hidden", f"{where}: cpuid")
-    for name in snapshot.kernel.behaviours:
-        if name not in BEHAVIOURS:
-            raise InputError(f"unknown kernel behaviour {name!r}{nearest(name, BEHAVIOURS)}", f"{where}: kernel.behaviours")
-    for name in snapshot.vulnerabilities:
-        if name not in _SYSFS:
-            raise InputError(f"unknown vulnerability {name!r}{nearest(name, _SYSFS)}", f"{where}: vulnerabilities")
+        _check_cpuid(snapshot.cpuid, f"{where}: cpuid")
+    _check_names(snapshot.kernel.behaviours, BEHAVIOURS, "kernel behaviour", f"{where}: kernel.behaviours")
+    _check_names(snapshot.vulnerabilities, _SYSFS, "vulnerability", f"{where}: vulnerabilities")
     if snapshot.kernel.release is not None:
         try:
             Release.parse(snapshot.kernel.release)
         except ValueError as error:
             raise InputError(str(error), f"{where}: kernel.release") from error
+
+
+def _check_names(given: Iterable[str], known: Collection[str], kind: str, where: str) -> None:
+    for name in given:
+        if name not in known:
+            raise InputError(f"unknown {kind} {name!r}{nearest(name, known)}", where)
+
+
+def _check_cpuid(cpuid: Cpuid, where: str) -> None:
+    for part, names in (("shown", cpuid.shown), ("hidden", cpuid.hidden)):
+        for name in names:
+            check_bit(name, f"{where}.{part}")
+            if REGISTERS[BITS[name].register].kind != "cpuid":
+                raise InputError(f"{name!r} is a bit of an MSR, not of CPUID", f"{where}.{part}")
+    both = set(cpuid.shown) & set(cpuid.hidden)
+    if both:
+        raise InputError(f"{', '.join(sorted(both))} both shown and hidden", where)
 
 
 def _check_readings(readings: dict[str, Reading], where: str) -> None:

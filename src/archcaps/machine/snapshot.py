@@ -74,7 +74,7 @@ class Kernel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """The kernel that runs on this CPU.
 
     `config` is the name of a known configuration or CONFIG_ items (without the prefix); `behaviours` are observed
-    ones, which beat those of the release.
+    ones, which beat those of the release. `options_provenance` and `options_source` are of `cmdline` and `config`.
     """
 
     release: _Text | None = None
@@ -83,6 +83,8 @@ class Kernel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     behaviours: dict[str, bool] = {}
     provenance: Provenance | None = None
     source: _Text | None = None
+    options_provenance: Provenance | None = None
+    options_source: _Text | None = None
 
 
 class Kvm(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

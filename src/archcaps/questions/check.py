@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from archcaps.errors import InputError
 from archcaps.logic.choice import Answer
 from archcaps.logic.graph import Kind, Node
 from archcaps.logic.ternary import Because
 from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.assumptions import assumptions_of
 from archcaps.questions.headline import headline
 from archcaps.questions.notices import notices_of
 from archcaps.questions.reader import Reader
@@ -17,8 +19,8 @@ from archcaps.rules import verdict as rules
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.rules.shown import Case
 from archcaps.tables.bits import ARCH_CAPABILITIES
-from archcaps.tables.kernels import Release
-from archcaps.tables.names import ASSUMPTIONS, VULNERABILITIES
+from archcaps.tables.linux_lists import VENDORS
+from archcaps.tables.names import VULNERABILITIES
 
 __all__ = ["SPEAK_OF", "check"]
 
@@ -30,7 +32,6 @@ SPEAK_OF = {
     "reg_file_data_sampling": ("rfds_no", "rfds_clear"),
     "tsa": ("verw_clear", "tsa_sq_no", "tsa_l1_no", "tsa_fill_no"),
 }
-_ATTACKER = "the attacker is code in guest user mode; sibling threads and guest against host are not judged here"
 
 
 def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> CheckResult:
@@ -42,6 +43,8 @@ def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> C
     Raises:
         InputError: a snapshot speaks of something that archcaps does not know.
     """
+    for snapshot in (host, guest):
+        _refuse_other_cpus(snapshot)
     reader = Reader(host, guest, frozenset(assumptions))
     verdicts = [_verdict(reader, name) for name in VULNERABILITIES]
     notices = notices_of(reader, verdicts)
@@ -57,8 +60,22 @@ def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> C
         disable,
         verdicts,
         notices,
-        _assumptions(reader, verdicts),
+        assumptions_of(reader, verdicts),
     )
+
+
+def _refuse_other_cpus(snapshot: Snapshot) -> None:
+    """Refuse CPUs on which MSR 0x10a is another register or that are not x86 at all."""
+    vendor = snapshot.cpu.vendor
+    where = f"{snapshot.role}: cpu.vendor"
+    if vendor == "CentaurHauls":
+        raise InputError(
+            "on CentaurHauls CPUs MSR 0x10a is another register (FCR4): archcaps does not judge them", where
+        )
+    if vendor is not None and vendor not in VENDORS:
+        raise InputError(
+            f"{vendor!r} is no x86 vendor that archcaps knows (expected CPUID's vendor string, as GenuineIntel)", where
+        )
 
 
 def _exit_code(verdicts: list[Verdict], notices: bool) -> int:
@@ -83,7 +100,12 @@ def _verdict(reader: Reader, name: str) -> Verdict:
     }
     values = {key: ternary.value(node) for key, node in nodes.items()}
     reasons = frozenset().union(
-        text.reasons, claim.reasons, truth.reasons, safety.reasons, responsible.reasons, *map(ternary.reasons, nodes.values())
+        text.reasons,
+        claim.reasons,
+        truth.reasons,
+        safety.reasons,
+        responsible.reasons,
+        *map(ternary.reasons, nodes.values()),
     )
     said = [_text(label) for label in text.possible]
     concludes = Possible(said[0] if len(said) == 1 else None, said)
@@ -110,7 +132,9 @@ def _text(label: linux.Text) -> str:
     return "no such file" if label is None else label
 
 
-def _possible(answer: Answer[rules.Claim] | Answer[rules.Truth] | Answer[rules.Safety] | Answer[rules.Responsible]) -> Possible:
+def _possible(
+    answer: Answer[rules.Claim] | Answer[rules.Truth] | Answer[rules.Safety] | Answer[rules.Responsible],
+) -> Possible:
     labels = [label.value for label in answer.possible]
     return Possible(labels[0] if len(labels) == 1 else None, labels)
 
@@ -122,7 +146,7 @@ def _shown(reader: Reader, bit: str) -> ShownBit:
     elif bit in OFFERED_CPUID:
         offered = reader.ternary.value(kvm_get_supported_cpuid(reader.model.kvm, bit))
     value = reader.ternary.value
-    return ShownBit(bit, value(getattr(reader.model.guest.cpu, bit)), offered, value(getattr(reader.model.silicon, bit)))
+    return ShownBit(bit, value(reader.model.guest.cpu.bit(bit)), offered, value(reader.model.silicon.bit(bit)))
 
 
 def _why(reader: Reader, name: str, nodes: dict[str, Node]) -> list[Line]:
@@ -171,18 +195,3 @@ def _missing(reader: Reader, case: Case, name: str, nodes: Iterable[Node]) -> di
     for node in (*nodes, *(truth.is_in([label]) for label in truth.labels), rules.exposed(case, name)):
         facts |= ternary.missing(node)
     return {fact: reader.facts.unknown.get(fact, "not given") for fact in sorted(facts)}
-
-
-def _assumptions(reader: Reader, verdicts: list[Verdict]) -> list[str]:
-    found = [_ATTACKER]
-    for name, meaning in ASSUMPTIONS.items():
-        found.append(meaning if name.replace("_", "-") in reader.assumptions else f"not so: {meaning}")
-    decided_by = {item.name: item for verdict in verdicts for item in verdict.decided_by}
-    for name, item in sorted(decided_by.items()):
-        if item.provenance == "assumed" and not name.startswith("assume."):
-            found.append(f"{name} = {int(item.value)}: {item.source}")
-    for snapshot in (reader.host, reader.guest):
-        release = snapshot.kernel.release
-        if release is not None and Release.parse(release).suffix and not Release.parse(release).hides_point_release:
-            found.append(f"the {snapshot.role}'s kernel {release} behaves as upstream {Release.parse(release).version}")
-    return found

@@ -4,46 +4,44 @@ from __future__ import annotations
 
 from archcaps.questions.results import Verdict
 
-__all__ = ["WORDS", "headline"]
+__all__ = ["headline"]
 
-#: Each truth in a few words, about what the guest believes.
-WORDS = {
+#: Each truth in a few words, about what the guest believes; the worst first.
+_WORDS = {
     "false-immunity": "the guest believes it is not affected, and it is",
     "broken-promise": "the guest believes VERW clears its CPU buffers, and it does not",
-    "needless-work": "the guest clears its CPU buffers for nothing",
-    "false-alarm": "the guest calls itself vulnerable, and it is not",
     "withheld": "VERW would help, but the guest is not shown so and does not run it",
-    "truthful": "the guest knows that it is vulnerable",
+    "false-alarm": "the guest calls itself vulnerable, and it is not",
+    "needless-work": "the guest clears its CPU buffers for nothing",
+    "truthful": "the guest is told so, and can do nothing about it",
 }
-_ORDER = ("false-immunity", "broken-promise", "withheld", "false-alarm", "needless-work")
 
 
 def headline(verdicts: list[Verdict], *, disable_fb_clear: bool | None) -> str:
-    """Return one sentence or two: the worst that was found, what is behind it, who is responsible."""
+    """Return a few sentences: the worst that was found, what is behind it, and who is responsible."""
     exposed = [verdict for verdict in verdicts if verdict.exposed]
-    wrong = [verdict for verdict in verdicts if verdict.wrong]
     undecided = [verdict for verdict in verdicts if verdict.undecided]
+    wrong = [verdict for verdict in verdicts if verdict.wrong]
     if exposed:
-        parts = [f"EXPOSED ({_names(exposed)})", *_by_truth(exposed)]
+        start, concerned = f"EXPOSED: data can leak in this guest ({_names(exposed)})", exposed
     elif undecided:
-        parts = [f"UNDECIDED ({_names(undecided)})", "facts are missing", *_by_truth(wrong)]
+        start, concerned = f"UNDECIDED: facts are missing for {_names(undecided)}", wrong
     elif wrong:
-        parts = [f"NOT THE TRUTH, but nothing leaks ({_names(wrong)})", *_by_truth(wrong)]
+        start, concerned = f"NOT TOLD THE TRUTH, but nothing leaks ({_names(wrong)})", wrong
     else:
-        return "TRUTHFUL AND SAFE: the guest is told the truth, and nothing leaks."
-    text = f"{parts[0]}: {'; '.join(parts[1:])}."
-    concerned = exposed or wrong
+        return "TOLD THE TRUTH, AND SAFE."
+    sentences = [start]
+    for truth, words in _WORDS.items():
+        found = [verdict for verdict in concerned if verdict.truth.value == truth]
+        if found:
+            sentences.append(f"{words[0].upper()}{words[1:]} ({truth}: {_names(found)})")
     if disable_fb_clear and any(verdict.truth.value == "broken-promise" for verdict in concerned):
-        text += " KVM sets FB_CLEAR_DIS while it runs."
+        sentences.append("KVM sets FB_CLEAR_DIS while it runs")
     responsible = list(dict.fromkeys(str(verdict.responsible) for verdict in concerned))
-    return f"{text} Responsible: {', '.join(responsible)}." if responsible else text
+    if responsible:
+        sentences.append(f"Responsible: {', '.join(responsible)}")
+    return ". ".join(sentences) + "."
 
 
 def _names(verdicts: list[Verdict]) -> str:
     return ", ".join(verdict.vulnerability for verdict in verdicts)
-
-
-def _by_truth(verdicts: list[Verdict]) -> list[str]:
-    present = {str(verdict.truth.value) for verdict in verdicts}
-    ordered = [truth for truth in _ORDER if truth in present] + (["truthful"] if "truthful" in present else [])
-    return [f"{truth}: {WORDS[truth]}" for truth in ordered]

@@ -12,7 +12,6 @@ from archcaps.rules.linux_mitigations import TEXTS
 from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.names import VULNERABILITIES
 
-
 __all__ = ["notices_of"]
 
 
@@ -58,13 +57,18 @@ def _texts(reader: Reader) -> list[Notice]:
 
 
 def _differences(reader: Reader) -> list[Notice]:
+    """Compare what was observed of the host and its KVM with what the rules give."""
     model = reader.model
     nodes: list[Node] = [kvm_get_arch_capabilities(model.kvm, bit) for bit in ARCH_CAPABILITIES]
     nodes += [kvm_get_supported_cpuid(model.kvm, bit) for bit in OFFERED_CPUID]
-    for name in VULNERABILITIES:
-        nodes += [verdicts_of.exposed(model.guest, name)]
-    return [
-        Notice("difference", f"{node.name}: observed {int(reader.observed[node.name].value)}, modelled otherwise")
-        for node in reader.ternary.differences(nodes)
-        if not node.name.startswith("guest.concludes")
-    ]
+    nodes += [verdicts_of.exposed(model.guest, name) for name in VULNERABILITIES]
+    found = []
+    for node in reader.ternary.differences(nodes):
+        if not node.name.startswith("guest.concludes"):
+            what = node.name.replace("kvm.kvm_get_", "what KVM offers, ")
+            seen = reader.observed[node.name]
+            modelled = int(not seen.value)
+            found.append(
+                Notice("difference", f"{what}: observed {int(seen.value)} ({seen.source}), modelled {modelled}")
+            )
+    return found

@@ -21,8 +21,15 @@ class Reader:
         self.facts: Facts = facts_of(host, guest, assumptions)
         self.observed: dict[str, Datum] = observations_of(host, guest)
         self.model: Model = model()
-        self.ternary = Ternary(self.facts.values, {name: datum.value for name, datum in self.observed.items()})
+        observed = {name: datum.value for name, datum in self.observed.items()}
+        self.ternary = Ternary(self.facts.values, observed, self._cost)
 
     def datum(self, name: str) -> Datum | None:
         """Return how an input is known: an observation or a fact."""
         return self.observed.get(name) or self.facts.known.get(name)
+
+    def _cost(self, name: str) -> int:
+        """Prefer what was read to what a table says, and that to what is assumed."""
+        datum = self.datum(name)
+        table = ".listed_" in name or name.endswith("_published")
+        return 1 + table + 2 * (datum is not None and datum.provenance == "assumed")

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["CheckResult", "Deciding", "FORMAT_VERSION", "Line", "Notice", "Possible", "ShownBit", "Verdict"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Assumption",
+    "CheckResult",
+    "Deciding",
+    "Line",
+    "Notice",
+    "Possible",
+    "ShownBit",
+    "Verdict",
+]
 
 FORMAT_VERSION = 1
 
@@ -93,6 +103,13 @@ class Notice(msgspec.Struct, frozen=True):
     text: str
 
 
+class Assumption(msgspec.Struct, frozen=True):
+    """Something that the verdicts take for granted, and the inputs that rest on it."""
+
+    text: str
+    inputs: list[str] = []
+
+
 class CheckResult(msgspec.Struct, frozen=True):
     """The answer of `check` for one guest on one host."""
 
@@ -106,7 +123,7 @@ class CheckResult(msgspec.Struct, frozen=True):
     disable_fb_clear: bool | None
     vulnerabilities: list[Verdict]
     notices: list[Notice]
-    assumptions: list[str]
+    assumptions: list[Assumption]
 
     def __getitem__(self, vulnerability: str) -> Verdict:
         for verdict in self.vulnerabilities:

@@ -40,9 +40,7 @@ def noverw(vcpu: Cpu) -> Node:
 
 @rule(_UPDATE)
 def vmx_update_fb_clear_dis(vcpu: Cpu, kvm: Kvm) -> Node:
-    """KVM sets FB_CLEAR_DIS while this vCPU runs: the control is there, the host does not need VERW itself, and the
-    guest's value does not ask for it.
-    """
+    """KVM sets FB_CLEAR_DIS while this vCPU runs: it can, the host needs no VERW, the guest's value asks for none."""
     host, kernel = kvm.host, kvm.kernel
     svm = host.vendor_amd | host.vendor_hygon
     host_clears = kernel.fb_clear_dis_spares_clearing_host & clear_cpu_buf(host, kernel)

@@ -75,27 +75,20 @@ def in_mask(kvm: Kvm, bit: str) -> Node:
 def forced_on(kvm: Kvm, bit: str) -> Node:
     """KVM sets this bit itself: because the host kernel does not have the bug, or mitigates it for guests."""
     host, kernel = kvm.host, kvm.kernel
-    match bit:
-        case "pschange_mc_no":
-            return TRUE
-        case "skip_l1dfl_vmentry":
-            return ~l1tf_vmx_mitigation_never(kvm)
-        case "rdcl_no":
-            return ~bugs.x86_bug_cpu_meltdown(host, kernel)
-        case "ssb_no":
-            return ~bugs.x86_bug_spec_store_bypass(host, kernel)
-        case "mds_no":
-            return ~bugs.x86_bug_mds(host, kernel)
-        case "taa_no":
-            return bugs.x86_feature_rtm(host, kernel) & ~bugs.x86_bug_taa(host, kernel)
-        case "gds_no":
-            return kernel.offers_gds_no & (~bugs.x86_bug_gds(host, kernel) | gds_mitigated(kvm))
-        case "rfds_no":
-            return kernel.offers_rfds_bits & ~bugs.x86_bug_rfds(host, kernel)
-        case "its_no":
-            return kernel.offers_its_no & ~bugs.x86_bug_its(host, kernel)
-        case _:
-            return FALSE
+    always = {
+        "pschange_mc_no": TRUE,
+        "skip_l1dfl_vmentry": ~l1tf_vmx_mitigation_never(kvm),
+        "rdcl_no": ~bugs.x86_bug_cpu_meltdown(host, kernel),
+        "ssb_no": ~bugs.x86_bug_spec_store_bypass(host, kernel),
+        "mds_no": ~bugs.x86_bug_mds(host, kernel),
+        "taa_no": bugs.x86_feature_rtm(host, kernel) & ~bugs.x86_bug_taa(host, kernel),
+    }
+    where_known = {
+        "gds_no": kernel.offers_gds_no & (~bugs.x86_bug_gds(host, kernel) | gds_mitigated(kvm)),
+        "rfds_no": kernel.offers_rfds_bits & ~bugs.x86_bug_rfds(host, kernel),
+        "its_no": kernel.offers_its_no & ~bugs.x86_bug_its(host, kernel),
+    }
+    return (always | where_known).get(bit, FALSE)
 
 
 @rule(_VALUE)
@@ -107,7 +100,7 @@ def forced_off(kvm: Kvm, bit: str) -> Node:
 @rule(_VALUE)
 def kvm_get_arch_capabilities(kvm: Kvm, bit: str) -> Node:
     """KVM offers this bit of IA32_ARCH_CAPABILITIES: passed on or forced on, and not forced off."""
-    passed = getattr(kvm.host, bit) & in_mask(kvm, bit)
+    passed = kvm.host.bit(bit) & in_mask(kvm, bit)
     return (passed | forced_on(kvm, bit)) & ~forced_off(kvm, bit)
 
 
@@ -129,7 +122,7 @@ def kvm_get_supported_cpuid(kvm: Kvm, bit: str) -> Node:
             return kernel.offers_verw_clear & (host.verw_clear | synthesised)
         case "tsa_sq_no" | "tsa_l1_no":
             synthesised = kernel.offers_synthesised_tsa_bits & bugs.synthesised_tsa_no(host, kernel)
-            truthful = getattr(host, bit) | synthesised
+            truthful = host.bit(bit) | synthesised
             return kernel.offers_tsa_no & (kernel.offers_tsa_no_always | truthful)
         case "tsa_fill_no":
             return kernel.offers_tsa_fill_no & (host.tsa_fill_no | bugs.synthesised_tsa_fill_no(host, kernel))

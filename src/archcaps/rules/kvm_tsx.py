@@ -14,8 +14,9 @@ _URET = "Linux 6.1.192, 6.12.117, 6.18.9, 7.1.5 arch/x86/kvm/vmx/vmx.c vmx_setup
 
 @rule(_URET)
 def rtm_stopped(guest: Cpu, kernel: Kernel) -> Node:
-    """TSX_CTRL holds RTM_DISABLE for this guest: its kernel wrote it, or, not shown TSX_CTRL and RTM, KVM's value
-    stayed (a VMM that writes MSR 0x122 after the CPUID undoes it, as QEMU does).
+    """TSX_CTRL holds RTM_DISABLE for this guest: its kernel wrote it, or KVM did and nobody undid it.
+
+    KVM writes it where the guest's CPUID lacks RTM; a VMM that writes MSR 0x122 after the CPUID undoes it (QEMU does).
     """
     by_guest_kernel = guest.tsx_ctrl & ~x86_feature_rtm(guest, kernel)
     left_by_kvm = ~guest.tsx_ctrl & ~guest.rtm & guest.rtm_disable

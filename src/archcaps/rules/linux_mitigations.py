@@ -12,7 +12,10 @@ from archcaps.logic.graph import TRUE, Node, choose, rule
 from archcaps.rules import linux_bugs as bugs
 from archcaps.rules.views import Cpu, Kernel
 
-_VERW = "Linux 6.1.192, 6.12.117 arch/x86/kernel/cpu/bugs.c md_clear_select_mitigation, md_clear_update_mitigation; 6.16.1, 7.1.5 *_select/update/apply_mitigation"
+_VERW = (
+    "Linux 6.1.192, 6.12.117 arch/x86/kernel/cpu/bugs.c md_clear_select_mitigation, md_clear_update_mitigation; "
+    "6.16.1, 7.1.5 *_select_mitigation, *_update_mitigation, *_apply_mitigation"
+)
 _TSA = "Linux 6.1.192, 6.12.117, 6.16.1, 7.1.5 arch/x86/kernel/cpu/bugs.c tsa_select_mitigation"
 _SMT = "Linux 6.1.192, 6.12.117, 7.1.5 arch/x86/kernel/cpu/bugs.c *_show_state"
 

@@ -32,5 +32,5 @@ def promised_msrs() -> tuple[str, ...]:
 @rule(_MSRS)
 def unreachable_msr(guest: Cpu, kvm: Kvm, bit: str) -> Node:
     """The guest is told of an MSR that faults: KVM emulates only TSX_CTRL, and only where the host has it."""
-    shown: Node = getattr(guest, bit)
+    shown = guest.bit(bit)
     return shown & ~kvm.host.tsx_ctrl if bit == "tsx_ctrl" else shown

@@ -15,8 +15,8 @@ from functools import cache, cached_property
 from archcaps.logic.graph import FALSE, TRUE, Node, rule
 from archcaps.rules import silicon as hardware
 from archcaps.rules.kvm_entry import FIVE_NO, vcpu_arch_capabilities, vmx_update_fb_clear_dis
-from archcaps.rules.kvm_tsx import rtm_executes
 from archcaps.rules.kvm_offer import OFFERED_CPUID, Kvm, kvm_get_arch_capabilities, kvm_get_supported_cpuid
+from archcaps.rules.kvm_tsx import rtm_executes
 from archcaps.rules.linux_bugs import x86_feature_rtm
 from archcaps.rules.views import Cpu, Kernel, Silicon
 from archcaps.tables.names import VULNERABILITIES
@@ -83,7 +83,9 @@ def model() -> Model:
     host, silicon = Cpu("host"), Silicon()
     kvm = Kvm(host, Kernel("host_kernel"))
     kernel = Kernel("guest_kernel")
-    return Model(kvm, silicon, _as_shown(kvm, kernel, silicon), _as_offered(kvm, kernel, silicon), _as_true(kvm, kernel, silicon))
+    return Model(
+        kvm, silicon, _as_shown(kvm, kernel, silicon), _as_offered(kvm, kernel, silicon), _as_true(kvm, kernel, silicon)
+    )
 
 
 def _as_shown(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:
@@ -131,7 +133,7 @@ def _as_true(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:
 
 def _same_for_any_guest(host: Cpu) -> dict[str, Node]:
     """Return what does not depend on what is shown: the host's identity, and that this is a guest."""
-    same = {name: getattr(host, name) for name in ("vendor_intel", "vendor_amd", "vendor_hygon")}
-    same |= {name: getattr(host, name) for name in ("family_0x19", "family_0x1a", "unknown_zen_model", "rtm_always_abort")}
+    same = {name: host.bit(name) for name in ("vendor_intel", "vendor_amd", "vendor_hygon")}
+    same |= {name: host.bit(name) for name in ("family_0x19", "family_0x1a", "unknown_zen_model", "rtm_always_abort")}
     guest = Cpu("guest")
     return same | {"hypervisor": guest.hypervisor, "smt_active": guest.smt_active, "rtm_disable": TRUE}

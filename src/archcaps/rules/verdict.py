@@ -6,19 +6,30 @@ VERW in this guest is guaranteed to overwrite what the vulnerability samples.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from archcaps.logic.choice import Choice
 from archcaps.logic.graph import TRUE, Node, any_of, fact, rule
 from archcaps.rules.linux_mitigations import NO_FILE, TEXTS, TSX_DISABLED, Text, clear_cpu_buf
 from archcaps.rules.shown import Case
 
-__all__ = ["Claim", "Responsible", "Safety", "Truth", "claim_of", "claims", "concludes", "responsible", "safety", "truth"]
+__all__ = [
+    "Claim",
+    "Responsible",
+    "Safety",
+    "Truth",
+    "claim_of",
+    "claims",
+    "concludes",
+    "responsible",
+    "safety",
+    "truth",
+]
 
 _TABLE = "archcaps: docs/architecture/verdict.md"
 
 
-class Claim(str, Enum):
+class Claim(StrEnum):
     """What a text claims (C)."""
 
     NOT_AFFECTED = "not-affected"
@@ -30,7 +41,7 @@ class Claim(str, Enum):
     SAYS_UNKNOWN = "says-unknown"
 
 
-class Truth(str, Enum):
+class Truth(StrEnum):
     """Whether the guest is told the truth about one vulnerability."""
 
     TRUTHFUL = "truthful"
@@ -42,14 +53,14 @@ class Truth(str, Enum):
     UNSAID = "unsaid"
 
 
-class Safety(str, Enum):
+class Safety(StrEnum):
     """Whether guest user code can sample the guest kernel's data at mode switches."""
 
     SAFE = "safe"
     EXPOSED = "exposed"
 
 
-class Responsible(str, Enum):
+class Responsible(StrEnum):
     """Who made it so."""
 
     NOBODY = "nobody"
@@ -150,9 +161,7 @@ def wrong(case: Case, vulnerability: str) -> Node:
 @rule(_TABLE)
 def same_verdict(case: Case, other: Case, vulnerability: str, label: str) -> Node:
     """The verdict would be the same in the other case."""
-    pairs = [
-        (truth(case, vulnerability).is_in([value]), truth(other, vulnerability).is_in([value])) for value in Truth
-    ]
+    pairs = [(truth(case, vulnerability).is_in([value]), truth(other, vulnerability).is_in([value])) for value in Truth]
     pairs.append((exposed(case, vulnerability), exposed(other, vulnerability)))
     return ~any_of((a & ~b) | (~a & b) for a, b in pairs)
 

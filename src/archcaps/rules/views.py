@@ -40,6 +40,11 @@ class Cpu:
             return fact(f"{self.scope}.{name}")
         raise AttributeError(f"no table knows a CPU bit or look-up called {name!r}")
 
+    def bit(self, name: str) -> Node:
+        """Return the bit or look-up called `name`, as the attribute of that name."""
+        found: Node = getattr(self, name)
+        return found
+
     def stored(self, name: str) -> Node:
         """Return bit `name` of IA32_ARCH_CAPABILITIES as the register holds it, whether CPUID shows it or not."""
         if name not in ARCH_CAPABILITIES:

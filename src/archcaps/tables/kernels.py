@@ -37,7 +37,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of a behaviour at a release: its value (None: unknown) and the sentence that says why."""
+    """What is known of a behaviour at a release: its value (None: unknown), and where it was read or why not."""
 
     value: bool | None
     source: str
@@ -75,7 +75,7 @@ class Release:
 
     @property
     def hides_point_release(self) -> bool:
-        """Whether a distribution's suffix hides which point release this is (``6.1.0-49-amd64``, ``5.14.0-427.el9``)."""
+        """Whether a distribution's suffix hides which point release this is, as in ``6.1.0-49-amd64``."""
         return bool(self.suffix) and self.version.micro == 0 and not self.version.is_prerelease
 
 
@@ -136,9 +136,10 @@ def behaviour(name: str, release: Release) -> Finding:
     below, above = bracket(release.version, list(readings))
     if below is None or above is None:
         side = "older" if below is None else "newer"
-        return Finding(None, f"{release.text} is {side} than every release read for: {meaning}")
+        return Finding(None, f"{release.text} is {side} than every release that was read ({meaning})")
     (first, source), (second, other) = readings[below], readings[above]
     if first is not second:
-        return Finding(None, f"between {below} ({'with' if first else 'without'}) and {above}: {meaning}")
-    where = source if below == above else f"{source}; the same in {other}"
-    return Finding(first, f"{meaning} [{where}]")
+        return Finding(
+            None, f"{meaning}: {'yes' if first else 'no'} in {below}, {'yes' if second else 'no'} in {above}"
+        )
+    return Finding(first, source if below == above else f"{source}; the same in {other}")

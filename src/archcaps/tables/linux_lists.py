@@ -14,7 +14,7 @@ from packaging.version import Version
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import Finding, Release, bracket
 
-__all__ = ["CORE_TYPES", "LISTS", "VENDORS", "Part", "list_flag"]
+__all__ = ["VENDORS", "Part", "list_flag"]
 
 #: Vendor strings of CPUID leaf 0, and the names Linux's lists have for them.
 VENDORS: Final = {
@@ -29,8 +29,6 @@ VENDORS: Final = {
 
 #: Native core types of CPUID leaf 0x1A EAX[31:24]. Source: Intel SDM volume 2, CPUID leaf 1AH
 CORE_TYPES: Final = {0x20: "ATOM", 0x40: "CORE"}
-
-LISTS: Final = ("whitelist", "blacklist")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +122,4 @@ def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
     if len(found) > 1 and below is not None:
         return Finding(None, f"{flag} differs between the {name}s around {release.text}")
     value = found.pop() if len(found) == 1 else None
-    return Finding(value, f"cpu_vuln_{name}: {flag} [{where}]")
+    return Finding(value, f"cpu_vuln_{name} of {where}")

@@ -69,6 +69,10 @@ KERNEL_LOOKUPS: Final = {
     "ept_off": "kvm_intel runs with ept=0",
 }
 
+#: Assumptions by name: what holds if it is made, and what is supposed otherwise.
 ASSUMPTIONS: Final = {
-    "user_mmio": "guest user code can map MMIO (a device passed to guest user space, for example by VFIO or UIO)",
+    "user_mmio": (
+        "guest user code maps MMIO (a device given to guest user space, as by VFIO or UIO)",
+        "no guest user maps MMIO (--assume user-mmio judges the other case)",
+    ),
 }

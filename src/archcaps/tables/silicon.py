@@ -47,8 +47,8 @@ class Published:
 def published(vulnerability: str, part: Part) -> Published:
     """Return whether published lists have `part` as affected by `vulnerability` (a sysfs name, not TAA).
 
-    Intel's list comes first, then statements about models, families or a whole vendor, then the rows of Linux's lists; what is
-    on none of them is unknown.
+    Intel's list comes first, then statements about models, families or a whole vendor, then the rows of Linux's lists;
+    what is on none of them is unknown.
     """
     for ask in (_by_intel, _by_part, _by_vendor, _by_linux_black_list, _by_linux_white_list):
         answer = ask(vulnerability, part)
@@ -119,13 +119,12 @@ def _by_linux_black_list(vulnerability: str, part: Part) -> Published | None:
     if flag is None or not newest or None in (part.model, part.stepping):
         return None
     fitting = [row for row in newest if row["step_min"] == "ANY" or _within(row, part)]
-    says = {flag in row["flags"].split("|") for row in fitting if row["cpu_type"] == "ANY"}
     if any(row["cpu_type"] != "ANY" for row in fitting):
         return Published(None, f"Linux 7.1.5 cpu_vuln_blacklist: {flag} depends on the type of core")
     # The first fitting row decides, and its flag is a statement only where it is set.
     if fitting and flag in fitting[0]["flags"].split("|"):
         return Published(True, f"Linux 7.1.5 cpu_vuln_blacklist: {fitting[0]['model_name']} {flag}")
-    return None if says else None
+    return None
 
 
 def _by_linux_white_list(vulnerability: str, part: Part) -> Published | None:
@@ -133,7 +132,9 @@ def _by_linux_white_list(vulnerability: str, part: Part) -> Published | None:
     flag = {"mds": "NO_MDS", "mmio_stale_data": "NO_MMIO"}.get(vulnerability)
     for row in read_csv("linux_lists/whitelist-7.1.5.csv"):
         if flag is not None and _same_model(row, part):
-            return Published(False, f"Linux 7.1.5 cpu_vuln_whitelist: {flag}") if flag in row["flags"].split("|") else None
+            return (
+                Published(False, f"Linux 7.1.5 cpu_vuln_whitelist: {flag}") if flag in row["flags"].split("|") else None
+            )
     return None
 
 

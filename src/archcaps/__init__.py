@@ -1,0 +1,51 @@
+"""archcaps: is a KVM guest told the truth about its CPU?
+
+The library is the product; the command line prints its answers.
+
+    import archcaps
+    host = archcaps.read_snapshot("examples/thread/host.toml")
+    guest = archcaps.read_snapshot("examples/thread/guest.toml")
+    result = archcaps.check(host, guest)
+    result["mds"].truth.value          # "broken-promise"
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archcaps.errors import InputError
+    from archcaps.machine.inline import guest, host
+    from archcaps.machine.read import parse_snapshot, read_snapshot
+    from archcaps.machine.snapshot import Snapshot
+    from archcaps.questions.check import check
+    from archcaps.questions.kvm import Kvm, Vcpu, Word
+    from archcaps.questions.results import CheckResult
+
+__all__ = [
+    "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Word", "check", "guest", "host", "parse_snapshot",
+    "read_snapshot",
+]  # fmt: skip
+
+_HOMES = {
+    "CheckResult": "archcaps.questions.results",
+    "InputError": "archcaps.errors",
+    "Kvm": "archcaps.questions.kvm",
+    "Snapshot": "archcaps.machine.snapshot",
+    "Vcpu": "archcaps.questions.kvm",
+    "Word": "archcaps.questions.kvm",
+    "check": "archcaps.questions.check",
+    "guest": "archcaps.machine.inline",
+    "host": "archcaps.machine.inline",
+    "parse_snapshot": "archcaps.machine.read",
+    "read_snapshot": "archcaps.machine.read",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used, so that `import archcaps` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'archcaps' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  # only for a name that is really asked for
+
+    return getattr(import_module(_HOMES[name]), name)

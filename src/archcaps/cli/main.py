@@ -1,0 +1,82 @@
+"""The command `archcaps`: its sub-commands, and one way to end badly: one clear line and an exit code of 64 or more."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from archcaps.errors import InputError
+
+__all__ = ["cli", "main"]
+
+USAGE, DATA, INTERNAL = 64, 65, 70
+
+#: Sub-commands and the module that has each: loaded only when asked for, so that every command starts fast.
+_COMMANDS = {"check": "archcaps.cli.check"}
+
+
+class _Commands(click.Group):
+    """A group that loads a sub-command's module when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        found = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="archcaps", message="%(prog)s %(version)s")
+def cli() -> None:
+    r"""Is my virtual machine told the truth about its CPU?
+
+    archcaps takes a host, its KVM, a guest's CPU and the guest's kernel, and says what the guest is shown, what it
+    concludes, what the hardware and KVM really do, and whether data can leak.
+
+    \b
+    Example:
+      archcaps check --host examples/thread/host.toml --guest examples/thread/guest.toml
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        _fail(f"{error.format_message()} (see {_path(error)} --help)", USAGE)
+    except click.ClickException as error:
+        _fail(error.format_message(), USAGE)
+    except InputError as error:
+        _fail(str(error), DATA)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        if os.environ.get("ARCHCAPS_DEBUG"):
+            raise
+        _fail(f"internal error in archcaps {version('archcaps')}: {type(error).__name__}: {error} "
+              "(a bug: please report it; ARCHCAPS_DEBUG=1 shows where)", INTERNAL)  # fmt: skip
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _path(error: click.UsageError) -> str:
+    return error.ctx.command_path if error.ctx is not None else "archcaps"
+
+
+def _fail(line: str, code: int) -> None:
+    click.echo(f"archcaps: {' '.join(line.split())}", err=True)
+    sys.exit(code)

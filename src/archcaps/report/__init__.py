@@ -1,0 +1,1 @@
+"""Answers for people and programs: one file an output form."""

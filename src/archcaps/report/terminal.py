@@ -1,0 +1,233 @@
+"""An answer of `check` for a person at a terminal: the headline first, then what it rests on."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from archcaps.questions.results import CheckResult, Deciding, Line, Possible, ShownBit, Verdict
+from archcaps.report.asking import what_to_ask
+from archcaps.tables.names import KERNEL_LOOKUPS
+
+__all__ = ["Style", "render"]
+
+_WIDTH = 100
+_COLOURS = {
+    "truthful": "green", "safe": "green", "unsaid": "green",
+    "needless-work": "yellow", "false-alarm": "yellow", "withheld": "yellow",
+    "false-immunity": "red", "broken-promise": "red", "exposed": "red",
+}  # fmt: skip
+#: Headings of the why, by the start of the rule's name: where it holds, where not, where that is unknown.
+_HEADINGS = {
+    "affected": ("the silicon is affected", "the silicon is not affected", "is the silicon affected? not known"),
+    "verw_works": ("VERW works here", "VERW does not work here", "does VERW work here? not known"),
+    "clear_cpu_buf": (
+        "it runs VERW on exit to user",
+        "it runs no VERW on exit to user",
+        "does it run VERW on exit to user? not known",
+    ),
+    "vmx_update_fb_clear_dis": (
+        "KVM sets FB_CLEAR_DIS while it runs",
+        "KVM does not set FB_CLEAR_DIS for it",
+        "does KVM set FB_CLEAR_DIS? not known",
+    ),
+}
+_SCOPES = {
+    "silicon": "hardware", "guest_kernel": "guest kernel", "host_kernel": "host kernel", "offered": "host",
+    "true": "host", "kvm": "KVM",
+}  # fmt: skip
+#: Up to so many possible answers are named; more are "undecided".
+_NAMED = 3
+
+
+class Style(Protocol):
+    """How to colour text: `click.style`, or anything that takes the same words."""
+
+    def __call__(self, text: str, *, fg: str | None = None, bold: bool | None = None) -> str: ...
+
+
+class _Footnotes:
+    """Sources by number, in the order they are first named."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, provenance: str, source: str) -> int:
+        """Return the number of a source."""
+        return self._numbers.setdefault(f"{provenance}: {source}", len(self._numbers) + 1)
+
+    def lines(self) -> Iterator[str]:
+        """Yield every source with its number, in lines."""
+        for text, number in self._numbers.items():
+            yield from _fill(f"[{number}] {text}", "", "    ")
+
+
+def render(result: CheckResult, style: Style, *, everything: bool = False) -> str:
+    """Return the answer as text of at most 100 columns.
+
+    `everything` explains every vulnerability and names every deciding input.
+    """
+    first, *rest = result.headline.split(". ")
+    lines = [style(first.rstrip(".") + ".", bold=True)]
+    lines += _fill(". ".join(rest), "", "") if rest else []
+    lines += [
+        "",
+        _machine("host", result.host, result.host_kernel),
+        _machine("guest", result.guest, result.guest_kernel),
+        "",
+    ]
+    for verdict in result.vulnerabilities:
+        lines += _row(verdict, style)
+    notes = _Footnotes()
+    told: set[str] = set()
+    for verdict in result.vulnerabilities:
+        if everything or verdict.exposed or verdict.undecided or verdict.wrong:
+            lines += ["", *_explained(verdict, style, notes, told, everything=everything)]
+    lines += ["", *notes.lines(), *(line for notice in result.notices for line in _fill(f"Notice: {notice.text}", ""))]
+    for assumption in result.assumptions:
+        inputs = f" ({', '.join(map(_plain, assumption.inputs))})" if everything and assumption.inputs else ""
+        lines += _fill(f"Assumed: {assumption.text}{inputs}", "")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _fill(text: str, first: str, rest: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=first, subsequent_indent=first + "  " if rest is None else rest,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _machine(role: str, name: str, release: str | None) -> str:
+    kernel = "kernel not known" if release is None else f"Linux {release}"
+    return f"{role + ':':7}{name}" + ("" if release is not None and release in name else f", {kernel}")
+
+
+def _row(verdict: Verdict, style: Style) -> list[str]:
+    truth = verdict.truth.value or "undecided"
+    safety = verdict.safety.value or "undecided"
+    head = f"{verdict.vulnerability:23} {_coloured(truth, style, 15)} {_coloured(safety, style, 9)} {_verw(verdict):14}"
+    said = [f'"{text}"' for text in verdict.concludes.possible[:3]]
+    more = len(verdict.concludes.possible) - len(said)
+    text = " or ".join(said) + (f" or {more} others" if more > 0 else "")
+    if len(text) <= _WIDTH - 66:
+        return [f"{head} {text}"]
+    return [head.rstrip(), *_fill(text, "  ")]
+
+
+def _verw(verdict: Verdict) -> str:
+    if verdict.affected is False and verdict.claim.value == "not-affected":
+        return "-"
+    if verdict.runs_verw is None:
+        return "VERW: ?"
+    if not verdict.runs_verw:
+        return "no VERW"
+    return {True: "VERW works", False: "VERW in vain", None: "VERW: works?"}[verdict.verw_works]
+
+
+def _coloured(word: str, style: Style, width: int) -> str:
+    return style(word, fg=_COLOURS.get(word, "cyan")) + " " * max(width - len(word), 0)
+
+
+def _explained(verdict: Verdict, style: Style, notes: _Footnotes, told: set[str], *, everything: bool) -> list[str]:
+    who = "" if verdict.responsible.value in (None, "nobody") else f"; responsible: {verdict.responsible}"
+    lines = [style(f"{verdict.vulnerability}: {_value(verdict.truth)}, {_value(verdict.safety)}{who}", bold=True)]
+    lines += _fill("shown to it: " + ", ".join(_shown(bit) for bit in verdict.shown), "  ")
+    roots = {line.name for line in verdict.why}
+    for line in verdict.why:
+        heading = _heading(line, verdict)
+        if line.name in told and not everything:
+            lines += _fill(f"{heading} (as above)", "  ")
+            continue
+        told.add(line.name)
+        inputs = _inputs(line, roots, notes, everything=everything)
+        lines += _fill(f"{heading}: {inputs}" if inputs else heading, "  ", "      ")
+    if everything:
+        lines += _fill("decided by: " + _listed(verdict.decided_by, notes), "  ", "      ")
+    return lines + _missing(verdict, everything=everything)
+
+
+def _missing(verdict: Verdict, *, everything: bool) -> list[str]:
+    if not verdict.missing:
+        return []
+    lines = ["  what would decide it:"]
+    lines += [line for request in what_to_ask(verdict.missing) for line in _fill(request, "    ", "      ")]
+    if everything:
+        lines += _fill("unknown: " + ", ".join(map(_plain, verdict.missing)), "  ", "      ")
+    return lines
+
+
+def _value(possible: Possible) -> str:
+    return str(possible) if len(possible.possible) <= _NAMED else "undecided"
+
+
+def _shown(bit: ShownBit) -> str:
+    others = []
+    if bit.offered is not bit.guest:
+        others.append(f"KVM offers {_bit(bit.offered)}")
+    if bit.hardware is not bit.guest:
+        others.append(f"hardware {_bit(bit.hardware)}")
+    return f"{bit.name}={_bit(bit.guest)}" + (f" ({', '.join(others)})" if others else "")
+
+
+def _bit(value: bool | None) -> str:
+    return {True: "1", False: "0", None: "?"}[value]
+
+
+def _heading(line: Line, verdict: Verdict) -> str:
+    rule = line.name.rpartition(".")[2].partition("[")[0]
+    if rule == "concludes":
+        return f"its kernel concludes {verdict.claim}"
+    for start, (holds, fails, unknown) in _HEADINGS.items():
+        if rule.startswith(start):
+            return {True: holds, False: fails, None: unknown}[line.value]
+    return f"{line.meaning} {_bit(line.value)}"
+
+
+def _inputs(root: Line, roots: set[str], notes: _Footnotes, *, everything: bool) -> str:
+    """Return the inputs under a root, those of one source together; what has a line of its own is only named."""
+    groups: dict[int, list[str]] = {}
+    for leaf in _leaves(root, roots):
+        if leaf.provenance in ("unknown", "modelled") or (not everything and _ordinary(leaf)):
+            continue
+        number = notes.number(leaf.provenance, leaf.source)
+        groups.setdefault(number, []).append(f"{_plain(leaf.name)}={_bit(leaf.value)}")
+    named = [_HEADINGS["vmx_update_fb_clear_dis"][0] for child in _rules(root) if child in roots]
+    parts = [f"{', '.join(dict.fromkeys(names))} [{number}]" for number, names in groups.items()]
+    return "; ".join([*dict.fromkeys(named), *parts])
+
+
+def _listed(inputs: Iterable[Deciding], notes: _Footnotes) -> str:
+    return ", ".join(
+        f"{_plain(item.name)}={_bit(item.value)} [{notes.number(item.provenance, item.source)}]" for item in inputs
+    )
+
+
+def _leaves(line: Line, roots: set[str]) -> Iterator[Line]:
+    if not line.children:
+        yield line
+    for child in line.children:
+        if child.name not in roots:
+            yield from _leaves(child, roots)
+
+
+def _rules(line: Line) -> Iterator[str]:
+    """Yield the names of the rules under a root that are true and have a line of their own."""
+    for child in line.children:
+        if child.value and child.name.endswith("vmx_update_fb_clear_dis"):
+            yield child.name
+        yield from _rules(child)
+
+
+def _ordinary(leaf: Line) -> bool:
+    """Whether an input is as on any other machine: an option not given, a file the kernel has, the vendor."""
+    scope, _, name = leaf.name.partition(".")
+    if scope.endswith("_kernel"):
+        plain = ("has_", "attack_", "reads_", "asks_", "tests_", "arch_cap_")
+        return (name in KERNEL_LOOKUPS and not leaf.value) or name.startswith(plain)
+    return name in ("listed_no_speculation", "arch_capabilities", "hypervisor") or name.startswith("vendor_")
+
+
+def _plain(name: str) -> str:
+    scope, _, rest = name.partition(".")
+    return f"{_SCOPES.get(scope, scope)} {rest}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 __all__ = ["InputError", "nearest"]
 
@@ -18,5 +17,7 @@ class InputError(Exception):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean x?)`` for the known name closest to `name`, or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415  # only when something is wrong
+
     found = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean {found[0]}?)" if found else ""

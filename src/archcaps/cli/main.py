@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -49,6 +50,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    gc.disable()  # one short answer: looking for cycles costs more than it frees
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, wraps
-from inspect import cleandoc
 from typing import NoReturn, ParamSpec, cast
 
 __all__ = ["FALSE", "TRUE", "Kind", "Node", "RuleInfo", "all_of", "any_of", "choose", "fact", "rule", "walk"]
@@ -149,7 +148,7 @@ def rule(source: str) -> Callable[[Callable[P, Node]], Callable[P, Node]]:
     def decorate(function: Callable[P, Node]) -> Callable[P, Node]:
         if not function.__doc__:
             raise ValueError(f"rule {function.__name__} needs a docstring: the sentence it implements")
-        meaning = cleandoc(function.__doc__).partition("\n")[0]
+        meaning = function.__doc__.strip().partition("\n")[0]
 
         def trace(*args: P.args, **kwargs: P.kwargs) -> Node:
             scope = getattr(args[0], "scope", None)

@@ -107,7 +107,7 @@ class Ternary:
         return self._missing[node]
 
     def _deciding(self, node: Node) -> list[Node]:
-        """Return the operands that settle `node`: one absorbing operand or all of them; if unknown, the unknown ones."""
+        """Return the operands that settle `node`: one absorbing operand or all; if unknown, the unknown ones."""
         value = self._values[node]
         if node.kind in (Kind.NOT, Kind.RULE):
             return list(node.args)

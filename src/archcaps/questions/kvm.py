@@ -58,11 +58,10 @@ class Vcpu:
     def arch_capabilities(self) -> Word:
         """The value of MSR 0x10a that KVM holds for the vCPU (source: kvm_set_msr_common; 6.13: a5d563890b8f)."""
         model = self.reader.model
-        bits = {}
-        for name in ARCH_CAPABILITIES:
-            offered = kvm_get_arch_capabilities(model.kvm, name)
-            bits[name] = self.reader.ternary.value(vcpu_arch_capabilities(model.guest.cpu, model.kvm, name, offered))
-        return _word(bits)
+        value = self.reader.ternary.value
+        return _word(
+            {name: value(vcpu_arch_capabilities(model.guest.cpu, model.kvm, name)) for name in ARCH_CAPABILITIES}
+        )
 
     @property
     def disable_fb_clear(self) -> bool | None:

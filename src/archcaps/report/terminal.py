@@ -44,7 +44,9 @@ _NAMED = 3
 class Style(Protocol):
     """How to colour text: `click.style`, or anything that takes the same words."""
 
-    def __call__(self, text: str, *, fg: str | None = None, bold: bool | None = None) -> str: ...
+    def __call__(self, text: str, *, fg: str | None = None, bold: bool | None = None) -> str:
+        """Return `text` in that colour and weight."""
+        ...
 
 
 class _Footnotes:

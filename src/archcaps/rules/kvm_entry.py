@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcaps.logic.graph import Node, choose, rule
 from archcaps.rules import linux_bugs as bugs
-from archcaps.rules.kvm_offer import Kvm
+from archcaps.rules.kvm_offer import Kvm, kvm_get_arch_capabilities
 from archcaps.rules.linux_mitigations import clear_cpu_buf
 from archcaps.rules.views import Cpu
 
@@ -25,10 +25,10 @@ def vmx_setup_fb_clear_ctrl(kvm: Kvm) -> Node:
 
 
 @rule("Linux 6.13 arch/x86/kvm/x86.c kvm_set_msr_common (a5d563890b8f, dcb988cdac85)")
-def vcpu_arch_capabilities(vcpu: Cpu, kvm: Kvm, bit: str, offered: Node) -> Node:
+def vcpu_arch_capabilities(vcpu: Cpu, kvm: Kvm, bit: str) -> Node:
     """The vCPU holds this bit: as written, or KVM's default where a write without the CPUID bit is ignored (6.13)."""
     ignored = kvm.kernel.arch_cap_needs_cpuid & ~vcpu.arch_capabilities
-    return choose(ignored, offered, vcpu.stored(bit))
+    return choose(ignored, kvm_get_arch_capabilities(kvm, bit), vcpu.stored(bit))
 
 
 @rule(_UPDATE)

@@ -7,6 +7,8 @@ vectors and an option given for one vulnerability stays.
 
 from __future__ import annotations
 
+from functools import cache
+
 from archcaps.logic.choice import Choice
 from archcaps.logic.graph import TRUE, Node, choose, rule
 from archcaps.rules import linux_bugs as bugs
@@ -130,6 +132,7 @@ def sched_smt_active(cpu: Cpu, kernel: Kernel) -> Node:
     return cpu.smt_active & ~off
 
 
+@cache
 def mds_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     """Return the text of `mds` (source: mds_show_state); its SMT part follows every state but "Not affected"."""
     off = stays_off(cpu, kernel, "mds")
@@ -147,6 +150,7 @@ def mds_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     return _texts(kernel.has_mds, ((~bugs.x86_bug_mds(cpu, kernel), NOT_AFFECTED),), states, smt)
 
 
+@cache
 def tsx_async_abort_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     """Return the text of `tsx_async_abort` (source: tsx_async_abort_show_state)."""
     plain = (
@@ -158,6 +162,7 @@ def tsx_async_abort_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     return _texts(kernel.has_taa, plain, states, _smt_suffix(cpu, kernel))
 
 
+@cache
 def mmio_stale_data_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     """Return the text of `mmio_stale_data` (source: mmio_stale_data_show_state)."""
     plain = (
@@ -169,6 +174,7 @@ def mmio_stale_data_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     return _texts(kernel.has_mmio_stale_data, plain, states, _smt_suffix(cpu, kernel))
 
 
+@cache
 def reg_file_data_sampling_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     """Return the text of `reg_file_data_sampling` (source: rfds_show_state)."""
     return Choice.first_true(
@@ -182,6 +188,7 @@ def reg_file_data_sampling_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     )
 
 
+@cache
 def tsa_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     """Return the text of `tsa` (source: tsa_show_state)."""
     lacking = ~bugs.x86_feature_verw_clear(cpu, kernel)

@@ -91,8 +91,8 @@ def model() -> Model:
 def _as_shown(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:
     """The guest as it is: what it can read, and FB_CLEAR_DIS by the value its vCPU holds."""
     shown = Cpu("guest")
-    held = {bit: vcpu_arch_capabilities(shown, kvm, bit, kvm_get_arch_capabilities(kvm, bit)) for bit in SPOKEN_OF}
-    return Case("guest", shown, kernel, kvm, silicon, vmx_update_fb_clear_dis(Cpu("guest", held), kvm))
+    held = {bit: vcpu_arch_capabilities(shown, kvm, bit) for bit in SPOKEN_OF}
+    return Case("guest", shown, kernel, kvm, silicon, vmx_update_fb_clear_dis(Cpu("vcpu", held), kvm))
 
 
 def _as_offered(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:

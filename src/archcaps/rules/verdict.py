@@ -7,6 +7,7 @@ VERW in this guest is guaranteed to overwrite what the vulnerability samples.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 
 from archcaps.logic.choice import Choice
 from archcaps.logic.graph import TRUE, Node, any_of, fact, rule
@@ -92,11 +93,13 @@ def concludes(case: Case, vulnerability: str, claim: str) -> Node:
     return TEXTS[vulnerability](case.cpu, case.kernel).where(lambda text: claim_of(text) == claim)
 
 
+@cache
 def claims(case: Case, vulnerability: str) -> Choice[Claim]:
     """Return the class of the guest's text."""
     return Choice.one_of((concludes(case, vulnerability, claim.value), claim) for claim in Claim)
 
 
+@cache
 def truth(case: Case, vulnerability: str) -> Choice[Truth]:
     """Return whether the guest is told the truth: each row of the verdict table once."""
     affected = case.affected[vulnerability]
@@ -145,6 +148,7 @@ def exposed(case: Case, vulnerability: str) -> Node:
     return has_to_be_cleared(case, vulnerability) & ~cleared
 
 
+@cache
 def safety(case: Case, vulnerability: str) -> Choice[Safety]:
     """Return whether data can leak from the guest's kernel to its user code."""
     leaks = exposed(case, vulnerability)
@@ -166,6 +170,7 @@ def same_verdict(case: Case, other: Case, vulnerability: str, label: str) -> Nod
     return ~any_of((a & ~b) | (~a & b) for a, b in pairs)
 
 
+@cache
 def responsible(case: Case, offered: Case, true: Case, vulnerability: str) -> Choice[Responsible]:
     """Return who made the verdict: the first in the chain without whose doing it would be another.
 

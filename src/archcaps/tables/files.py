@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import tomllib
 from functools import cache
-from importlib.resources import files
+from pkgutil import get_data
 from typing import Any
 
 __all__ = ["read_csv", "read_toml"]
@@ -18,8 +18,7 @@ def read_csv(path: str) -> tuple[dict[str, str], ...]:
     Raises:
         ValueError: a row has more or fewer cells than the header.
     """
-    text = (files("archcaps.tables") / path).read_text(encoding="utf-8")
-    rows = list(csv.DictReader(text.splitlines()))
+    rows = list(csv.DictReader(_text(path).splitlines()))
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise ValueError(f"{path}:{number}: another number of cells than the header")
@@ -29,4 +28,11 @@ def read_csv(path: str) -> tuple[dict[str, str], ...]:
 @cache
 def read_toml(path: str) -> dict[str, Any]:
     """Return a table of this package that is TOML."""
-    return tomllib.loads((files("archcaps.tables") / path).read_text(encoding="utf-8"))
+    return tomllib.loads(_text(path))
+
+
+def _text(path: str) -> str:
+    data = get_data("archcaps.tables", path)
+    if data is None:  # only a loader without data files, which no installation of archcaps has
+        raise FileNotFoundError(path)
+    return data.decode("utf-8")

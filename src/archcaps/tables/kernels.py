@@ -8,7 +8,8 @@ later kernels is known only from readings of that line.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from archcaps.tables.files import read_csv
 
-__all__ = ["BEHAVIOURS", "Behaviour", "Finding", "Release", "behaviour", "bracket"]
+__all__ = ["BEHAVIOURS", "Behaviour", "Finding", "Release", "Track", "behaviour"]
 
 #: Lines kept for years, each with its own backports. Source: kernel.org/category/releases.html
 LONG_TERM: Final = frozenset(("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.18"))
@@ -86,41 +87,62 @@ def _behaviours() -> dict[str, Behaviour]:
 BEHAVIOURS: Final[Mapping[str, Behaviour]] = MappingProxyType(_behaviours())
 
 
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Readings by version, sorted for the question which of them speak for a release."""
+
+    main: tuple[Version, ...]
+    lines: Mapping[str, tuple[Version, ...]]
+
+    @classmethod
+    def of(cls, versions: Iterable[Version]) -> Track:
+        """Return the track of these readings."""
+        lines: dict[str, list[Version]] = {}
+        main = []
+        for version in sorted(versions):
+            line = f"{version.major}.{version.minor}"
+            lines.setdefault(line, []).append(version)
+            # Early point releases of a long-term line still stand on the mainline track.
+            if line not in LONG_TERM or version.micro < 10:
+                main.append(version)
+        return cls(tuple(main), {line: tuple(own) for line, own in lines.items()})
+
+    def bracket(self, version: Version) -> tuple[Version | None, Version | None]:
+        """Return the newest reading not after `version` and the oldest one not before it.
+
+        In a long-term line only that line's own readings stand above, and what the mainline says of its first
+        release stands below.
+        """
+        line = f"{version.major}.{version.minor}"
+        start = Version(line)
+        if line not in LONG_TERM or version <= start:
+            return _around(self.main, version)
+        below, above = _around(self.lines.get(line, ()), version)
+        return below or _around(self.main, start)[0], above
+
+
+def _around(versions: Sequence[Version], version: Version) -> tuple[Version | None, Version | None]:
+    index = bisect_left(versions, version)
+    above = versions[index] if index < len(versions) else None
+    if above == version:
+        return above, above
+    return (versions[index - 1] if index else None), above
+
+
 @cache
-def _readings(name: str) -> tuple[tuple[Version, bool, str], ...]:
-    """Return (version, value, source) of every reading of behaviour `name`, oldest first."""
-    found = [
-        (Release.parse(row["release"]).version, row[name] == "1", row["source"])
+def _readings(name: str) -> tuple[Track, dict[Version, tuple[bool, str]]]:
+    """Return the readings of behaviour `name`: which there are, and each one's value and source."""
+    found = {
+        _version(row["release"]): (row[name] == "1", row["source"])
         for row in read_csv("kernels/readings.csv")
         if row[name]
-    ]
-    return tuple(sorted(found))
+    }
+    return Track.of(found), found
 
 
-def bracket(version: Version, readings: Sequence[Version]) -> tuple[Version | None, Version | None]:
-    """Return the readings that speak for `version`: the newest one not after it and the oldest one not before it.
-
-    In a long-term line only that line's own readings stand above, and the line's first release stands on what
-    the mainline releases around it say.
-    """
-    line = (version.major, version.minor)
-    own = [seen for seen in readings if (seen.major, seen.minor) == line]
-    main = [seen for seen in readings if f"{seen.major}.{seen.minor}" not in LONG_TERM or _opens_line(seen)]
-    start = Version(f"{version.major}.{version.minor}")
-    if f"{version.major}.{version.minor}" in LONG_TERM and version > start:
-        below = max((seen for seen in own if seen <= version), default=None)
-        above = min((seen for seen in own if seen >= version), default=None)
-        if below is None:
-            below = max((seen for seen in main if seen <= start), default=None)
-        return below, above
-    below = max((seen for seen in main if seen <= version), default=None)
-    above = min((seen for seen in main if seen >= version), default=None)
-    return below, above
-
-
-def _opens_line(version: Version) -> bool:
-    """Whether this release of a long-term line still stands on the mainline track (early point releases do)."""
-    return version.micro < 10
+@cache
+def _version(release: str) -> Version:
+    return Release.parse(release).version
 
 
 def behaviour(name: str, release: Release) -> Finding:
@@ -132,8 +154,8 @@ def behaviour(name: str, release: Release) -> Finding:
     meaning = BEHAVIOURS[name].meaning
     if release.hides_point_release:
         return Finding(None, f"{release.text} does not say which point release it is made from")
-    readings = {version: (value, source) for version, value, source in _readings(name)}
-    below, above = bracket(release.version, list(readings))
+    track, readings = _readings(name)
+    below, above = track.bracket(release.version)
     if below is None or above is None:
         side = "older" if below is None else "newer"
         return Finding(None, f"{release.text} is {side} than every release that was read ({meaning})")

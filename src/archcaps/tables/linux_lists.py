@@ -12,7 +12,7 @@ from typing import Final
 from packaging.version import Version
 
 from archcaps.tables.files import read_csv
-from archcaps.tables.kernels import Finding, Release, bracket
+from archcaps.tables.kernels import Finding, Release, Track
 
 __all__ = ["VENDORS", "Part", "list_flag"]
 
@@ -44,16 +44,17 @@ class Part:
 
 
 @cache
-def _lists_with(flag: str) -> dict[Version, tuple[str, str]]:
-    """Return for each release read: the version whose list files it has, and the source.
+def _lists_with(flag: str) -> tuple[Track, dict[Version, tuple[str, str]]]:
+    """Return the releases whose lists were read, and for each: the version whose list files it has, and the source.
 
     A release that took `flag` up later than its list's other flags does not count for it.
     """
-    return {
+    found = {
         Release.parse(row["release"]).version: (row["list"], row["source"])
         for row in read_csv("linux_lists/releases.csv")
         if flag not in row["later"].split("|")
     }
+    return Track.of(found), found
 
 
 def _fits(row: dict[str, str], part: Part) -> bool | None:
@@ -108,8 +109,8 @@ def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
 
     Where the release itself was not read, the lists on both sides of it must agree, or else every list there is.
     """
-    lists = _lists_with(flag)
-    below, above = (None, None) if release.hides_point_release else bracket(release.version, list(lists))
+    track, lists = _lists_with(flag)
+    below, above = (None, None) if release.hides_point_release else track.bracket(release.version)
     if below is not None and above is not None:
         versions = {lists[below][0], lists[above][0]}
         where = lists[below][1]

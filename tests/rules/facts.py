@@ -1,0 +1,20 @@
+"""Facts by hand for single rules: everything not named is False."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from archcaps.logic.graph import Kind, Node, walk
+from archcaps.logic.ternary import Ternary
+
+__all__ = ["holds"]
+
+
+def holds(node: Node, *true: str) -> bool:
+    """Return the value of `node` where just the named facts are true; a name that the node has no use for is an error."""
+    used = {part.name for part in walk((node,)) if part.kind is Kind.FACT}
+    unknown = set(true) - used
+    assert not unknown, f"the rule does not read {unknown}"
+    value = Ternary(defaultdict(bool, dict.fromkeys(used, False)) | dict.fromkeys(true, True)).value(node)
+    assert value is not None
+    return value

@@ -1,0 +1,288 @@
+"""Write the generated documents anew; with --check only name those that are out of date, and exit with 1.
+
+* schemas/*.json from the types of the answer and of the snapshot;
+* docs/reference/*.md from the command line's own help and from the tables;
+* the output in ```console blocks of README.md, docs/ and examples/README.md whose first line is `$ archcaps ...` or
+  `$ python ...`: the command runs from the repository root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import click
+import msgspec
+
+from archcaps.cli.main import cli
+from archcaps.machine.snapshot import Snapshot
+from archcaps.report.json import check_schema
+from archcaps.tables.bits import BITS, CONSUMERS, REGISTERS, Bit, Register, bits_of
+from archcaps.tables.files import read_csv
+from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release
+
+ROOT = Path(__file__).resolve().parent.parent
+WRITTEN_BY = "<!-- Written by tools/generate.py (make docs); not edited by hand. -->\n"
+CONSOLE = re.compile(r"^```console\n(?P<command>\$ (?:archcaps|python) (?:.*\\\n)*.*\n)(?P<rest>(?:.*\n)*?)```$", re.M)
+EXIT_CODE = re.compile(r"^# exit code \d+$", re.M)
+
+
+# --- console blocks ------------------------------------------------------------------------
+
+
+@cache
+def run(command: str) -> tuple[str, int]:
+    """Return what a command prints, and its exit code."""
+    program, *arguments = shlex.split(command.replace("\\\n", " "))
+    binaries = Path(sys.executable).parent
+    programs: dict[str, Path] = {"archcaps": binaries / "archcaps", "python": Path(sys.executable)}
+    environment = {"PATH": os.environ.get("PATH", ""), "NO_COLOR": "1", "COLUMNS": "100", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [programs[program], *arguments],
+        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        encoding="utf-8", check=False,
+    )  # fmt: skip
+    if str(ROOT) in done.stdout or "Traceback" in done.stdout:
+        raise SystemExit(f"generate: {command}: the output names this machine, or is a traceback:\n{done.stdout}")
+    return done.stdout.rstrip("\n"), done.returncode
+
+
+def with_output(match: re.Match[str]) -> str:
+    """Return a console block with its command's real output, and the exit code where it is not 0 or was there."""
+    output, code = run(match["command"].removeprefix("$ "))
+    last = f"# exit code {code}\n" if code or EXIT_CODE.search(match["rest"]) else ""
+    return f"```console\n{match['command']}{output}\n{last}```"
+
+
+def with_console_blocks(text: str) -> str:
+    return CONSOLE.sub(with_output, text)
+
+
+# --- schemas -------------------------------------------------------------------------------
+
+
+def schema(title: str, body: Mapping[str, object]) -> str:
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **body}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+# --- reference pages -----------------------------------------------------------------------
+
+
+def cli_page() -> str:
+    """The command line, from its own --help."""
+    names = cli.list_commands(click.Context(cli))
+    commands = ["archcaps", *(f"archcaps {name}" for name in names)]
+    lines = [WRITTEN_BY, "# Command line\n", "What `--help` says of every command.\n"]
+    for command in commands:
+        lines += [f"## {command}\n", f"```console\n$ {command} --help\n{run(f'{command} --help')[0]}\n```\n"]
+    return "\n".join(lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+class Sources:
+    """Sources of one section by number."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+    def cite(self, text: str) -> str:
+        """Return the numbers of the sources that `text` names, parted by semicolons."""
+        parts = [part.strip() for part in text.split(";")]
+        return " ".join(f"[{self.numbers.setdefault(part, len(self.numbers) + 1)}]" for part in parts)
+
+    def __str__(self) -> str:
+        return "Sources: " + "; ".join(f"[{number}] {text}" for text, number in self.numbers.items()) + "\n"
+
+
+BITS_HEAD = """# Registers and bits
+
+Every bit that archcaps knows, from `src/archcaps/tables/registers.csv` and `bits.csv`. `archcaps check` and snapshots
+call a bit by its name here.
+
+* **kind**: *immunity* (the part is not affected), *affected* (it is), *clears* (an instruction clears buffers), *control*
+  and *command* (a register or a control exists), *feature* (anything else), *reserved* (no published meaning).
+* **pool**: what a pool of hosts may show a guest that moves among them. *AND*: only what every host has. *OR*: what any
+  host has, because leaving it out hides a need. *HOST*: never shown to a guest. Empty: no rule.
+* **UNVERIFIED** marks what rests on a single or indirect statement; [unverified.md](unverified.md) lists all of it.
+"""
+
+
+def names_of(bit: Bit) -> str:
+    """The names that a bit's users have for it, those who agree together."""
+    spelling = {"intel": "Intel", "linux": "Linux", "qemu": "QEMU", "libvirt": "libvirt", "xen": "Xen"}
+    users: dict[str, list[str]] = {}
+    for consumer in CONSUMERS:
+        if consumer in bit.names:
+            users.setdefault(bit.names[consumer], []).append(spelling[consumer])
+    return "; ".join(f"{', '.join(who)} `{name}`" for name, who in users.items())
+
+
+def bit_rows(bits: Iterable[Bit], sources: Sources) -> Iterator[list[str]]:
+    """Rows of a register's table; reserved bits that follow each other in one."""
+    numbered = list(enumerate(bits))
+    for (reserved, _), group in groupby(numbered, lambda item: (item[1].status == "reserved", item[0] - item[1].bit)):
+        found = [bit for _, bit in group]
+        if reserved:
+            number = str(found[0].bit) if len(found) == 1 else f"{found[0].bit} to {found[-1].bit}"
+            yield [number, "", "reserved", "", "", "No published meaning.", sources.cite(found[0].source)]
+            continue
+        for bit in found:
+            mark = "**UNVERIFIED.** " if bit.status != "documented" else ""
+            kind = "" if bit.kind == "unverified" else bit.kind
+            yield [
+                str(bit.bit), f"`{bit.name}`", kind, bit.pool, names_of(bit), mark + bit.meaning,
+                sources.cite(bit.source),
+            ]  # fmt: skip
+
+
+def register_title(register: Register) -> str:
+    if register.kind == "msr":
+        return f"{register.title} (MSR {register.address:#x}), `{register.id}`"
+    return f"{register.title}, `{register.id}`"
+
+
+def bits_page() -> str:
+    parts = [WRITTEN_BY, BITS_HEAD]
+    for register in REGISTERS.values():
+        sources = Sources()
+        rows = list(bit_rows(bits_of(register.id).values(), sources))
+        head = ["bit", "name", "kind", "pool", "called", "meaning", "source"]
+        parts += [f"## {register_title(register)}\n", table(head, rows), str(sources)]
+    return "\n".join(parts)
+
+
+KERNELS_HEAD = """# Kernel behaviours
+
+Rules ask a kernel for a behaviour, never for its version. These tables
+(`src/archcaps/tables/kernels/behaviours.csv`, `readings.csv`) say what each behaviour means and in which releases it was
+read. Between two readings that agree the behaviour is what they say; between two that differ, and beyond the last, it is
+unknown. A long-term line stands alone: what it took back is known from its own readings. How that works and why:
+[decision 0003](../decisions/0003-readings-not-versions.md).
+"""
+
+
+def readings_by_line(name: str) -> Mapping[str, list[tuple[str, bool]]]:
+    """The readings of a behaviour, oldest first, by line; the mainline's under ``mainline``."""
+    found: dict[str, list[tuple[str, bool]]] = {}
+    rows = [(Release.parse(row["release"]), row[name]) for row in read_csv("kernels/readings.csv") if row[name]]
+    for release, value in sorted(rows, key=lambda item: item[0].version):
+        line = release.line if release.line in LONG_TERM else "mainline"
+        found.setdefault(line, []).append((release.text, value == "1"))
+    return found
+
+
+def in_short(line: str, readings: Iterable[tuple[str, bool]]) -> str:
+    """Readings in one cell: those that agree as from the first to the last."""
+    parts = []
+    for value, group in groupby(readings, lambda item: item[1]):
+        releases = [text if line == "mainline" else text.removeprefix(line) for text, _ in group]
+        span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
+        parts.append(f"{'yes' if value else 'no'} {span}")
+    return "; ".join(parts) or "not read"
+
+
+def kernels_page() -> str:
+    lines = ["mainline", *sorted(LONG_TERM, key=lambda line: [int(part) for part in line.split(".")])]
+    meanings = [[f"`{item.name}`", item.meaning, item.source] for item in BEHAVIOURS.values()]
+    readings = []
+    for name in BEHAVIOURS:
+        found = readings_by_line(name)
+        readings.append([f"`{name}`", *(in_short(line, found.get(line, [])) for line in lines)])
+    releases = [[row["release"], row["source"]] for row in read_csv("kernels/readings.csv")]
+    return "\n".join([
+        WRITTEN_BY, KERNELS_HEAD,
+        "## What they mean\n", table(["behaviour", "meaning", "source"], meanings),
+        "## Where they were read\n",
+        "First and last reading of each value, by line; `.48` in column 5.15 is 5.15.48.\n",
+        table(["behaviour", *lines], readings),
+        "## What was read of each release\n", table(["release", "source"], releases),
+    ])  # fmt: skip
+
+
+UNVERIFIED_HEAD = """# What is unverified
+
+Everything in archcaps' tables that rests on a statement nobody could check. A verdict that one of these decides carries a
+notice or an assumption that says so.
+"""
+
+
+def unverified_page() -> str:
+    rows = [[f"bit `{bit.name}`", bit.meaning, bit.source] for bit in BITS.values() if bit.status == "unverified"]
+    rows += [
+        [f"{row['vendor']} {row['family']}/{row['model']}, {row['vulnerability']}", f"affected: {row['affected']}",
+         row["source"]]
+        for row in read_csv("silicon/parts.csv") if row["status"] == "unverified"
+    ]  # fmt: skip
+    rows += [[f"`{row['name']}`", row["meaning"] + "; unknown", row["source"]] for row in
+             read_csv("silicon/unverified.csv")]  # fmt: skip
+    rows += [
+        [f"behaviour `{item.name}`", "the commit's hash only", item.source]
+        for item in BEHAVIOURS.values() if "UNVERIFIED" in item.source
+    ]  # fmt: skip
+    return "\n".join([WRITTEN_BY, UNVERIFIED_HEAD, table(["what", "statement", "source"], rows)])
+
+
+# --- all of it -----------------------------------------------------------------------------
+
+
+def documents() -> dict[Path, str]:
+    """Every generated file with the text it should have."""
+    reference = ROOT / "docs" / "reference"
+    found = {
+        ROOT / "schemas" / "check-1.json": schema("archcaps check --json", check_schema()),
+        ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
+        reference / "cli.md": cli_page(),
+        reference / "bits.md": bits_page(),
+        reference / "kernels.md": kernels_page(),
+        reference / "unverified.md": unverified_page(),
+    }
+    for path in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"]):
+        if path not in found:
+            found[path] = with_console_blocks(path.read_text(encoding="utf-8"))
+    return found
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        file.write(text)
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description="Write the generated documents anew.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a file is out of date")
+    check = parser.parse_args(arguments).check
+    stale = {
+        path: text for path, text in documents().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }  # fmt: skip
+    for path, text in stale.items():
+        name = path.relative_to(ROOT)
+        if check:
+            print(f"generate: out of date: {name} (run make docs)", file=sys.stderr)
+        else:
+            write(path, text)
+            print(f"generate: {name}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

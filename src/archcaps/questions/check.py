@@ -22,7 +22,7 @@ from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.linux_lists import VENDORS
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["SPEAK_OF", "check"]
+__all__ = ["SPEAK_OF", "check", "judge"]
 
 #: The bits that speak of each vulnerability to a guest.
 SPEAK_OF = {
@@ -45,7 +45,12 @@ def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> C
     """
     for snapshot in (host, guest):
         _refuse_other_cpus(snapshot)
-    reader = Reader(host, guest, frozenset(assumptions))
+    return judge(Reader(host, guest, frozenset(assumptions)))
+
+
+def judge(reader: Reader) -> CheckResult:
+    """Return the answer for a host and a guest that were already read."""
+    host, guest = reader.host, reader.guest
     verdicts = [_verdict(reader, name) for name in VULNERABILITIES]
     notices = notices_of(reader, verdicts)
     disable = reader.ternary.value(reader.model.guest.disable_fb_clear)

@@ -18,11 +18,14 @@ class Reader:
         self.host = host
         self.guest = guest
         self.assumptions = assumptions
-        self.facts: Facts = facts_of(host, guest, assumptions)
-        self.observed: dict[str, Datum] = observations_of(host, guest)
         self.model: Model = model()
-        observed = {name: datum.value for name, datum in self.observed.items()}
-        self.ternary = Ternary(self.facts.values, observed, self._cost)
+        self.read(facts_of(host, guest, assumptions), observations_of(host, guest))
+
+    def read(self, facts: Facts, observed: dict[str, Datum]) -> None:
+        """Read the model with these facts and observations."""
+        self.facts = facts
+        self.observed = observed
+        self.ternary = Ternary(facts.values, {name: datum.value for name, datum in observed.items()}, self._cost)
 
     def datum(self, name: str) -> Datum | None:
         """Return how an input is known: an observation or a fact."""

@@ -1,0 +1,82 @@
+"""How long an answer takes: the command beside an empty Python, the import, and the evaluation alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+ROOT = Path(__file__).resolve().parent.parent
+THREAD = ROOT / "examples" / "thread"
+RUNS, WARM_UPS = 21, 3
+SECONDS = 3.0
+#: What `archcaps check` may take, in milliseconds.
+BAR = 250.0
+
+CHECK = [
+    str(Path(sys.executable).parent / "archcaps"),
+    "check", "--host", str(THREAD / "host.toml"), "--guest", str(THREAD / "guest.toml"),
+]  # fmt: skip
+NOTHING = [sys.executable, "-c", "pass"]
+IMPORT = "from time import perf_counter as now; start = now(); {}; print((now() - start) * 1000)"
+
+
+def milliseconds(command: list[str]) -> float:
+    """Wall time of a command."""
+    start = perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    return (perf_counter() - start) * 1000
+
+
+def paired(first: list[str], second: list[str]) -> tuple[list[float], list[float]]:
+    """Times of two commands that take turns, so that both meet the same noise."""
+    for _ in range(WARM_UPS):
+        milliseconds(first), milliseconds(second)
+    times = [(milliseconds(first), milliseconds(second)) for _ in range(RUNS)]
+    return [a for a, _ in times], [b for _, b in times]
+
+
+def importing(statement: str) -> list[float]:
+    """Times of an import, measured inside a fresh interpreter."""
+    command = [sys.executable, "-c", IMPORT.format(statement)]
+    return [float(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(RUNS)]
+
+
+def evaluations() -> float:
+    """Answers of check() per second, in one process, tables loaded and rules traced."""
+    import archcaps  # noqa: PLC0415  # not before the times above are taken
+
+    host = archcaps.read_snapshot(THREAD / "host.toml")
+    guest = archcaps.read_snapshot(THREAD / "guest.toml")
+    for _ in range(WARM_UPS):
+        archcaps.check(host, guest)
+    count, start = 0, perf_counter()
+    while perf_counter() - start < SECONDS:
+        archcaps.check(host, guest)
+        count += 1
+    return count / (perf_counter() - start)
+
+
+def row(name: str, times: list[float], base: float) -> str:
+    middle = median(times)
+    return f"| {name} | {middle / base:.1f} | {middle:.1f} | {min(times):.1f} | {max(times):.1f} |"
+
+
+def main() -> int:
+    checks, nothings = paired(CHECK, NOTHING)
+    base = median(nothings)
+    print("| what | times an empty Python | median ms | min ms | max ms |\n| --- | --- | --- | --- | --- |")
+    print(row("`archcaps check`, examples/thread", checks, base))
+    print(row("`python -c pass`", nothings, base))
+    print(row("`import archcaps`", importing("import archcaps"), base))
+    print(row("`archcaps.check`, imported", importing("import archcaps; archcaps.check"), base))
+    print(f"\ncheck() in one process, warm: {evaluations():.0f} answers per second")
+    met = median(checks) < BAR
+    print(f"bar: `archcaps check` under {BAR:.0f} ms: {'met' if met else 'NOT MET'}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""The tables pass their lint, and the lint finds what is planted."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tools.check_tables import TABLES, faults
+
+
+def test_the_tables_have_no_fault() -> None:
+    assert faults() == []
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "fault"),
+    [
+        ("bits.csv", "ia32_arch_capabilities,5,mds_no", "ia32_arch_capabilities,8,mds_no", "[8] stands twice"),
+        ("bits.csv", "ia32_arch_capabilities,5,mds_no", "ia32_arch_capabilities,5,taa_no", "name taa_no stands twice"),
+        ("bits.csv", "ia32_arch_capabilities,61,", "ia32_arch_capabilities,64,", "does not fit"),
+        ("bits.csv", "ia32_arch_capabilities,61,", "ia32_arch_capabilities,64,", "[61] is missing"),
+        ("bits.csv", "cpuid_7_2_edx,4,bhi_ctrl", "cpuid_7_2_edx,2,bhi_ctrl", "cpuid_7_2_edx[2] stands twice"),
+        ("kernels/behaviours.csv", "offers_gds_no,", "offers_gds_yes,", "column offers_gds_no is no behaviour"),
+        ("silicon/vendors.csv", '"AMD-SB-7029: the bulletin speaks of AMD processors only"', "", "no source"),
+    ],
+)
+def test_a_planted_fault_is_found(tmp_path: Path, table: str, old: str, new: str, fault: str) -> None:
+    copy = tmp_path / "tables"
+    shutil.copytree(TABLES, copy)
+    text = (copy / table).read_text(encoding="utf-8")
+    assert old in text
+    (copy / table).write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert any(fault in line for line in faults(copy))

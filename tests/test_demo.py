@@ -1,0 +1,57 @@
+"""The demo: two real cases, each in one screen, and a word when an answer is another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo import run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def demo() -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "demo/run.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_both_answers_come_as_expected(demo: subprocess.CompletedProcess[str]) -> None:
+    assert (demo.returncode, demo.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (1, ["broken-promise", "KVM sets FB_CLEAR_DIS", "Responsible: userspace"]),
+        (2, ["false-immunity", "EXPOSED", "Responsible: KVM"]),
+    ],
+)
+def test_each_case_says_what_it_is_about(demo: subprocess.CompletedProcess[str], number: int, words: list[str]) -> None:
+    first, second = demo.stdout.split("\n\n2. ")
+    text = [first, second][number - 1]
+    assert [word for word in words if word not in text] == []
+    assert "$ archcaps check --host examples/" in text
+
+
+def test_each_case_fits_on_a_screen(demo: subprocess.CompletedProcess[str]) -> None:
+    for text in demo.stdout.split("\n\n2. "):
+        lines = text.splitlines()
+        assert len(lines) <= 40
+        assert max(map(len, lines)) <= 100
+
+
+def test_another_answer_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(run, "CASES", [run.Case("a title", "thread", 0)])
+    assert run.main() == 1
+    assert capfd.readouterr().err == "demo: examples/thread: exit code 1, expected 0\n"
+
+
+def test_a_missing_command_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run, "ARCHCAPS", tmp_path / "archcaps")
+    assert run.main() == 1
+    assert capsys.readouterr().err == "demo: archcaps is not installed beside this Python: run make demo\n"

@@ -1,0 +1,117 @@
+"""The tables' own lint: no bit or name twice, every row with a source, nothing that no rule knows.
+
+Run by `make lint`; prints one line for each fault and exits with 1 where there is one.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+TABLES = Path(__file__).parents[1] / "src" / "archcaps" / "tables"
+KINDS = {"immunity", "clears", "control", "feature", "affected", "command", "reserved", "unverified"}
+POOLS = {"", "AND", "OR", "HOST"}
+STATUSES = {"documented", "reserved", "unverified"}
+CONSUMERS = ("intel", "linux", "qemu", "libvirt", "xen")
+
+Rows = list[dict[str, str]]
+
+
+def read(path: Path) -> Rows:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def twice(values: list[str]) -> list[str]:
+    return sorted(value for value, count in Counter(values).items() if count > 1)
+
+
+def bit_faults(registers: Rows, bits: Rows) -> Iterator[str]:
+    """Yield what is wrong with the registers and their bits."""
+    widths = {row["id"]: 64 if row["kind"] == "msr" else 32 for row in registers}
+    yield from (f"registers: {name} stands twice" for name in twice([row["id"] for row in registers]))
+    places = [f"{row['register']}[{row['bit']}]" for row in bits]
+    yield from (f"bits: {place} stands twice" for place in twice(places))
+    yield from (f"bits: the name {name} stands twice" for name in twice([row["name"] for row in bits]))
+    for consumer in CONSUMERS:  # a consumer may give a CPUID bit and the MSR bit it announces one name
+        named = [f"{row['register']}.{row[consumer]}" for row in bits if row[consumer]]
+        yield from (f"bits: {consumer}'s name {name} stands twice" for name in twice(named))
+    for row in bits:
+        where = f"bits: {row['name']}"
+        if row["register"] not in widths:
+            yield f"{where}: unknown register {row['register']}"
+        elif not 0 <= int(row["bit"]) < widths[row["register"]]:
+            yield f"{where}: bit {row['bit']} does not fit"
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", row["name"]):
+            yield f"{where}: not a name"
+        for column, allowed in (("kind", KINDS), ("pool", POOLS), ("status", STATUSES)):
+            if row[column] not in allowed:
+                yield f"{where}: {column} {row[column]!r}"
+        if not row["meaning"].strip():
+            yield f"{where}: no meaning"
+    missing = set(range(64)) - {int(row["bit"]) for row in bits if row["register"] == "ia32_arch_capabilities"}
+    yield from (f"bits: ia32_arch_capabilities[{bit}] is missing" for bit in sorted(missing))
+
+
+def source_faults(name: str, rows: Rows) -> Iterator[str]:
+    """Yield the rows that do not say where they come from."""
+    for number, row in enumerate(rows, start=2):
+        if not row.get("source", "").strip():
+            yield f"{name}:{number}: no source"
+
+
+def kernel_faults(behaviours: Rows, readings: Rows) -> Iterator[str]:
+    """Yield what is wrong with the kernels' behaviours and readings."""
+    names = [row["name"] for row in behaviours]
+    yield from (f"behaviours: {name} stands twice" for name in twice(names))
+    yield from (f"readings: {name} stands twice" for name in twice([row["release"] for row in readings]))
+    columns = set(readings[0]) - {"release", "source"}
+    yield from (f"readings: no column for {name}" for name in sorted(set(names) - columns))
+    yield from (f"readings: column {name} is no behaviour" for name in sorted(columns - set(names)))
+    for row in readings:
+        for name in columns & set(names):
+            if row[name] not in ("", "0", "1"):
+                yield f"readings: {row['release']}: {name} is {row[name]!r}"
+    for name in names:
+        if name in columns and {row[name] for row in readings} <= {"", "0"}:
+            yield f"readings: no release was ever seen with {name}"
+
+
+def faults(tables: Path = TABLES) -> list[str]:
+    """Return every fault of the tables in a folder."""
+    found = list(bit_faults(read(tables / "registers.csv"), read(tables / "bits.csv")))
+    found += kernel_faults(read(tables / "kernels" / "behaviours.csv"), read(tables / "kernels" / "readings.csv"))
+    sourced = [
+        "registers.csv", "bits.csv", "kernels/behaviours.csv", "kernels/readings.csv", "linux_lists/releases.csv",
+        "silicon/vendors.csv", "silicon/parts.csv", "silicon/unverified.csv",
+    ]  # fmt: skip
+    for name in sourced:
+        found += source_faults(name, read(tables / name))
+    # Tables copied whole have one source for all rows, in sources.csv.
+    whole = read(tables / "sources.csv")
+    found += source_faults("sources.csv", whole)
+    known = set(sourced) | {row["table"] for row in whole} | {"sources.csv"}
+    for path in sorted(tables.rglob("*.csv")):
+        name = path.relative_to(tables).as_posix()
+        if name not in known and not name.startswith("linux_lists/"):
+            found.append(f"{name}: not known to this check")
+    listed = {row["list"] for row in read(tables / "linux_lists" / "releases.csv")}
+    for path in sorted((tables / "linux_lists").glob("*list-*.csv")):
+        if path.stem.split("-", 1)[1] not in listed:
+            found.append(f"{path.name}: no release has this list")
+    return found
+
+
+def main() -> int:
+    found = faults()
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

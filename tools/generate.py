@@ -114,8 +114,9 @@ BITS_HEAD = """# Registers and bits
 Every bit that archcaps knows, from `src/archcaps/tables/registers.csv` and `bits.csv`. `archcaps check` and snapshots
 call a bit by its name here.
 
-* **kind**: *immunity* (the part is not affected), *affected* (it is), *clears* (an instruction clears buffers), *control*
-  and *command* (a register or a control exists), *feature* (anything else), *reserved* (no published meaning).
+* **kind**: *immunity* (the part is not affected), *affected* (it is), *clears* (an instruction clears buffers),
+  *control* and *command* (a register or a switch, or that there is one), *feature* (anything else), *reserved* (no
+  published meaning).
 * **pool**: what a pool of hosts may show a guest that moves among them. *AND*: only what every host has. *OR*: what any
   host has, because leaving it out hides a need. *HOST*: never shown to a guest. Empty: no rule.
 * **UNVERIFIED** marks what rests on a single or indirect statement; [unverified.md](unverified.md) lists all of it.
@@ -168,11 +169,11 @@ def bits_page() -> str:
 
 KERNELS_HEAD = """# Kernel behaviours
 
-Rules ask a kernel for a behaviour, never for its version. These tables
-(`src/archcaps/tables/kernels/behaviours.csv`, `readings.csv`) say what each behaviour means and in which releases it was
-read. Between two readings that agree the behaviour is what they say; between two that differ, and beyond the last, it is
-unknown. A long-term line stands alone: what it took back is known from its own readings. How that works and why:
-[decision 0003](../decisions/0003-readings-not-versions.md).
+Rules ask a kernel for a behaviour, never for its version. These tables (`behaviours.csv` and `readings.csv` in
+`src/archcaps/tables/kernels`) say what each behaviour means and in which releases it was read. Between two readings
+that agree the behaviour is what they say; between two that differ, and beyond the last, it is unknown. A long-term
+line stands alone: what it took back is known from its own readings. How that works and why: [decision
+0003](../decisions/0003-readings-not-versions.md).
 """
 
 
@@ -216,8 +217,9 @@ def kernels_page() -> str:
 
 UNVERIFIED_HEAD = """# What is unverified
 
-Everything in archcaps' tables that rests on a statement nobody could check. A verdict that one of these decides carries a
-notice or an assumption that says so.
+Everything in archcaps' tables that rests on a statement nobody could check. A verdict that a part's row decides carries
+a notice; what is unknown stays unknown; the bits enter no rule; of a behaviour only the commit's hash is in doubt, its
+readings are not.
 """
 
 

@@ -24,7 +24,19 @@ BITS = [
     "rdcl_no", "mds_no", "taa_no", "tsx_ctrl", "sbdr_ssdp_no", "fbsdp_no", "psdp_no", "fb_clear", "fb_clear_ctrl",
     "rfds_no", "rfds_clear", "gds_no", "skip_l1dfl_vmentry",
 ]  # fmt: skip
-RELEASES = ["5.10.223", "6.1.152", "6.1.192", "6.6.150", "6.8.0", "6.12.117", "6.14.0", "6.16.1", "6.18.9", "7.1.5", "6.7.2"]
+RELEASES = [
+    "5.10.223",
+    "6.1.152",
+    "6.1.192",
+    "6.6.150",
+    "6.8.0",
+    "6.12.117",
+    "6.14.0",
+    "6.16.1",
+    "6.18.9",
+    "7.1.5",
+    "6.7.2",
+]
 CMDLINES = [
     "", "mitigations=off", "mds=off", "mds=off tsx_async_abort=off mmio_stale_data=off reg_file_data_sampling=off",
     "tsx=on", "tsx=auto", "mds=full,nosmt", "tsa=user", "tsa=off", "mitigations=auto,nosmt", "mitigations=off mds=full",
@@ -39,7 +51,13 @@ kernels = st.builds(
 )
 cpus = st.builds(
     lambda part, microcode, smt: Cpu(
-        vendor=part[0], family=part[1], model=part[2], stepping=part[3], core_type=0, microcode=microcode, smt_active=smt
+        vendor=part[0],
+        family=part[1],
+        model=part[2],
+        stepping=part[3],
+        core_type=0,
+        microcode=microcode,
+        smt_active=smt,
     ),
     st.sampled_from(PARTS),
     st.sampled_from([0, 0x0A0011D6, 0x0A0011D7]),

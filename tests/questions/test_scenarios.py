@@ -75,8 +75,8 @@ CASES: dict[tuple[str, str, str], tuple[int, bool, Expected]] = {
             "mmio_stale_data": (ATTEMPTED, "no-microcode A1 R0 K1", "withheld safe userspace"),
         },
     ),
-    # Ice Lake, old client model, all three texts as reported. VERW is in vain (FB_CLEAR_DIS): for MMIO "no microcode" is
-    # then true, for MDS and TAA there is nothing to fear.
+    # Ice Lake, old client model, all three texts as reported. VERW is in vain (FB_CLEAR_DIS): for MMIO "no microcode"
+    # is then true, for MDS and TAA there is nothing to fear.
     ("old-model-on-ice-lake", "host", "guest"): (
         1,
         True,

@@ -67,7 +67,9 @@ def test_property_the_printed_reasons_alone_give_the_same_answer(
 
 @settings(max_examples=EXAMPLES)
 @given(hosts, guests)
-def test_property_complete_known_machines_have_one_answer_or_say_what_is_missing(host: Snapshot, guest: Snapshot) -> None:
+def test_property_complete_known_machines_have_one_answer_or_say_what_is_missing(
+    host: Snapshot, guest: Snapshot
+) -> None:
     result = judge(Reader(host, guest))
     for verdict in result.vulnerabilities:
         assert bool(verdict.missing) is verdict.undecided

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 import archcaps
 from archcaps.machine.snapshot import BitReading, Reading
-from msgspec.structs import replace
 
 #: Raw values: bits 0 to 8 from bare-metal dumps (InstLatx64; libvirt cputestdata for Cascade Lake), the bits that KVM
 #: passes on unchanged from Firecracker's fingerprints (commit bd0ebf3b1); `known` masks the others.

@@ -11,7 +11,7 @@ __all__ = ["holds"]
 
 
 def holds(node: Node, *true: str) -> bool:
-    """Return the value of `node` where just the named facts are true; a name that the node has no use for is an error."""
+    """Return the value of `node` where just the named facts are true; it must read each of them."""
     used = {part.name for part in walk((node,)) if part.kind is Kind.FACT}
     unknown = set(true) - used
     assert not unknown, f"the rule does not read {unknown}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from archcaps.errors import InputError
-from archcaps.machine.snapshot import FORMAT_VERSION, Cpu, Cpuid, Kernel, Reading, Snapshot, check_bit, number
+from archcaps.machine.snapshot import FORMAT_VERSION, Cpu, Cpuid, Kernel, Reading, Snapshot, check_cpuid_bit, number
 from archcaps.tables.kernels import Release
 
 __all__ = ["InlineMachine", "guest", "host", "overlay"]
@@ -131,7 +131,7 @@ def _vendor(word: str | None, family: int, options: InlineMachine) -> str:
 def _cpuid(options: InlineMachine) -> Cpuid:
     names = [name.strip().lower().replace("-", "_") for name in (options.flags or "").split(",") if name.strip()]
     for name in names:
-        check_bit(name, options.option("flags"))
+        check_cpuid_bit(name, options.option("flags"))
     if options.role == "guest" and "hypervisor" not in names:
         names.append("hypervisor")
     return Cpuid(shown=names, provenance="imported", source=options.source)

@@ -11,8 +11,17 @@ from pathlib import Path
 import msgspec
 
 from archcaps.errors import InputError, nearest
-from archcaps.machine.snapshot import FORMAT_VERSION, Cpuid, Reading, Snapshot, check_bit, check_register, number
-from archcaps.tables.bits import BITS, REGISTERS
+from archcaps.machine.snapshot import (
+    FORMAT_VERSION,
+    Cpuid,
+    Reading,
+    Snapshot,
+    check_bit,
+    check_cpuid_bit,
+    check_register,
+    number,
+)
+from archcaps.tables.bits import REGISTERS
 from archcaps.tables.kernels import BEHAVIOURS, Release
 from archcaps.tables.names import VULNERABILITIES
 
@@ -81,7 +90,9 @@ def _plain(message: str) -> str:
     """Return msgspec's message with the value's path in front: ``cpu.model: expected ...``."""
     text, _, path = message.partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
-    text = text[:1].lower() + text[1:]
+    text = (text[:1].lower() + text[1:]).replace(" | null`", "`")
+    if "matching regex" in text:
+        text = "expected a number: decimal, or 0x and hexadecimal digits"
     return f"{path}: {text}" if path else text
 
 
@@ -130,9 +141,7 @@ def _check_names(given: Iterable[str], known: Collection[str], kind: str, where:
 def _check_cpuid(cpuid: Cpuid, where: str) -> None:
     for part, names in (("shown", cpuid.shown), ("hidden", cpuid.hidden)):
         for name in names:
-            check_bit(name, f"{where}.{part}")
-            if REGISTERS[BITS[name].register].kind != "cpuid":
-                raise InputError(f"{name!r} is a bit of an MSR, not of CPUID", f"{where}.{part}")
+            check_cpuid_bit(name, f"{where}.{part}")
     both = set(cpuid.shown) & set(cpuid.hidden)
     if both:
         raise InputError(f"{', '.join(sorted(both))} both shown and hidden", where)

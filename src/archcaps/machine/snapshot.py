@@ -134,6 +134,17 @@ def check_bit(name: str, where: str, register: str | None = None) -> None:
         raise InputError(f"unknown bit {name!r}{of}{nearest(name, known)}", where)
 
 
+def check_cpuid_bit(name: str, where: str) -> None:
+    """Refuse what is no CPUID bit by name.
+
+    Raises:
+        InputError: no table has the name, or it is a bit of an MSR.
+    """
+    check_bit(name, where)
+    if REGISTERS[BITS[name].register].kind != "cpuid":
+        raise InputError(f"{name!r} is a bit of an MSR, not of CPUID", where)
+
+
 def check_register(name: str, where: str) -> None:
     """Refuse a register that no table has.
 

@@ -10,7 +10,7 @@ from archcaps.tables.names import ASSUMPTIONS
 
 __all__ = ["assumptions_of"]
 
-_ATTACKER = "the attacker is code in guest user mode; sibling threads and guest against host are not modelled here"
+_ATTACKER = "the attacker is code in guest user mode (not modelled: sibling threads, guest against host)"
 
 
 def assumptions_of(reader: Reader, verdicts: list[Verdict]) -> list[Assumption]:
@@ -24,25 +24,24 @@ def assumptions_of(reader: Reader, verdicts: list[Verdict]) -> list[Assumption]:
     for item in (item for verdict in verdicts for item in verdict.decided_by):
         if item.provenance == "assumed" and not item.name.startswith("assume."):
             by_source.setdefault(item.source, set()).add(f"{item.name}={int(item.value)}")
-    known = {assumption.text for assumption in found}
-    return found + [Assumption(text, sorted(inputs)) for text, inputs in by_source.items() if text not in known]
+    said = " ".join(assumption.text for assumption in found)
+    found += [Assumption(text, sorted(inputs)) for text, inputs in by_source.items() if f"({text})" not in said]
+    return found
 
 
 def _identity(snapshot: Snapshot) -> list[Assumption]:
     """Return what is assumed of a machine's CPU and kernel, by which its rows in the tables were looked up."""
     cpu, kernel = snapshot.cpu, snapshot.kernel
-    found = []
+    assumed: dict[str, list[str]] = {}
     if (cpu.provenance or snapshot.provenance) == "assumed" and cpu.family is not None:
-        found.append(
-            Assumption(
-                f"the {snapshot.role} is a CPU {cpu.family}/{cpu.model}/{cpu.stepping}: {cpu.source or snapshot.source}"
+        assumed.setdefault(cpu.source or snapshot.source, []).append(f"CPU {cpu.family}/{cpu.model}/{cpu.stepping}")
+    if (kernel.provenance or snapshot.provenance) == "assumed" and kernel.release is not None:
+        assumed.setdefault(kernel.source or snapshot.source, []).append(f"Linux {kernel.release}")
+    found = [Assumption(f"{snapshot.role}: {' and '.join(what)} ({source})") for source, what in assumed.items()]
+    if kernel.release is not None:
+        release = Release.parse(kernel.release)
+        if release.suffix and not release.hides_point_release:
+            found.append(
+                Assumption(f"the {snapshot.role}'s kernel {kernel.release} behaves as upstream {release.version}")
             )
-        )
-    if kernel.release is None:
-        return found
-    if (kernel.provenance or snapshot.provenance) == "assumed":
-        found.append(Assumption(f"the {snapshot.role} runs Linux {kernel.release}: {kernel.source or snapshot.source}"))
-    release = Release.parse(kernel.release)
-    if release.suffix and not release.hides_point_release:
-        found.append(Assumption(f"the {snapshot.role}'s kernel {kernel.release} behaves as upstream {release.version}"))
     return found

@@ -134,12 +134,11 @@ def _coloured(word: str, style: Style, width: int) -> str:
 def _explained(verdict: Verdict, style: Style, notes: _Footnotes, told: set[str], *, everything: bool) -> list[str]:
     who = "" if verdict.responsible.value in (None, "nobody") else f"; responsible: {verdict.responsible}"
     lines = [style(f"{verdict.vulnerability}: {_value(verdict.truth)}, {_value(verdict.safety)}{who}", bold=True)]
-    lines += _fill("shown to it: " + ", ".join(_shown(bit) for bit in verdict.shown), "  ")
+    lines += _fill(f"shown to it: {_shown(verdict.shown)}", "  ", "      ")
     roots = {line.name for line in verdict.why}
     for line in verdict.why:
         heading = _heading(line, verdict)
         if line.name in told and not everything:
-            lines += _fill(f"{heading} (as above)", "  ")
             continue
         told.add(line.name)
         inputs = _inputs(line, roots, notes, everything=everything)
@@ -163,13 +162,18 @@ def _value(possible: Possible) -> str:
     return str(possible) if len(possible.possible) <= _NAMED else "undecided"
 
 
-def _shown(bit: ShownBit) -> str:
-    others = []
-    if bit.offered is not bit.guest:
-        others.append(f"KVM offers {_bit(bit.offered)}")
-    if bit.hardware is not bit.guest:
-        others.append(f"hardware {_bit(bit.hardware)}")
-    return f"{bit.name}={_bit(bit.guest)}" + (f" ({', '.join(others)})" if others else "")
+def _shown(bits: list[ShownBit]) -> str:
+    """Return the bits as the guest reads them, those apart that are not as KVM offers them or as the hardware is."""
+    groups: dict[str, list[str]] = {}
+    for bit in bits:
+        if bit.offered is not None and bit.offered is not bit.guest:
+            kind = "not as KVM offers: "
+        elif bit.hardware is not None and bit.hardware is not bit.guest:
+            kind = "not as the hardware: "
+        else:
+            kind = ""
+        groups.setdefault(kind, []).append(f"{bit.name}={_bit(bit.guest)}")
+    return "; ".join(kind + ", ".join(names) for kind, names in sorted(groups.items()))
 
 
 def _bit(value: bool | None) -> str:
@@ -188,15 +192,24 @@ def _heading(line: Line, verdict: Verdict) -> str:
 
 def _inputs(root: Line, roots: set[str], notes: _Footnotes, *, everything: bool) -> str:
     """Return the inputs under a root, those of one source together; what has a line of its own is only named."""
-    groups: dict[int, list[str]] = {}
+    groups: dict[int, list[Line]] = {}
     for leaf in _leaves(root, roots):
         if leaf.provenance in ("unknown", "modelled") or (not everything and _ordinary(leaf)):
             continue
         number = notes.number(leaf.provenance, leaf.source)
-        groups.setdefault(number, []).append(f"{_plain(leaf.name)}={_bit(leaf.value)}")
+        groups.setdefault(number, []).append(leaf)
     named = [_HEADINGS["vmx_update_fb_clear_dis"][0] for child in _rules(root) if child in roots]
-    parts = [f"{', '.join(dict.fromkeys(names))} [{number}]" for number, names in groups.items()]
+    parts = [f"{_facts(leaves)} [{number}]" for number, leaves in groups.items()]
     return "; ".join([*dict.fromkeys(named), *parts])
+
+
+def _facts(leaves: list[Line]) -> str:
+    """Return facts with their values, whose they are said once: ``host mds_no=1, taa_no=1, guest mds_no=0``."""
+    owners: dict[str, dict[str, None]] = {}
+    for leaf in leaves:
+        owner, _, name = _plain(leaf.name).rpartition(" ")
+        owners.setdefault(owner, {})[f"{name}={_bit(leaf.value)}"] = None
+    return ", ".join(f"{owner} {', '.join(names)}" for owner, names in owners.items())
 
 
 def _listed(inputs: Iterable[Deciding], notes: _Footnotes) -> str:

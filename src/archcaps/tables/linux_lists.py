@@ -123,4 +123,4 @@ def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
     if len(found) > 1 and below is not None:
         return Finding(None, f"{flag} differs between the {name}s around {release.text}")
     value = found.pop() if len(found) == 1 else None
-    return Finding(value, f"cpu_vuln_{name} of {where}")
+    return Finding(value, f"cpu_vuln_{name} (common.c), {where}")

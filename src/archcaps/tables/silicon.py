@@ -30,7 +30,7 @@ _CELLS: Final = {
     "No planned mitigation": True,
     "Hardware+MCU": None,
 }
-_INTEL = "intel/Intel-affected-processor-list@71c2859 (10 Feb 2026)"
+_INTEL = "intel/Intel-affected-processor-list@71c2859"
 _BLACK_LISTS: Final = ("5.10.265", "5.15.215", "6.1.192", "6.6.150", "6.12.117", "7.1.5")
 _FLAGS: Final = {"mmio_stale_data": "MMIO", "reg_file_data_sampling": "RFDS"}
 
@@ -73,13 +73,18 @@ def _by_intel(vulnerability: str, part: Part) -> Published | None:
     if len(answers) > 1:
         names = "; ".join(f"{row['name']} ({row['segment']})" for row in rows)
         return Published(None, f"{_INTEL}: rows of the same signature disagree: {names}")
-    return Published(answers.pop(), f"{_INTEL}: {rows[0]['signature']} {rows[0]['name']}")
+    return Published(answers.pop(), f"{_INTEL}, {signatures.pop():#x}: {_first_name(rows[0])}")
 
 
 def _signature(family: int, model: int, stepping: int) -> int:
     """Return CPUID.1:EAX of a part (Intel SDM volume 2, CPUID: extended family and model)."""
     extended = max(family - 15, 0)
     return extended << 20 | (model >> 4) << 16 | min(family, 15) << 8 | (model & 15) << 4 | stepping
+
+
+def _first_name(row: dict[str, str]) -> str:
+    """Return the part's name; where the list numbers several, the first."""
+    return row["name"].removeprefix("1. ").partition(" - 2.")[0]
 
 
 def _names(row: dict[str, str]) -> set[int]:

@@ -1,0 +1,76 @@
+"""Boot options as the kernel reads them (Linux Documentation/admin-guide/kernel-parameters.txt; bugs.c, tsx.c)."""
+
+from __future__ import annotations
+
+import pytest
+
+from archcaps.machine.options import option_values
+
+CONFIG = {"MITIGATION_MDS": "y", "MITIGATION_TAA": "y", "MITIGATION_MMIO_STALE_DATA": "y", "MITIGATION_RFDS": "y",
+          "MITIGATION_TSA": "y", "MITIGATION_GDS": "y", "KVM": "m"}  # fmt: skip
+BEHAVIOURS: dict[str, bool | None] = {"mitigation_configs": True, "tsx_auto_by_default": False}
+
+
+def true_ones(cmdline: str) -> set[str]:
+    values = option_values(cmdline, CONFIG, BEHAVIOURS)
+    assert None not in values.values()
+    return {name for name, value in values.items() if value}
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "expected"),
+    [
+        ("", set[str]()),
+        ("quiet root=/dev/vda1", set[str]()),
+        ("mds=off", {"mds_off"}),
+        ("mds=full", {"mds_on"}),
+        ("mds=full,nosmt", {"mds_on", "mds_nosmt"}),
+        ("mds=off mds=full", {"mds_on"}),  # the last one wins
+        ("mds=full,nosmt mds=off", {"mds_off", "mds_nosmt"}),  # the nosmt mark stays
+        ("mds=sometimes", set[str]()),  # unknown values are ignored
+        ("reg_file_data_sampling=off", {"rfds_off"}),
+        ("reg_file_data_sampling=on", {"rfds_on"}),
+        ("mitigations=off", {"mitigations_off", "no_user_vector", "no_guest_vector", "gds_off"}),
+        ("mitigations=auto,nosmt", {"mds_nosmt", "taa_nosmt", "mmio_nosmt"}),
+        ("mitigations=auto;no_user_kernel", set[str]()),
+        ("mitigations=auto,no_user_kernel,no_user_user", {"no_user_vector"}),
+        ("mitigations=auto,no_guest_host,no_guest_guest", {"no_guest_vector"}),
+        ("tsx=on", {"tsx_on"}),
+        ("tsx=auto", {"tsx_auto"}),
+        ("tsx=sideways", set[str]()),  # anything else is off
+        ("tsa=user", {"tsa_user"}),
+        ("tsa=off", {"tsa_off"}),
+        ("gather_data_sampling=off", {"gds_off"}),
+        ("init=/sbin/init -- mds=off", set[str]()),  # what follows is init's
+    ],
+)
+def test_options(cmdline: str, expected: set[str]) -> None:
+    assert true_ones(cmdline) == expected
+
+
+def test_an_unknown_command_line_leaves_everything_unknown() -> None:
+    assert set(option_values(None, CONFIG, BEHAVIOURS).values()) == {None}
+
+
+def test_an_unknown_configuration_leaves_what_it_decides_unknown() -> None:
+    values = option_values("", None, BEHAVIOURS)
+    assert values["mds_off"] is None
+    assert values["mitigations_off"] is False
+    assert values["no_guest_vector"] is None
+    assert values["tsx_on"] is None
+    given = option_values("mds=full tsx=off", None, BEHAVIOURS)
+    assert given["mds_off"] is False
+    assert given["tsx_on"] is False
+
+
+def test_before_6_12_only_rfds_could_be_compiled_off() -> None:
+    values = option_values("", None, {"mitigation_configs": False})
+    assert values["mds_off"] is False
+    assert values["rfds_off"] is None
+
+
+def test_compiled_off_is_off_unless_an_option_says_otherwise() -> None:
+    config = {**CONFIG, "MITIGATION_MDS": "n", "MITIGATION_TSA": "n", "X86_INTEL_TSX_MODE_AUTO": "y"}
+    values = option_values("", config, BEHAVIOURS)
+    assert (values["mds_off"], values["tsa_off"], values["tsx_auto"]) == (True, True, True)
+    assert option_values("mds=full tsa=on", config, BEHAVIOURS)["mds_off"] is False

@@ -43,7 +43,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name when it is first used, so that `import archcaps` costs nothing."""
+    """Load a public name when it is first used, so that `import archcaps` costs little."""
     if name not in _HOMES:
         raise AttributeError(f"module 'archcaps' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  # only for a name that is really asked for

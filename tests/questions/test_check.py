@@ -119,3 +119,17 @@ def test_every_example_follows_the_committed_schema() -> None:
     assert len(paths) > 10
     for path in paths:
         jsonschema.validate(tomllib.loads(path.read_text(encoding="utf-8")), schema)
+
+
+def test_what_the_known_facts_rule_out_is_not_named_as_possible() -> None:
+    guest = archcaps.guest(cpu="6/0x55/4", flags="hypervisor", arch_capabilities=0, kernel="6.12.117")
+    mds = archcaps.check(archcaps.host(), guest)["mds"]
+    assert mds.claim.possible == ["no-microcode"]
+    assert set(mds.truth.possible) == {"truthful", "false-alarm"}  # VERW runs: nothing is withheld
+    assert mds.concludes.decided
+
+
+def test_a_value_without_a_source_is_from_the_snapshot() -> None:
+    bare = archcaps.parse_snapshot(b'format_version = 1\nrole = "guest"\n[cpuid]\nshown = ["md_clear"]\n', "x")
+    item = next(each for each in archcaps.check(HOST, bare)["mds"].decided_by if each.name == "guest.md_clear")
+    assert item.source == "the guest's snapshot"

@@ -37,7 +37,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="archcaps", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""Is my virtual machine told the truth about its CPU?
+    """Is my virtual machine told the truth about its CPU?
 
     archcaps takes a host, its KVM, a guest's CPU and the guest's kernel, and says what the guest is shown, what it
     concludes, what the hardware and KVM really do, and whether data can leak.
@@ -45,7 +45,7 @@ def cli() -> None:
     \b
     Example:
       archcaps check --host examples/thread/host.toml --guest examples/thread/guest.toml
-    """
+    """  # noqa: D301  # \b is click's mark for text that is not to be filled
 
 
 def main() -> None:

@@ -70,8 +70,7 @@ class Choice(Generic[L]):
         """
         wanted = frozenset(labels)
         if wanted not in self._cache:
-            these = any_of(condition for condition, label in self.rows if label in wanted)
-            others = any_of(condition for condition, label in self.rows if label not in wanted)
+            these, others = self._split(wanted)
             self._cache[wanted] = these | ~others
         return self._cache[wanted]
 
@@ -80,12 +79,32 @@ class Choice(Generic[L]):
         return self.is_in([label for label in self.labels if accept(label)])
 
     def answer(self, ternary: Ternary) -> Answer[L]:
-        """Return the labels still possible in `ternary`, and the inputs behind that."""
-        nodes = {label: self.is_in([label]) for label in self.labels}
-        for label, node in nodes.items():
-            if ternary.value(node) is True:
-                return Answer((label,), ternary.reasons(node))
-        possible = tuple(label for label, node in nodes.items() if ternary.value(node) is None)
-        excluded = (ternary.reasons(node) for label, node in nodes.items() if label not in possible)
-        undecided = (ternary.reasons(nodes[label]) for label in possible)
-        return Answer(possible, frozenset().union(*excluded, *undecided))
+        """Return the labels still possible in `ternary`, and the inputs behind that.
+
+        A label is chosen where its own conditions or the failing of all others say so, and out where its own
+        conditions fail or another label is chosen: no single formula would stay known in all of these.
+        """
+        out: frozenset[str] = frozenset()
+        undecided: frozenset[str] = frozenset()
+        possible = []
+        for label in self.labels:
+            chosen = self.is_in([label])
+            if ternary.value(chosen) is True:
+                return Answer((label,), ternary.reasons(chosen))
+            permitted = self._permits(label)
+            if ternary.value(permitted) is False:
+                out |= ternary.reasons(permitted)
+            else:
+                possible.append(label)
+                undecided |= ternary.reasons(permitted)
+        return Answer(tuple(possible), out if len(possible) == 1 else out | undecided)
+
+    def _permits(self, label: L) -> Node:
+        own, others = self._split(frozenset((label,)))
+        return own & ~others
+
+    def _split(self, wanted: frozenset[L]) -> tuple[Node, Node]:
+        """Return the nodes that say the choice falls on one of `wanted`, and that it falls on another label."""
+        these = any_of(condition for condition, label in self.rows if label in wanted)
+        others = any_of(condition for condition, label in self.rows if label not in wanted)
+        return these, others

@@ -117,6 +117,11 @@ def part_of(snapshot: Snapshot) -> Part:
     )
 
 
+def _source(snapshot: Snapshot, own: str | None) -> str:
+    """Return where a value is from: its own source, the snapshot's, or else the snapshot itself."""
+    return own or snapshot.source or f"the {snapshot.role}'s snapshot"
+
+
 def _int(value: int | str | None) -> int | None:
     return None if value is None else number(value, 64, "cpu")
 
@@ -125,7 +130,7 @@ def _bit_values(snapshot: Snapshot) -> Iterator[tuple[str, Datum]]:
     """Yield the bits that a snapshot knows: CPUID by name first, then whole registers, then single bits."""
     cpuid = snapshot.cpuid
     if cpuid is not None:
-        provenance, source = cpuid.provenance or snapshot.provenance, cpuid.source or snapshot.source
+        provenance, source = cpuid.provenance or snapshot.provenance, _source(snapshot, cpuid.source)
         for name, bit in BITS.items():
             if REGISTERS[bit.register].kind == "cpuid":
                 listed = name in cpuid.shown
@@ -136,7 +141,7 @@ def _bit_values(snapshot: Snapshot) -> Iterator[tuple[str, Datum]]:
 
 
 def _reading_bits(register: str, reading: Reading, snapshot: Snapshot) -> Iterator[tuple[str, Datum]]:
-    provenance, source = reading.provenance or snapshot.provenance, reading.source or snapshot.source
+    provenance, source = reading.provenance or snapshot.provenance, _source(snapshot, reading.source)
     width = REGISTERS[register].width
     if reading.value is not None:
         value = number(reading.value, width, register)
@@ -155,7 +160,7 @@ def _add_bits(facts: Facts, scope: str, snapshot: Snapshot) -> None:
 
 def _add_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
     cpu = snapshot.cpu
-    provenance, source = cpu.provenance or snapshot.provenance, cpu.source or snapshot.source
+    provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
     family, model = _int(cpu.family), _int(cpu.model)
 
     def known(condition: bool, *parts: object) -> bool | None:
@@ -208,12 +213,12 @@ def _add_lists(facts: Facts, scope: str, snapshot: Snapshot, release: str | None
 
 def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) -> None:
     kernel = snapshot.kernel
-    provenance, source = kernel.provenance or snapshot.provenance, kernel.source or snapshot.source
+    provenance, source = kernel.provenance or snapshot.provenance, _source(snapshot, kernel.source)
     values: dict[str, bool | None] = {}
     for name in BEHAVIOURS:
         if name in kernel.behaviours:
             values[name] = kernel.behaviours[name]
-            facts.add(f"{scope}.{name}", values[name], provenance, source or "observed")
+            facts.add(f"{scope}.{name}", values[name], provenance, source)
         elif kernel.release is None:
             facts.add(f"{scope}.{name}", None, "", "the kernel release is not known")
         else:
@@ -237,17 +242,17 @@ def _add_host_parameters(facts: Facts, host: Snapshot) -> None:
     parameters: Mapping[str, str] = host.kvm.parameters
     cmdline = host.kernel.cmdline
     flush = parameters.get("vmentry_l1d_flush")
-    scope, provenance, source = "host_kernel", host.provenance, host.source
+    scope, provenance, source = "host_kernel", host.provenance, _source(host, None)
     never: bool | None = None
     if flush is not None and flush != "auto":
         never = flush == "never"
     elif flush == "auto" and cmdline is not None:
         words = cmdline.split()
         never = "l1tf=off" in words or "mitigations=off" in words
-    facts.add(f"{scope}.l1d_flush_never", never, provenance, source or "kvm_intel.vmentry_l1d_flush")
+    facts.add(f"{scope}.l1d_flush_never", never, provenance, source)
     ept = parameters.get("ept")
     off = None if ept is None else ept.upper() in ("N", "0")
-    facts.add(f"{scope}.ept_off", off, provenance, source or "kvm_intel.ept")
+    facts.add(f"{scope}.ept_off", off, provenance, source)
 
 
 def _add_silicon(facts: Facts, host: Snapshot) -> None:

@@ -91,7 +91,10 @@ def _offered(register: str, reading: Reading, host: Snapshot) -> dict[str, Datum
             rule = f"kvm.kvm_get_supported_cpuid[{name}]"
         else:
             continue
-        provenance, source = reading.provenance or host.provenance, reading.source or host.source
+        provenance, source = (
+            reading.provenance or host.provenance,
+            reading.source or host.source or "the host's snapshot",
+        )
         if name in reading.bits:
             single = reading.bits[name]
             found[rule] = Datum(single.value, single.provenance or provenance, single.source or source)

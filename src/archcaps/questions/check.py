@@ -13,7 +13,16 @@ from archcaps.questions.assumptions import assumptions_of
 from archcaps.questions.headline import headline
 from archcaps.questions.notices import notices_of
 from archcaps.questions.reader import Reader
-from archcaps.questions.results import FORMAT_VERSION, CheckResult, Deciding, Line, Possible, ShownBit, Verdict
+from archcaps.questions.results import (
+    FORMAT_VERSION,
+    NO_SUCH_FILE,
+    CheckResult,
+    Deciding,
+    Line,
+    Possible,
+    ShownBit,
+    Verdict,
+)
 from archcaps.rules import linux_mitigations as linux
 from archcaps.rules import verdict as rules
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
@@ -134,7 +143,7 @@ def _verdict(reader: Reader, name: str) -> Verdict:
 
 
 def _text(label: linux.Text) -> str:
-    return "no such file" if label is None else label
+    return NO_SUCH_FILE if label is None else label
 
 
 def _possible(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "NO_SUCH_FILE",
     "FORMAT_VERSION",
     "Assumption",
     "CheckResult",
@@ -17,6 +18,9 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+
+#: What stands for the text of a file that the kernel does not have.
+NO_SUCH_FILE = "no such file"
 
 
 class Possible(msgspec.Struct, frozen=True):

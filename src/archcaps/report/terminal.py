@@ -6,7 +6,16 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from archcaps.questions.results import CheckResult, Deciding, Line, Possible, ShownBit, Verdict
+from archcaps.questions.results import (
+    NO_SUCH_FILE,
+    Assumption,
+    CheckResult,
+    Deciding,
+    Line,
+    Possible,
+    ShownBit,
+    Verdict,
+)
 from archcaps.report.asking import what_to_ask
 from archcaps.tables.names import KERNEL_LOOKUPS
 
@@ -87,10 +96,15 @@ def render(result: CheckResult, style: Style, *, everything: bool = False) -> st
         if everything or verdict.exposed or verdict.undecided or verdict.wrong:
             lines += ["", *_explained(verdict, style, notes, told, everything=everything)]
     lines += ["", *notes.lines(), *(line for notice in result.notices for line in _fill(f"Notice: {notice.text}", ""))]
-    for assumption in result.assumptions:
-        inputs = f" ({', '.join(map(_plain, assumption.inputs))})" if everything and assumption.inputs else ""
-        lines += _fill(f"Assumed: {assumption.text}{inputs}", "")
+    lines += _fill(
+        "Assumed: " + "; ".join(_assumed(each, everything=everything) for each in result.assumptions) + ".", ""
+    )
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _assumed(assumption: Assumption, *, everything: bool) -> str:
+    inputs = f" ({', '.join(map(_plain, assumption.inputs))})" if everything and assumption.inputs else ""
+    return assumption.text + inputs
 
 
 def _fill(text: str, first: str, rest: str | None = None) -> list[str]:
@@ -109,7 +123,7 @@ def _row(verdict: Verdict, style: Style) -> list[str]:
     truth = verdict.truth.value or "undecided"
     safety = verdict.safety.value or "undecided"
     head = f"{verdict.vulnerability:23} {_coloured(truth, style, 15)} {_coloured(safety, style, 9)} {_verw(verdict):14}"
-    said = [f'"{text}"' for text in verdict.concludes.possible[:3]]
+    said = [text if text == NO_SUCH_FILE else f'"{text}"' for text in verdict.concludes.possible[:3]]
     more = len(verdict.concludes.possible) - len(said)
     text = " or ".join(said) + (f" or {more} others" if more > 0 else "")
     if len(text) <= _WIDTH - 66:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
-    "NO_SUCH_FILE",
     "FORMAT_VERSION",
+    "NO_SUCH_FILE",
     "Assumption",
     "CheckResult",
     "Deciding",

@@ -7,9 +7,10 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from archcaps.machine.facts import Facts
-from archcaps.machine.snapshot import Snapshot
+from archcaps.machine.snapshot import Kvm, Snapshot
 from archcaps.questions.check import judge
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import CheckResult, Verdict
@@ -52,6 +53,36 @@ def test_property_a_definite_answer_holds_in_every_completion(
             assert possible <= answers(less)[field], (less.vulnerability, field)
         if less.safety.value == "safe":
             assert more.safety.value == "safe"
+
+
+def thinned(snapshot: Snapshot, random: Random) -> Snapshot:
+    """Return the snapshot with some of what it says left out."""
+
+    def some(fields: tuple[str, ...]) -> dict[str, None]:
+        return {field: None for field in fields if random.random() < 0.3}
+
+    registers = {name: reading for name, reading in snapshot.registers.items() if random.random() < 0.7}
+    return replace(
+        snapshot,
+        cpu=replace(snapshot.cpu, **some(("vendor", "family", "model", "stepping", "core_type", "microcode"))),
+        cpuid=snapshot.cpuid if random.random() < 0.7 else None,
+        registers=registers,
+        kernel=replace(snapshot.kernel, **some(("release", "cmdline", "config"))),
+        kvm=snapshot.kvm if random.random() < 0.7 else Kvm(),
+    )
+
+
+@settings(max_examples=EXAMPLES)
+@given(hosts, guests, st.integers(min_value=0))
+def test_property_what_a_thinner_snapshot_answers_holds_for_the_whole_one(
+    host: Snapshot, guest: Snapshot, seed: int
+) -> None:
+    random = Random(seed)
+    whole = judge(Reader(host, guest))
+    thin = judge(Reader(thinned(host, random), thinned(guest, random)))
+    for less, more in zip(thin.vulnerabilities, whole.vulnerabilities, strict=True):
+        for field, possible in answers(more).items():
+            assert possible <= answers(less)[field], (less.vulnerability, field)
 
 
 @settings(max_examples=EXAMPLES)

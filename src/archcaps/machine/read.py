@@ -121,6 +121,10 @@ def _check(snapshot: Snapshot, where: str, role: str | None) -> None:
             number(value, 64 if field == "microcode" else 16, f"{where}: cpu.{field}")
     _check_readings(snapshot.registers, f"{where}: registers")
     _check_readings(snapshot.kvm.offered, f"{where}: kvm.offered")
+    for tried in snapshot.kvm.accepts:
+        number(tried.set, 64, f"{where}: kvm.accepts.set")
+        number(tried.get or 0, 64, f"{where}: kvm.accepts.get")
+    number(snapshot.kvm.vcpu_initial or 0, 64, f"{where}: kvm.vcpu_initial")
     if snapshot.cpuid is not None:
         _check_cpuid(snapshot.cpuid, f"{where}: cpuid")
     _check_names(snapshot.kernel.behaviours, BEHAVIOURS, "kernel behaviour", f"{where}: kernel.behaviours")

@@ -13,7 +13,7 @@ from archcaps.errors import InputError, nearest
 from archcaps.tables.bits import BITS, REGISTERS
 
 __all__ = [
-    "FORMAT_VERSION", "BitReading", "Cpu", "Cpuid", "Kernel", "Kvm", "Provenance", "Reading", "Snapshot", "number",
+    "FORMAT_VERSION", "Accepted", "BitReading", "Cpu", "Cpuid", "Kernel", "Kvm", "Provenance", "Reading", "Snapshot", "number",
 ]  # fmt: skip
 
 FORMAT_VERSION = 1
@@ -87,15 +87,34 @@ class Kernel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     options_source: _Text | None = None
 
 
+class Accepted(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """One try to set MSR 0x10a of a scratch vCPU: the value (u64), whether KVM took it, and what it read back."""
+
+    set: _Number
+    cpuid_arch_capabilities: bool
+    accepted: bool
+    get: _Number | None = None
+
+
 class Kvm(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """What was observed of a host's KVM: module parameters, and what it offers (registers as /dev/kvm reports them)."""
+    """What was observed of a host's KVM.
+
+    `parameters` of its modules; what it offers (`offered`: registers as /dev/kvm reports them); MSR 0x10a of a new
+    vCPU (`vcpu_initial`) and what could be set there (`accepts`).
+    """
 
     parameters: dict[str, str] = {}
     offered: dict[str, Reading] = {}
+    vcpu_initial: _Number | None = None
+    accepts: list[Accepted] = []
 
 
 class Snapshot(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """One machine. `provenance` and `source` hold for every value that does not give its own."""
+    """One machine. `provenance` and `source` hold for every value that does not give its own.
+
+    `vulnerabilities` are the texts of /sys/devices/system/cpu/vulnerabilities by file; `unreadable` names what could
+    not be read, with why and what would make it readable.
+    """
 
     format_version: int
     role: Literal["host", "guest"]
@@ -108,6 +127,7 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     kernel: Kernel = Kernel()
     kvm: Kvm = Kvm()
     vulnerabilities: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
 
 
 def number(value: int | str, width: int, where: str) -> int:

@@ -13,7 +13,8 @@ from archcaps.errors import InputError, nearest
 from archcaps.tables.bits import BITS, REGISTERS
 
 __all__ = [
-    "FORMAT_VERSION", "Accepted", "BitReading", "Cpu", "Cpuid", "Kernel", "Kvm", "Provenance", "Reading", "Snapshot", "number",
+    "FORMAT_VERSION", "Accepted", "BitReading", "Cpu", "Cpuid", "Kernel", "Kvm", "Provenance", "Reading", "Snapshot",
+    "number",
 ]  # fmt: skip
 
 FORMAT_VERSION = 1

@@ -1,4 +1,7 @@
-"""Two real cases, each through the installed command: exit 0 if both answers come with the expected exit codes."""
+"""Two real cases and this machine, each through the installed command.
+
+Exit 0 if the two answers come with the expected exit codes and this machine gets an answer, whichever it is.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,24 @@ ARCHCAPS = Path(sys.executable).parent / "archcaps"
 
 class Case(NamedTuple):
     title: str
-    example: str
-    exit_code: int
+    arguments: tuple[str, ...]
+    exit_codes: tuple[int, ...]
+
+
+def example(title: str, name: str, exit_code: int) -> Case:
+    folder = f"examples/{name}"
+    return Case(title, ("check", "--host", f"{folder}/host.toml", "--guest", f"{folder}/guest.toml"), (exit_code,))
 
 
 CASES = (
-    Case(
+    example(
         "1. The kvm mailing list's counter-example (May 2023): VERW is promised, and KVM switches it off", "thread", 1
     ),
-    Case(
+    example(
         "2. AMD TSA under KVM 6.18, as published fingerprints show it: immunity that is not there", "tsa-no-always", 2
+    ),
+    Case(
+        "3. This machine: its own side if it is a guest, what its guests get if it is a host", ("check",), (0, 1, 2, 3)
     ),
 )
 
@@ -34,13 +45,13 @@ def main() -> int:
         print(f"demo: {ARCHCAPS.name} is not installed beside this Python: run make demo", file=sys.stderr)
         return 1
     for number, case in enumerate(CASES):
-        folder = f"examples/{case.example}"
-        arguments = ["check", "--host", f"{folder}/host.toml", "--guest", f"{folder}/guest.toml"]
         blank = "\n" if number else ""
-        print(f"{blank}{case.title}\n$ {shlex.join([ARCHCAPS.name, *arguments])}", flush=True)
-        code = subprocess.run([ARCHCAPS, *arguments], cwd=ROOT, check=False).returncode
-        if code != case.exit_code:
-            print(f"demo: {folder}: exit code {code}, expected {case.exit_code}", file=sys.stderr)
+        command = shlex.join([ARCHCAPS.name, *case.arguments])
+        print(f"{blank}{case.title}\n$ {command}", flush=True)
+        code = subprocess.run([ARCHCAPS, *case.arguments], cwd=ROOT, check=False).returncode
+        if code not in case.exit_codes:
+            expected = " or ".join(map(str, case.exit_codes))
+            print(f"demo: {command}: exit code {code}, expected {expected}", file=sys.stderr)
             return 1
     return 0
 

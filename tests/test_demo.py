@@ -1,7 +1,9 @@
-"""The demo: two real cases, each in one screen, and a word when an answer is another."""
+"""The demo: two real cases, each in one screen, this machine, and a word when an answer is another."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def demo() -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "demo/run.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run(
+        [sys.executable, "demo/run.py"], cwd=ROOT, capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def cases(output: str) -> list[str]:
+    return re.split(r"\n\n(?=[23]\. )", output)
+
+
+def test_the_third_case_is_this_machine(demo: subprocess.CompletedProcess[str]) -> None:
+    lines = cases(demo.stdout)[2].splitlines()
+    assert lines[0].startswith("3. This machine")
+    assert lines[1] == "$ archcaps check"
+    assert lines[2].startswith(("TOLD THE TRUTH", "NOT TOLD THE TRUTH", "EXPOSED", "UNDECIDED"))
 
 
 def test_both_answers_come_as_expected(demo: subprocess.CompletedProcess[str]) -> None:
@@ -30,23 +46,25 @@ def test_both_answers_come_as_expected(demo: subprocess.CompletedProcess[str]) -
     ],
 )
 def test_each_case_says_what_it_is_about(demo: subprocess.CompletedProcess[str], number: int, words: list[str]) -> None:
-    first, second = demo.stdout.split("\n\n2. ")
-    text = [first, second][number - 1]
+    text = cases(demo.stdout)[number - 1]
     assert [word for word in words if word not in text] == []
     assert "$ archcaps check --host examples/" in text
 
 
 def test_each_case_fits_on_a_screen(demo: subprocess.CompletedProcess[str]) -> None:
-    for text in demo.stdout.split("\n\n2. "):
+    for text in cases(demo.stdout)[:2]:
         lines = text.splitlines()
         assert len(lines) <= 50
         assert max(map(len, lines)) <= 100
 
 
 def test_another_answer_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(run, "CASES", [run.Case("a title", "thread", 0)])
+    monkeypatch.setattr(run, "CASES", [run.example("a title", "thread", 0)])
     assert run.main() == 1
-    assert capfd.readouterr().err == "demo: examples/thread: exit code 1, expected 0\n"
+    assert capfd.readouterr().err == (
+        "demo: archcaps check --host examples/thread/host.toml --guest examples/thread/guest.toml: "
+        "exit code 1, expected 0\n"
+    )
 
 
 def test_a_missing_command_is_told_in_one_line(

@@ -30,6 +30,11 @@ def twice(values: list[str]) -> list[str]:
     return sorted(value for value, count in Counter(values).items() if count > 1)
 
 
+def plain(name: str) -> str:
+    """A name as it is compared: letter case does not matter, and - is as good as _."""
+    return name.lower().replace("-", "_")
+
+
 def bit_faults(registers: Rows, bits: Rows) -> Iterator[str]:
     """Yield what is wrong with the registers and their bits."""
     widths = {row["id"]: 64 if row["kind"] == "msr" else 32 for row in registers}
@@ -38,8 +43,15 @@ def bit_faults(registers: Rows, bits: Rows) -> Iterator[str]:
     yield from (f"bits: {place} stands twice" for place in twice(places))
     yield from (f"bits: the name {name} stands twice" for name in twice([row["name"] for row in bits]))
     for consumer in CONSUMERS:  # a consumer may give a CPUID bit and the MSR bit it announces one name
-        named = [f"{row['register']}.{row[consumer]}" for row in bits if row[consumer]]
+        named = [f"{row['register']}.{plain(row[consumer])}" for row in bits if row[consumer]]
         yield from (f"bits: {consumer}'s name {name} stands twice" for name in twice(named))
+    # Whoever gives a name may be anybody: within a register it has to mean one bit whosesoever it is.
+    spoken = [
+        f"{row['register']}.{name}"
+        for row in bits
+        for name in {plain(name) for name in (row["name"], *(row[consumer] for consumer in CONSUMERS)) if name}
+    ]
+    yield from (f"bits: the name {name} means two bits" for name in twice(spoken))
     for row in bits:
         where = f"bits: {row['name']}"
         if row["register"] not in widths:
@@ -55,6 +67,36 @@ def bit_faults(registers: Rows, bits: Rows) -> Iterator[str]:
             yield f"{where}: no meaning"
     missing = set(range(64)) - {int(row["bit"]) for row in bits if row["register"] == "ia32_arch_capabilities"}
     yield from (f"bits: ia32_arch_capabilities[{bit}] is missing" for bit in sorted(missing))
+
+
+def field_faults(registers: Rows, bits: Rows, fields: Rows) -> Iterator[str]:
+    """Yield what is wrong with the fields of registers."""
+    widths = {row["id"]: 64 if row["kind"] == "msr" else 32 for row in registers}
+    taken = {(row["register"], int(row["bit"])): row["name"] for row in bits}
+    names = [row["name"] for row in bits] + [row["name"] for row in fields]
+    yield from (f"fields: the name {name} stands twice" for name in twice(names))
+    for row in fields:
+        where, low, high = f"fields: {row['name']}", int(row["low"]), int(row["high"])
+        if row["register"] not in widths:
+            yield f"{where}: unknown register {row['register']}"
+            continue
+        if not 0 <= low < high < widths[row["register"]]:
+            yield f"{where}: bits {low} to {high} do not fit"
+        for bit in range(low, high + 1):
+            if (row["register"], bit) in taken:
+                yield f"{where}: bit {bit} is {taken[row['register'], bit]} as well"
+            taken[row["register"], bit] = row["name"]
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", row["name"]):
+            yield f"{where}: not a name"
+        if not row["meaning"].strip():
+            yield f"{where}: no meaning"
+        numbers = []
+        for pair in filter(None, row["values"].split("|")):
+            number, _, says = pair.partition("=")
+            if not re.fullmatch(r"0x[0-9a-f]+", number) or not says or int(number, 16) >> (high - low + 1):
+                yield f"{where}: value {pair!r}"
+            numbers.append(number)
+        yield from (f"{where}: value {number} stands twice" for number in twice(numbers))
 
 
 def source_faults(name: str, rows: Rows) -> Iterator[str]:
@@ -83,11 +125,13 @@ def kernel_faults(behaviours: Rows, readings: Rows) -> Iterator[str]:
 
 def faults(tables: Path = TABLES) -> list[str]:
     """Return every fault of the tables in a folder."""
-    found = list(bit_faults(read(tables / "registers.csv"), read(tables / "bits.csv")))
+    registers, bits = read(tables / "registers.csv"), read(tables / "bits.csv")
+    found = list(bit_faults(registers, bits))
+    found += field_faults(registers, bits, read(tables / "fields.csv"))
     found += kernel_faults(read(tables / "kernels" / "behaviours.csv"), read(tables / "kernels" / "readings.csv"))
     sourced = [
-        "registers.csv", "bits.csv", "kernels/behaviours.csv", "kernels/readings.csv", "linux_lists/releases.csv",
-        "silicon/vendors.csv", "silicon/parts.csv", "silicon/unverified.csv",
+        "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/readings.csv",
+        "linux_lists/releases.csv", "silicon/vendors.csv", "silicon/parts.csv", "silicon/unverified.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

@@ -26,10 +26,14 @@ import msgspec
 
 from archcaps.cli.main import cli
 from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.explain_rules import explain_rule, rules
+from archcaps.report.decode import decode_schema
+from archcaps.report.explain import explain_schema
 from archcaps.report.json import check_schema
-from archcaps.tables.bits import BITS, CONSUMERS, REGISTERS, Bit, Register, bits_of
+from archcaps.tables.bits import BITS, CONSUMERS, REGISTERS, Bit, Register, bits_of, fields_of
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release
+from archcaps.tables.words import WORD_KINDS, words
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITTEN_BY = "<!-- Written by tools/generate.py (make docs); not edited by hand. -->\n"
@@ -111,8 +115,8 @@ class Sources:
 
 BITS_HEAD = """# Registers and bits
 
-Every bit that archcaps knows, from `src/archcaps/tables/registers.csv` and `bits.csv`. `archcaps check` and snapshots
-call a bit by its name here.
+Every bit that archcaps knows, from `src/archcaps/tables/registers.csv`, `bits.csv` and `fields.csv`. `archcaps check`
+and snapshots call a bit by its name here; `archcaps decode` takes everybody's names and prints whichever are asked for.
 
 * **kind**: *immunity* (the part is not affected), *affected* (it is), *clears* (an instruction clears buffers),
   *control* and *command* (a register or a switch, or that there is one), *feature* (anything else), *reserved* (no
@@ -151,6 +155,16 @@ def bit_rows(bits: Iterable[Bit], sources: Sources) -> Iterator[list[str]]:
             ]  # fmt: skip
 
 
+def field_rows(register: Register, sources: Sources) -> list[list[str]]:
+    """Rows of the numbers that take several bits of a register."""
+    return [
+        [f"{field.low} to {field.high}", f"`{field.name}`",
+         ", ".join(f"{number:#x} {says}" for number, says in field.values.items()), field.meaning,
+         sources.cite(field.source)]
+        for field in fields_of(register.id).values()
+    ]  # fmt: skip
+
+
 def register_title(register: Register) -> str:
     if register.kind == "msr":
         return f"{register.title} (MSR {register.address:#x}), `{register.id}`"
@@ -163,7 +177,13 @@ def bits_page() -> str:
         sources = Sources()
         rows = list(bit_rows(bits_of(register.id).values(), sources))
         head = ["bit", "name", "kind", "pool", "called", "meaning", "source"]
-        parts += [f"## {register_title(register)}\n", table(head, rows), str(sources)]
+        parts.append(f"## {register_title(register)}\n")
+        if rows:
+            parts.append(table(head, rows))
+        numbers = field_rows(register, sources)
+        if numbers:
+            parts.append(table(["bits", "number", "values", "meaning", "source"], numbers))
+        parts.append(str(sources))
     return "\n".join(parts)
 
 
@@ -239,6 +259,58 @@ def unverified_page() -> str:
     return "\n".join([WRITTEN_BY, UNVERIFIED_HEAD, table(["what", "statement", "source"], rows)])
 
 
+WORDS_HEAD = """# Words
+
+What the words mean that archcaps prints, and what to do about them, from `src/archcaps/tables/words.toml`. `archcaps
+explain` says the same and more: of each text under which condition and by which kernels it is printed, of each word
+which row of the verdict's table gives it.
+"""
+
+
+def words_page() -> str:
+    parts = [WRITTEN_BY, WORDS_HEAD]
+    for kind, meaning in WORD_KINDS.items():
+        rows = [[f"`{word.name}`", word.meaning, word.what_to_do, word.source] for word in words() if word.kind == kind]
+        parts += [
+            f"## {kind[0].upper()}{kind[1:]}: {meaning}\n",
+            table(["word", "meaning", "what to do", "source"], rows),
+        ]
+    return "\n".join(parts)
+
+
+RULES_HEAD = """# Rules
+
+Every rule of `src/archcaps/rules` in one line: what it says, its formula as `archcaps explain` reads it off the graph,
+and its source. An input without a prefix is the CPU's or kernel's own; `host.`, `guest.`, `vcpu.` and `silicon.` say
+whose it is. A bit of IA32_ARCH_CAPABILITIES counts as 0 where CPUID hides the register. `(A if C else B)` is A where C
+holds and B where it does not. `BIT`, `NAME` and `VULNERABILITY` stand for the argument.
+"""
+#: A longer formula is left to `archcaps explain`.
+LONGEST_FORMULA = 1000
+
+
+def formula_lines(name: str) -> tuple[str, str, list[str]]:
+    """A rule's meaning, its source, and its formulas with their arguments."""
+    meaning, sources, facts = explain_rule(name, "")
+    lines = []
+    for formula in facts.formulas:
+        text = formula.condition.formula
+        shown = f"`{text}`" if len(text) < LONGEST_FORMULA else formula.condition.in_words[0][1]
+        of = "; ".join(f"`{argument}`" for argument in formula.arguments)
+        lines.append(f"{of}: {shown}" if of else shown)
+    return meaning, "; ".join(sources), lines
+
+
+def rules_page() -> str:
+    parts = [WRITTEN_BY, RULES_HEAD]
+    for room, group in groupby(rules().items(), lambda item: item[1].__module__.rpartition(".")[2]):
+        parts.append(f"## {room}\n")
+        for name, _ in group:
+            meaning, source, lines = formula_lines(name)
+            parts += [f"### {name}\n", f"{meaning}\n", *(f"* {line}" for line in lines), "", f"Source: {source}\n"]
+    return "\n".join(parts)
+
+
 # --- all of it -----------------------------------------------------------------------------
 
 
@@ -247,11 +319,15 @@ def documents() -> dict[Path, str]:
     reference = ROOT / "docs" / "reference"
     found = {
         ROOT / "schemas" / "check-1.json": schema("archcaps check --json", check_schema()),
+        ROOT / "schemas" / "decode-1.json": schema("archcaps decode --json", decode_schema()),
+        ROOT / "schemas" / "explain-1.json": schema("archcaps explain --json", explain_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
         reference / "cli.md": cli_page(),
         reference / "bits.md": bits_page(),
         reference / "kernels.md": kernels_page(),
         reference / "unverified.md": unverified_page(),
+        reference / "rules.md": rules_page(),
+        reference / "words.md": words_page(),
     }
     for path in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"]):
         if path not in found:

@@ -110,6 +110,22 @@ def test_two_rules_of_one_name_are_refused() -> None:
         make("second")
 
 
+def test_a_name_is_a_rule_or_a_fact() -> None:
+    def make() -> None:
+        @rule("a manual")
+        def clash(cpu: Scope) -> Node:
+            """It is so."""
+            return TRUE
+
+        clash(Scope("name_clash"))
+
+    fact("name_clash.clash")
+    with pytest.raises(ValueError, match=r"name_clash\.clash is a fact"):
+        make()
+    with pytest.raises(ValueError, match=r"is a rule and can not be a fact too"):
+        fact("name_clash.clash")
+
+
 def test_walk_gives_operands_first_and_each_node_once() -> None:
     a, b = fact("a"), fact("b")
     root = (a & b) | ~a

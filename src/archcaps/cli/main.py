@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 from importlib import import_module
-from importlib.metadata import version
 
 import click
 
@@ -17,7 +16,12 @@ __all__ = ["cli", "main"]
 USAGE, DATA, INTERNAL = 64, 65, 70
 
 #: Sub-commands and the module that has each: loaded only when asked for, so that every command starts fast.
-_COMMANDS = {"check": "archcaps.cli.check"}
+_COMMANDS = {
+    "check": "archcaps.cli.check",
+    "decode": "archcaps.cli.decode",
+    "explain": "archcaps.cli.explain",
+    "probe": "archcaps.cli.probe",
+}
 
 
 class _Commands(click.Group):
@@ -52,8 +56,17 @@ def main() -> None:
     """Run the command line and exit with its code."""
     gc.disable()  # one short answer: looking for cycles costs more than it frees
     try:
-        code = cli.main(standalone_mode=False)
+        if "_ARCHCAPS_COMPLETE" in os.environ:
+            cli.main()  # a shell asks for completions: click answers and exits
+        # Not click's own main: it would take a reader that went away for exit code 1, which means something here.
+        with cli.make_context("archcaps", sys.argv[1:]) as context:
+            code = cli.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as stop:  # --help, --version
+        sys.exit(stop.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(USAGE)
     except click.UsageError as error:
         _fail(f"{error.format_message()} (see {_path(error)} --help)", USAGE)
     except click.ClickException as error:
@@ -69,8 +82,13 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("ARCHCAPS_DEBUG"):
             raise
-        _fail(f"internal error in archcaps {version('archcaps')}: {type(error).__name__}: {error} "
-              "(a bug: please report it; ARCHCAPS_DEBUG=1 shows where)", INTERNAL)  # fmt: skip
+        from importlib.metadata import version  # noqa: PLC0415  # slow, and only needed here
+
+        _fail(
+            f"internal error in archcaps {version('archcaps')}: {type(error).__name__}: {error} "
+            "(a bug: please report it; ARCHCAPS_DEBUG=1 shows where)",
+            INTERNAL,
+        )
     else:
         sys.exit(code if isinstance(code, int) else 0)
 

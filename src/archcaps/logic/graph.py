@@ -99,7 +99,13 @@ def _make(kind: Kind, name: str, args: tuple[Node, ...], info: RuleInfo | None =
 
 
 def fact(name: str) -> Node:
-    """Return the free boolean called `name`, for example ``host.mds_no``."""
+    """Return the free boolean called `name`, for example ``host.mds_no``.
+
+    Raises:
+        ValueError: a rule has that name: an observation of it would be ambiguous.
+    """
+    if name in _rules:
+        raise ValueError(f"{name} is a rule and can not be a fact too")
     return _make(Kind.FACT, name, ())
 
 
@@ -161,6 +167,8 @@ def rule(source: str) -> Callable[[Callable[P, Node]], Callable[P, Node]]:
             node = _make(Kind.RULE, name, (body,), info)
             if _rules.setdefault(name, node) is not node:
                 raise ValueError(f"two different rules are called {name}")
+            if (Kind.FACT, name, ()) in _nodes:
+                raise ValueError(f"{name} is a fact and can not be a rule too")
             return node
 
         # Tracing is pure: the cache only spares building the same expression again.

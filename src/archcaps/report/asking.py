@@ -42,6 +42,8 @@ def _request(name: str, why: str) -> tuple[str, str]:
         if "virtual" in why or "bare metal" in why:
             return f"{owner}: {why}", ""
         kind = f"MSR {register.address:#x}, {register.title}" if register.kind == "msr" else "CPUID bits"
+        if owner == "guest" and register.kind == "msr":
+            kind += " as the VMM set it"
         return f"{owner}: {kind}", fact
     if "kernel release is not known" in why:
         release = "guest" if fact.startswith("listed_") and scope in ("offered", "true") else owner

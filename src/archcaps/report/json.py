@@ -10,8 +10,8 @@ __all__ = ["check_schema", "render"]
 
 
 def render(result: CheckResult) -> str:
-    """Return the answer as one JSON object, indented, with a line feed at its end."""
-    return msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n"
+    """Return the answer as one JSON object on one line, with a line feed at its end."""
+    return msgspec.json.encode(result).decode() + "\n"
 
 
 def check_schema() -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from archcaps.questions.results import (
@@ -21,7 +22,6 @@ from archcaps.tables.names import KERNEL_LOOKUPS
 
 __all__ = ["Style", "render"]
 
-_WIDTH = 100
 _COLOURS = {
     "truthful": "green", "safe": "green", "unsaid": "green",
     "needless-work": "yellow", "false-alarm": "yellow", "withheld": "yellow",
@@ -58,60 +58,54 @@ class Style(Protocol):
         ...
 
 
-class _Footnotes:
-    """Sources by number, in the order they are first named."""
+@dataclass
+class _Page:
+    """What is being written: how wide, in which style, and what was said so far."""
 
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+    style: Style
+    width: int
+    everything: bool
+    sources: dict[str, int] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
-    def number(self, provenance: str, source: str) -> int:
-        """Return the number of a source."""
-        return self._numbers.setdefault(f"{provenance}: {source}", len(self._numbers) + 1)
+    def fill(self, text: str, first: str = "", rest: str | None = None) -> list[str]:
+        """Return `text` in lines of the page's width."""
+        return textwrap.wrap(
+            text, self.width, initial_indent=first, subsequent_indent=first + "  " if rest is None else rest,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
 
-    def lines(self) -> Iterator[str]:
-        """Yield every source with its number, in lines."""
-        for text, number in self._numbers.items():
-            yield from _fill(f"[{number}] {text}", "", "    ")
+    def source(self, provenance: str, source: str) -> int:
+        """Return the number of a source, in the order they are first named."""
+        return self.sources.setdefault(f"{provenance}: {source}", len(self.sources) + 1)
 
 
-def render(result: CheckResult, style: Style, *, everything: bool = False) -> str:
-    """Return the answer as text of at most 100 columns.
+def render(result: CheckResult, style: Style, *, everything: bool = False, width: int = 100) -> str:
+    """Return the answer as text of `width` columns (66 at the least, 100 at the most).
 
     `everything` explains every vulnerability and names every deciding input.
     """
+    page = _Page(style, min(max(width, 66), 100), everything)
     first, *rest = result.headline.split(". ")
-    lines = [style(first.rstrip(".") + ".", bold=True)]
-    lines += _fill(". ".join(rest), "", "") if rest else []
-    lines += [
-        "",
-        _machine("host", result.host, result.host_kernel),
-        _machine("guest", result.guest, result.guest_kernel),
-        "",
-    ]
+    lines = [style(line, bold=True) for line in page.fill(first.rstrip(".") + ".", "", "")]
+    lines += page.fill(". ".join(rest), "", "") if rest else []
+    lines += ["", *page.fill(_machine("host", result.host, result.host_kernel))]
+    lines += [*page.fill(_machine("guest", result.guest, result.guest_kernel)), ""]
     for verdict in result.vulnerabilities:
-        lines += _row(verdict, style)
-    notes = _Footnotes()
-    told: set[str] = set()
+        lines += _row(verdict, page)
     for verdict in result.vulnerabilities:
         if everything or verdict.exposed or verdict.undecided or verdict.wrong:
-            lines += ["", *_explained(verdict, style, notes, told, everything=everything)]
-    lines += ["", *notes.lines(), *(line for notice in result.notices for line in _fill(f"Notice: {notice.text}", ""))]
-    lines += _fill(
-        "Assumed: " + "; ".join(_assumed(each, everything=everything) for each in result.assumptions) + ".", ""
-    )
+            lines += ["", *_explained(verdict, page)]
+    lines += [*_missing(result.vulnerabilities, page), ""]
+    lines += [line for text, number in page.sources.items() for line in page.fill(f"[{number}] {text}", "", "    ")]
+    lines += [line for notice in result.notices for line in page.fill(f"Notice: {notice.text}")]
+    lines += page.fill("Assumed: " + "; ".join(_assumed(each, page) for each in result.assumptions) + ".")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _assumed(assumption: Assumption, *, everything: bool) -> str:
-    inputs = f" ({', '.join(map(_plain, assumption.inputs))})" if everything and assumption.inputs else ""
+def _assumed(assumption: Assumption, page: _Page) -> str:
+    inputs = f" ({', '.join(map(_plain, assumption.inputs))})" if page.everything and assumption.inputs else ""
     return assumption.text + inputs
-
-
-def _fill(text: str, first: str, rest: str | None = None) -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=first + "  " if rest is None else rest,
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
 
 
 def _machine(role: str, name: str, release: str | None) -> str:
@@ -119,16 +113,17 @@ def _machine(role: str, name: str, release: str | None) -> str:
     return f"{role + ':':7}{name}" + ("" if release is not None and release in name else f", {kernel}")
 
 
-def _row(verdict: Verdict, style: Style) -> list[str]:
+def _row(verdict: Verdict, page: _Page) -> list[str]:
     truth = verdict.truth.value or "undecided"
     safety = verdict.safety.value or "undecided"
-    head = f"{verdict.vulnerability:23} {_coloured(truth, style, 15)} {_coloured(safety, style, 9)} {_verw(verdict):14}"
+    words = f"{_coloured(truth, page.style, 15)} {_coloured(safety, page.style, 9)}"
+    head = f"{verdict.vulnerability:23} {words} {_verw(verdict):14}"
     said = [text if text == NO_SUCH_FILE else f'"{text}"' for text in verdict.concludes.possible[:3]]
     more = len(verdict.concludes.possible) - len(said)
     text = " or ".join(said) + (f" or {more} others" if more > 0 else "")
-    if len(text) <= _WIDTH - 66:
+    if len(text) <= page.width - 66:
         return [f"{head} {text}"]
-    return [head.rstrip(), *_fill(text, "  ")]
+    return [head.rstrip(), *page.fill(text, "  ")]
 
 
 def _verw(verdict: Verdict) -> str:
@@ -145,30 +140,33 @@ def _coloured(word: str, style: Style, width: int) -> str:
     return style(word, fg=_COLOURS.get(word, "cyan")) + " " * max(width - len(word), 0)
 
 
-def _explained(verdict: Verdict, style: Style, notes: _Footnotes, told: set[str], *, everything: bool) -> list[str]:
+def _explained(verdict: Verdict, page: _Page) -> list[str]:
     who = "" if verdict.responsible.value in (None, "nobody") else f"; responsible: {verdict.responsible}"
-    lines = [style(f"{verdict.vulnerability}: {_value(verdict.truth)}, {_value(verdict.safety)}{who}", bold=True)]
-    lines += _fill(f"shown to it: {_shown(verdict.shown)}", "  ", "      ")
+    title = f"{verdict.vulnerability}: {_value(verdict.truth)}, {_value(verdict.safety)}{who}"
+    lines = [page.style(line, bold=True) for line in page.fill(title)]
+    lines += page.fill(f"shown to it: {_shown(verdict.shown)}", "  ", "      ")
     roots = {line.name for line in verdict.why}
     for line in verdict.why:
         heading = _heading(line, verdict)
-        if line.name in told and not everything:
+        if line.name in page.told and not page.everything:
             continue
-        told.add(line.name)
-        inputs = _inputs(line, roots, notes, everything=everything)
-        lines += _fill(f"{heading}: {inputs}" if inputs else heading, "  ", "      ")
-    if everything:
-        lines += _fill("decided by: " + _listed(verdict.decided_by, notes), "  ", "      ")
-    return lines + _missing(verdict, everything=everything)
+        page.told.add(line.name)
+        inputs = _inputs(line, roots, page)
+        lines += page.fill(f"{heading}: {inputs}" if inputs else heading, "  ", "      ")
+    if page.everything:
+        lines += page.fill("decided by: " + _listed(verdict.decided_by, page), "  ", "      ")
+    return lines
 
 
-def _missing(verdict: Verdict, *, everything: bool) -> list[str]:
-    if not verdict.missing:
+def _missing(verdicts: list[Verdict], page: _Page) -> list[str]:
+    """Return once for all verdicts what would decide them."""
+    missing = {name: why for verdict in verdicts for name, why in verdict.missing.items()}
+    if not missing:
         return []
-    lines = ["  what would decide it:"]
-    lines += [line for request in what_to_ask(verdict.missing) for line in _fill(request, "    ", "      ")]
-    if everything:
-        lines += _fill("unknown: " + ", ".join(map(_plain, verdict.missing)), "  ", "      ")
+    lines = ["", "What would decide it:"]
+    lines += [line for request in what_to_ask(missing) for line in page.fill(request, "  ", "      ")]
+    if page.everything:
+        lines += page.fill("unknown: " + ", ".join(map(_plain, missing)), "  ", "      ")
     return lines
 
 
@@ -204,13 +202,13 @@ def _heading(line: Line, verdict: Verdict) -> str:
     return f"{line.meaning} {_bit(line.value)}"
 
 
-def _inputs(root: Line, roots: set[str], notes: _Footnotes, *, everything: bool) -> str:
+def _inputs(root: Line, roots: set[str], page: _Page) -> str:
     """Return the inputs under a root, those of one source together; what has a line of its own is only named."""
     groups: dict[int, list[Line]] = {}
     for leaf in _leaves(root, roots):
-        if leaf.provenance in ("unknown", "modelled") or (not everything and _ordinary(leaf)):
+        if leaf.provenance in ("unknown", "modelled") or (not page.everything and _ordinary(leaf)):
             continue
-        number = notes.number(leaf.provenance, leaf.source)
+        number = page.source(leaf.provenance, leaf.source)
         groups.setdefault(number, []).append(leaf)
     named = [_HEADINGS["vmx_update_fb_clear_dis"][0] for child in _rules(root) if child in roots]
     parts = [f"{_facts(leaves)} [{number}]" for number, leaves in groups.items()]
@@ -226,9 +224,9 @@ def _facts(leaves: list[Line]) -> str:
     return ", ".join(f"{owner} {', '.join(names)}" for owner, names in owners.items())
 
 
-def _listed(inputs: Iterable[Deciding], notes: _Footnotes) -> str:
+def _listed(inputs: Iterable[Deciding], page: _Page) -> str:
     return ", ".join(
-        f"{_plain(item.name)}={_bit(item.value)} [{notes.number(item.provenance, item.source)}]" for item in inputs
+        f"{_plain(item.name)}={_bit(item.value)} [{page.source(item.provenance, item.source)}]" for item in inputs
     )
 
 
@@ -259,4 +257,8 @@ def _ordinary(leaf: Line) -> bool:
 
 def _plain(name: str) -> str:
     scope, _, rest = name.partition(".")
+    if rest.startswith("concludes["):
+        return f"{scope} text of {rest[len('concludes[') :].partition(',')[0]}"
+    if rest == "clear_cpu_buf":
+        return f"{scope} VERW by its texts"
     return f"{_SCOPES.get(scope, scope)} {rest}"

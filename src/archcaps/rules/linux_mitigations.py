@@ -65,7 +65,7 @@ def verw_selected(cpu: Cpu, kernel: Kernel) -> Node:
 
 
 @rule(_TSA)
-def tsa_off(kernel: Kernel) -> Node:
+def tsa_switched_off(kernel: Kernel) -> Node:
     """TSA is not mitigated: tsa=off, or nothing left to mitigate it for."""
     given = kernel.tsa_on | kernel.tsa_user | kernel.tsa_vm
     no_vector = kernel.no_user_vector & kernel.no_guest_vector
@@ -91,7 +91,7 @@ def tsa_verw_on_exit_to_user(cpu: Cpu, kernel: Kernel) -> Node:
     """TSA runs VERW on exit to user: with VERW_CLEAR unless for VMs only; without it where a guest forces it."""
     forced = ~bugs.x86_feature_verw_clear(cpu, kernel) & cpu.hypervisor & kernel.tsa_forces_verw_in_vm
     wanted = bugs.x86_feature_verw_clear(cpu, kernel) & ~tsa_vm_only(kernel)
-    return bugs.x86_bug_tsa(cpu, kernel) & ~tsa_off(kernel) & (wanted | forced)
+    return bugs.x86_bug_tsa(cpu, kernel) & ~tsa_switched_off(kernel) & (wanted | forced)
 
 
 @rule(_VERW + "; " + _TSA)
@@ -196,7 +196,7 @@ def tsa_texts(cpu: Cpu, kernel: Kernel) -> Texts:
         (
             (~kernel.has_tsa, NO_FILE),
             (~bugs.x86_bug_tsa(cpu, kernel), NOT_AFFECTED),
-            (tsa_off(kernel), VULNERABLE),
+            (tsa_switched_off(kernel), VULNERABLE),
             (lacking & kernel.tsa_forces_verw_in_vm, ATTEMPTED),
             (lacking, NO_MICROCODE),
             (tsa_user_only(kernel), CLEAR + ": user/kernel boundary"),

@@ -9,7 +9,9 @@ from typing import Final
 
 from archcaps.tables.files import read_csv
 
-__all__ = ["ARCH_CAPABILITIES", "BITS", "CONSUMERS", "REGISTERS", "Bit", "Register", "bits_of"]
+__all__ = [
+    "ARCH_CAPABILITIES", "BITS", "CONSUMERS", "FIELDS", "REGISTERS", "Bit", "Field", "Register", "bits_of", "fields_of",
+]  # fmt: skip
 
 #: Who names bits: the columns of the table that hold a consumer's own name.
 CONSUMERS: Final = ("intel", "linux", "qemu", "libvirt", "xen")
@@ -54,6 +56,28 @@ class Bit:
         return 1 << self.bit
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A number that takes several bits of a register, from bit `low` to bit `high`."""
+
+    register: str
+    low: int
+    high: int
+    name: str
+    meaning: str
+    values: Mapping[int, str]
+    source: str
+
+    @property
+    def mask(self) -> int:
+        """All bits of the field."""
+        return (1 << self.high + 1) - (1 << self.low)
+
+    def value(self, register: int) -> int:
+        """Return the field's number in a register's value."""
+        return (register & self.mask) >> self.low
+
+
 def _registers() -> dict[str, Register]:
     return {
         row["id"]: Register(
@@ -87,8 +111,30 @@ def _bits() -> dict[str, Bit]:
     }
 
 
+def _fields() -> dict[str, Field]:
+    return {
+        row["name"]: Field(
+            row["register"],
+            int(row["low"]),
+            int(row["high"]),
+            row["name"],
+            row["meaning"],
+            {int(number, 0): says for number, says in _pairs(row["values"])},
+            row["source"],
+        )
+        for row in read_csv("fields.csv")
+    }
+
+
+def _pairs(values: str) -> list[tuple[str, str]]:
+    """Return the pairs of a cell like ``0x20=Atom|0x40=Core``."""
+    parts = [pair.partition("=") for pair in values.split("|") if pair]
+    return [(number, says) for number, _, says in parts]
+
+
 REGISTERS: Final[Mapping[str, Register]] = MappingProxyType(_registers())
 BITS: Final[Mapping[str, Bit]] = MappingProxyType(_bits())
+FIELDS: Final[Mapping[str, Field]] = MappingProxyType(_fields())
 
 
 def bits_of(register: str) -> dict[str, Bit]:
@@ -99,6 +145,16 @@ def bits_of(register: str) -> dict[str, Bit]:
     """
     found = {name: bit for name, bit in BITS.items() if bit.register == REGISTERS[register].id}
     return dict(sorted(found.items(), key=lambda item: item[1].bit))
+
+
+def fields_of(register: str) -> dict[str, Field]:
+    """Return the fields of one register by name, lowest first.
+
+    Raises:
+        KeyError: no table has that register.
+    """
+    found = [field for field in FIELDS.values() if field.register == REGISTERS[register].id]
+    return {field.name: field for field in sorted(found, key=lambda field: field.low)}
 
 
 #: All 64 bits of IA32_ARCH_CAPABILITIES (MSR 0x10a).

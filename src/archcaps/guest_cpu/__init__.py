@@ -1,0 +1,1 @@
+"""What a VMM's configuration shows a guest."""

@@ -1,0 +1,547 @@
+"""What the probe reads: on this machine, on machines made of files, and where little or nothing can be read."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import json
+import os
+import struct
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import archcaps
+from archcaps.machine import probe_script, read
+from archcaps.machine.snapshot import Snapshot
+from archcaps.machine.this import this_machine
+from archcaps.tables.bits import BITS, REGISTERS
+from archcaps.tables.names import VULNERABILITIES
+from tests.machine.probing import ARCH_CAPS, HOST_FLAGS, OFFERED, FakeKvm, cpu, install, look, tree
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas" / "snapshot-1.json").read_text(encoding="utf-8")))
+SYSFS = Path("/sys/devices/system/cpu")
+
+
+def valid(found: dict[str, Any]) -> Snapshot:
+    """Return what archcaps reads from a snapshot, and that it fits the schema."""
+    SCHEMA.validate(found)
+    assert all("\n" not in why for why in found["unreadable"].values())
+    return read.parse_snapshot(json.dumps(found).encode(), "probe")
+
+
+def text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+# --- this machine --------------------------------------------------------------------------
+
+
+def test_this_machine_says_what_its_files_say() -> None:
+    found = this_machine()
+    files = sorted((SYSFS / "vulnerabilities").glob("*"))
+    assert found.vulnerabilities == {
+        path.name: text_of(path) for path in files if f"vulnerabilities {path.name}" not in found.unreadable
+    }
+    assert bool(files) != ("vulnerabilities" in found.unreadable)
+    assert found.kernel.release == os.uname().release
+    assert found.kernel.cmdline == text_of(Path("/proc/cmdline"))
+    assert found.cpu.smt_active == {"1": True, "0": False, None: None}[text_of(SYSFS / "smt/active")]
+    assert found.name == os.uname().nodename
+    for name, value in found.kvm.parameters.items():
+        assert value in [text_of(path) for path in Path("/sys/module").glob(f"kvm*/parameters/{name}")]
+
+
+def test_its_cpuid_agrees_with_proc_cpuinfo() -> None:
+    found = this_machine()
+    lines = (text_of(Path("/proc/cpuinfo")) or "").partition("\n\n")[0].splitlines()
+    info = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if not found.registers:
+        assert "cpuid" in found.unreadable
+        return
+    assert found.cpu.vendor is not None
+    assert found.cpu.vendor.strip() == info["vendor_id"]
+    assert [found.cpu.family, found.cpu.model, found.cpu.stepping] == [
+        int(info[name]) for name in ("cpu family", "model", "stepping")
+    ]
+    for flag in set(probe_script.HONEST_FLAGS) & set(info["flags"].split()):
+        value = int(str(found.registers[BITS[flag].register].value), 16)
+        assert value & BITS[flag].mask, flag
+    hypervisor = "hypervisor" in info["flags"].split()
+    assert found.role == ("guest" if hypervisor else "host")
+    assert (found.cpu.microcode is None) == hypervisor or "cpu.microcode" in found.unreadable
+
+
+def test_both_ways_to_cpuid_agree() -> None:
+    probe = probe_script._Probe("")
+    answers = []
+    for way in (probe.cpuid_device, probe.cpuid_instruction):
+        try:
+            answers.append(probe_script._words(way))
+        except (OSError, probe_script._UnusableError):
+            continue
+    if not answers:
+        assert "cpuid" in this_machine().unreadable
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_its_kvm_is_asked_as_anybody_would() -> None:
+    found = this_machine()
+    try:
+        fd = os.open("/dev/kvm", os.O_RDWR)
+    except OSError:
+        assert found.unreadable["kvm"].startswith("/dev/kvm: ")
+        assert found.kvm.offered == {}
+        assert found.kvm.accepts == []
+        return
+    try:
+        data = bytearray(struct.pack("=IIIIQ", 1, 0, 0x10A, 0, 0))
+        known = fcntl.ioctl(fd, 0xC008AE88, data)
+    finally:
+        os.close(fd)
+    if known:
+        value = struct.unpack_from("=Q", data, 16)[0]
+        assert found.kvm.offered["ia32_arch_capabilities"].value == hex(value)
+    else:
+        assert "kvm.offered msr 0x10a" in found.unreadable
+    assert "kvm" not in found.unreadable
+    assert {(tried.set, tried.cpuid_arch_capabilities) for tried in found.kvm.accepts} >= {
+        (hex(value), shown) for value in (0, (1 << 64) - 1) for shown in (False, True)
+    }
+    for tried in found.kvm.accepts:
+        if tried.accepted and tried.cpuid_arch_capabilities:
+            assert tried.get == tried.set
+
+
+def test_a_kernels_own_texts_are_among_the_modelled_ones() -> None:
+    guest = this_machine("guest")
+    bare = msgspec.structs.replace(guest, vulnerabilities={})
+    nothing = Snapshot(format_version=1, role="host")
+    observed, modelled = archcaps.check(nothing, guest), archcaps.check(nothing, bare)
+    for name in VULNERABILITIES:
+        # A kernel older than the vulnerability has no file for it.
+        text = guest.vulnerabilities.get(name, "no such file")
+        if name in guest.vulnerabilities:
+            assert observed[name].concludes.value == text
+        concludes = modelled[name].concludes
+        assert text in concludes.possible, name
+        # Else the kernel's release is one that nobody read, or a fact is not to be had here.
+        assert concludes.decided or [fact for fact in modelled[name].missing if fact.startswith("guest")], name
+
+
+def test_it_takes_less_than_a_second() -> None:
+    def once() -> float:
+        start = time.perf_counter()
+        probe_script.probe()
+        return time.perf_counter() - start
+
+    assert min(once() for _ in range(3)) < 1
+
+
+# --- what the script knows is what the tables know -----------------------------------------
+
+
+def test_the_scripts_tables_are_archcaps_own() -> None:
+    words = {
+        (register.id, register.address, register.subleaf, register.output)
+        for register in REGISTERS.values()
+        if register.kind == "cpuid" and register.id != "cpuid_1a_eax"  # cpu.core_type stands for it
+    }
+    outputs = ("eax", "ebx", "ecx", "edx")
+    assert {(name, leaf, sub, outputs[output]) for name, leaf, sub, output in probe_script.WORDS} == words
+    assert set(probe_script.VULNERABILITIES) == read._SYSFS
+    for flag in probe_script.HONEST_FLAGS:
+        assert BITS[flag].names["linux"] == flag
+    assert BITS["hypervisor"].mask == probe_script.HYPERVISOR
+    for name in ("SRBDS_CTRL", "RTM_ALWAYS_ABORT", "HYBRID", "TSX_CTRL", "FB_CLEAR_CTRL", "GDS_CTRL"):
+        assert BITS[name.lower()].mask == getattr(probe_script, name)
+    assert BITS["arch_capabilities"].mask == probe_script.ARCH_CAPABILITIES_BIT
+    for register, name in (("ia32_arch_capabilities", "ARCH_CAPABILITIES"), ("ia32_tsx_ctrl", "TSX_CTRL_MSR"),
+                           ("ia32_mcu_opt_ctrl", "MCU_OPT_CTRL_MSR")):  # fmt: skip
+        assert REGISTERS[register].address == getattr(probe_script, name)
+
+
+# --- machines made of files ----------------------------------------------------------------
+
+
+def test_a_bare_metal_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = cpu(msrs={0x10A: 0x40080, 0x122: 0x3, 0x123: 0x8})
+    install(monkeypatch, device)
+    found = valid(look(tree(tmp_path)))
+    assert found.role == "host"
+    assert (found.cpu.vendor, found.cpu.family, found.cpu.model, found.cpu.stepping) == ("GenuineIntel", 6, 106, 6)
+    assert (found.cpu.microcode, found.cpu.smt_active) == ("0xd000422", True)
+    assert {name: reading.value for name, reading in found.registers.items()} == {
+        "cpuid_1_ecx": "0x0", "cpuid_7_0_ebx": "0x20", "cpuid_7_0_ecx": "0x0", "cpuid_7_0_edx": "0x20000000",
+        "cpuid_7_2_edx": "0x0",
+        "cpuid_80000008_ebx": "0xffffffff", "cpuid_80000021_eax": "0x0", "cpuid_80000021_ecx": "0x0",
+        "ia32_arch_capabilities": "0x40080", "ia32_tsx_ctrl": "0x3", "ia32_mcu_opt_ctrl": "0x8",
+    }  # fmt: skip
+    assert found.cpuid is None
+    assert found.kvm.parameters == {"ignore_msrs": "N", "ept": "Y"}
+    assert found.kernel.cmdline == "root=/dev/sda quiet mitigations=auto"
+    assert set(found.unreadable) == {"kernel.config", "kvm"}
+
+
+def test_leaves_past_the_highest_are_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, cpu(highest=0x5))
+    found = look(tree(tmp_path))["registers"]
+    assert {found[name]["value"] for name in ("cpuid_7_0_ebx", "cpuid_7_0_edx", "cpuid_7_2_edx")} == {"0x0"}
+
+
+def test_a_virtual_machines_microcode_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, cpu(ecx=1 << 31, msrs={0x10A: 0}))
+    found = valid(look(tree(tmp_path, flags=HOST_FLAGS + " hypervisor")))
+    assert found.role == "guest"
+    assert found.cpu.microcode is None
+    assert "in a virtual machine" in found.unreadable["cpu.microcode"]
+
+
+def test_cpuid_that_is_not_the_kernels_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, cpu(ecx=0))
+    found = valid(look(tree(tmp_path, flags="hypervisor avx")))
+    assert not [name for name in found.registers if name.startswith("cpuid")]
+    assert "not what the kernel sees" in found.unreadable["cpuid"]
+    assert found.role == "guest"
+    assert found.cpu.microcode is None
+
+
+def test_without_cpuid_the_flags_are_an_incomplete_list(tmp_path: Path) -> None:
+    # The plain file in the device's place answers nothing.
+    found = valid(look(tree(tmp_path)))
+    assert found.cpuid is not None
+    assert not found.cpuid.complete
+    assert found.cpuid.shown == ["vmx", "avx", "avx2", "md_clear", "flush_l1d", "arch_capabilities"]
+    assert found.cpuid.hidden == []
+    assert found.unreadable["cpuid"].startswith("no raw CPUID: /dev/cpu/0/cpuid: gives 0 bytes in place of 16")
+    assert found.cpu.microcode == "0xd000422"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "edx", "asked"),
+    [
+        ("GenuineIntel", ARCH_CAPS, [0x10A]),
+        ("GenuineIntel", 0, []),
+        ("CentaurHauls", ARCH_CAPS, []),
+        ("  Shanghai  ", ARCH_CAPS, [0x10A]),
+        ("GenuineIntel", 1 << 9, [0x123]),
+        ("GenuineIntel", 1 << 11, [0x123]),
+    ],
+)
+def test_only_msrs_that_are_announced_are_read(
+    vendor: str, edx: int, asked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = cpu(edx=edx, msrs={0x10A: 0, 0x122: 0, 0x123: 0})
+    install(monkeypatch, device)
+    found = valid(look(tree(tmp_path, vendor=vendor)))
+    assert device.asked == asked
+    assert found.cpu.vendor == vendor
+    assert ("ia32_arch_capabilities" in found.registers) == (0x10A in asked)
+    assert not [what for what in found.unreadable if what.startswith("msr")]
+
+
+def test_an_msr_that_faults_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, cpu(edx=1 << 9))
+    found = look(tree(tmp_path))
+    assert "ia32_mcu_opt_ctrl" not in found["registers"]
+    assert "msr 0x123" not in found["unreadable"]
+
+
+def test_an_announced_msr_0x10a_that_faults_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, cpu())
+    found = look(tree(tmp_path))
+    assert "ia32_arch_capabilities" not in found["registers"]
+    assert "faults although CPUID announces it" in found["unreadable"]["msr 0x10a"]
+
+
+def test_an_unreadable_msr_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, cpu())
+    (tree(tmp_path) / "dev/cpu/0/msr").unlink()
+    found = valid(look(tmp_path))
+    why = "/dev/cpu/0/msr: no such file or directory; root with the msr module loaded would read it"
+    assert {what: text for what, text in found.unreadable.items() if what.startswith("msr")} == {
+        "msr 0x10a": why, "msr 0x122": why, "msr 0x123": why
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("device", [True, False])
+def test_the_core_type_of_a_hybrid_part(device: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, cpu(edx=1 << 15))
+    tree(tmp_path)
+    if not device:  # the instruction answers, the device does not
+        answers = probe_script._Probe.cpuid_device
+
+        def gone(*_: object) -> tuple[int, ...]:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(probe_script._Probe, "cpuid_instruction", answers)
+        monkeypatch.setattr(probe_script._Probe, "cpuid_device", gone)
+    found = valid(look(tmp_path))
+    assert found.cpu.core_type == (0x40 if device else None)
+    assert ("cpu.core_type" in found.unreadable) != device
+
+
+CONFIG = """# CONFIG_MITIGATION_MDS is not set
+CONFIG_MITIGATION_TAA=y
+CONFIG_KVM=m
+# CONFIG_KVM_INTEL is not set
+CONFIG_KVM_MAX_NR_VCPUS=1024
+CONFIG_X86_INTEL_TSX_MODE_OFF=y
+CONFIG_LOCALVERSION="-x"
+"""
+ITEMS = {"MITIGATION_MDS": "n", "MITIGATION_TAA": "y", "KVM": "m", "KVM_INTEL": "n", "X86_INTEL_TSX_MODE_OFF": "y"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"proc/config.gz": gzip.compress(CONFIG.encode())},
+        {f"boot/config-{os.uname().release}": CONFIG},
+        {"proc/config.gz": b"no gzip", f"boot/config-{os.uname().release}": CONFIG},
+        {"proc/config.gz": gzip.compress(b""), f"lib/modules/{os.uname().release}/config": CONFIG},
+    ],
+)
+def test_the_kernels_configuration(files: dict[str, str | bytes], tmp_path: Path) -> None:
+    found = valid(look(tree(tmp_path, files)))
+    assert found.kernel.config == ITEMS
+    assert "kernel.config" not in found.unreadable
+
+
+def test_a_vulnerability_that_nobody_knows_yet(tmp_path: Path) -> None:
+    folder = "sys/devices/system/cpu/vulnerabilities"
+    tree(tmp_path, {f"{folder}/tomorrow": "Vulnerable\n"})
+    (tmp_path / folder / "mds").unlink()
+    (tmp_path / folder / "mds").mkdir()
+    found = valid(look(tmp_path))
+    assert found.vulnerabilities == {"l1tf": "Not affected"}
+    assert "a newer one" in found.unreadable["vulnerabilities tomorrow"]
+    assert found.unreadable["vulnerabilities mds"].endswith("/mds: is a directory; root would read it")
+
+
+def test_a_parameter_that_can_not_be_read(tmp_path: Path) -> None:
+    (tree(tmp_path) / "sys/module/kvm/parameters/secret").mkdir()
+    found = valid(look(tmp_path))
+    assert found.kvm.parameters == {"ignore_msrs": "N", "ept": "Y"}
+    assert found.unreadable["kvm.parameters secret"].startswith("/sys/module/kvm/parameters/secret: is a directory")
+
+
+def test_a_cpuid_device_of_zeros(tmp_path: Path) -> None:
+    path = tree(tmp_path) / "dev/cpu/0/cpuid"
+    with path.open("wb") as file:
+        file.truncate(0x80000100)  # sparse
+    found = valid(look(tmp_path))
+    assert found.registers == {}
+    assert "does not answer like a CPU" in found.unreadable["cpuid"]
+
+
+def test_another_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = os.uname_result(("Linux", "tester", "6.12.117", "#1", "aarch64"))
+    monkeypatch.setattr(os, "uname", lambda: named)
+    tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp\nCPU implementer\t: 0x41\n"})
+    found = valid(look(tmp_path, kvm=True))
+    assert (found.role, found.cpu.vendor, found.registers, found.cpuid) == ("host", None, {}, None)
+    for what in ("cpu", "cpuid", "kvm"):
+        assert "x86" in found.unreadable[what]
+
+
+@pytest.mark.parametrize("release", ["custom", "", "6.12_x", "6"])
+def test_a_release_that_is_no_number(release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = os.uname_result(("Linux", "tester", release, "#1", "x86_64"))
+    monkeypatch.setattr(os, "uname", lambda: named)
+    found = valid(look(tmp_path))
+    assert found.kernel.release is None
+    assert "kernel.release" in found.unreadable
+
+
+# --- little or nothing can be read ---------------------------------------------------------
+
+
+def test_nothing_but_the_release(tmp_path: Path) -> None:
+    found = valid(look(tmp_path, kvm=True))
+    assert found.kernel.release == os.uname().release
+    assert found.registers == {}
+    assert found.vulnerabilities == {}
+    assert found.kvm.offered == {}
+    assert set(found.unreadable) >= {
+        "cpu", "cpu.microcode", "cpu.smt_active", "cpuid", "kernel.cmdline", "kernel.config", "vulnerabilities", "kvm",
+    }  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+TEXT = st.text(max_size=60)
+
+
+@given(
+    name=TEXT.filter(lambda text: "\x00" not in text),
+    lines=st.lists(
+        st.tuples(st.sampled_from(["vendor_id", "cpu family", "model", "stepping", "microcode", "flags"]), TEXT)
+    ),
+    numbers=st.lists(st.integers(0, 1 << 70), min_size=3, max_size=3),
+    texts=st.lists(st.binary(max_size=60), min_size=6, max_size=6),
+)
+def test_whatever_the_files_hold_the_snapshot_is_valid(
+    name: str, lines: list[tuple[str, str]], numbers: list[int], texts: list[bytes]
+) -> None:
+    info = [("cpu family", str(numbers[0])), ("model", str(numbers[1])), ("stepping", str(numbers[2])), *lines]
+    real = os.uname()
+    named = os.uname_result(("Linux", name, real.release, real.version, real.machine))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "uname", lambda: named)
+        root = tree(
+            Path(folder),
+            {
+                "proc/cpuinfo": "".join(f"{key}\t: {value}\n" for key, value in info).encode("utf-8", "replace"),
+                "proc/cmdline": texts[0],
+                "proc/config.gz": gzip.compress(CONFIG.encode() + texts[1]),
+                "sys/devices/system/cpu/smt/active": texts[2],
+                "sys/devices/system/cpu/cpu0/microcode/version": texts[3],
+                "sys/devices/system/cpu/vulnerabilities/mds": texts[4],
+                "sys/module/kvm/parameters/ignore_msrs": texts[5],
+            },
+        )
+        valid(look(root, kvm=True))
+
+
+def test_names_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = os.uname_result(("Linux", "h\udcffst", "6.12.117-\udcff", "#1", "x86_64"))
+    monkeypatch.setattr(os, "uname", lambda: named)
+    found = valid(look(tmp_path))
+    assert found.name == "h?st"
+    assert found.kernel.release == "6.12.117-?"
+
+
+def test_a_command_line_too_long_for_a_snapshot(tmp_path: Path) -> None:
+    found = valid(look(tree(tmp_path, {"proc/cmdline": "a" * 10_001})))
+    assert found.kernel.cmdline is None
+    assert "kernel.cmdline" in found.unreadable
+
+
+# --- KVM -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "with_bit", "without"),
+    [("any", [True] * 4, [True] * 4), ("with the CPUID bit", [True] * 4, [True, False, False, False]),
+     ("zero", [True, False, False, False], [True, False, False, False])],
+)  # fmt: skip
+def test_what_a_vcpu_takes_is_tried(
+    rule: str, with_bit: list[bool], without: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kvm = FakeKvm(rule)
+    install(monkeypatch, kvm)
+    found = valid(look(tree(tmp_path), kvm=True)).kvm
+    assert found.vcpu_initial == hex(OFFERED if rule == "any" else 0)
+    for shown, accepted in ((True, with_bit), (False, without)):
+        tried = [one for one in found.accepts if one.cpuid_arch_capabilities is shown]
+        assert [one.set for one in tried] == [hex(value) for value in (0, OFFERED - 1, OFFERED, (1 << 64) - 1)]
+        assert [one.accepted for one in tried] == accepted
+        assert [one.get for one in tried] == [one.set if one.accepted else "0x0" for one in tried]
+    assert {name: reading.value for name, reading in found.offered.items()} == {
+        "cpuid_1_ecx": "0x0", "cpuid_7_0_ebx": "0x20", "cpuid_7_0_ecx": "0x0", "cpuid_7_0_edx": "0x20000400",
+        "cpuid_7_2_edx": "0x0",
+        "cpuid_80000008_ebx": "0x0", "cpuid_80000021_eax": "0x24", "cpuid_80000021_ecx": "0x6",
+        "ia32_arch_capabilities": hex(OFFERED),
+    }  # fmt: skip
+    assert 0xAE80 not in kvm.calls  # KVM_RUN
+
+
+def test_a_kvm_without_msr_0x10a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, FakeKvm("zero", listed=False))
+    found = valid(look(tree(tmp_path), kvm=True))
+    assert "ia32_arch_capabilities" not in found.kvm.offered
+    assert "not offered" in found.unreadable["kvm.offered msr 0x10a"]
+    assert {one.set for one in found.kvm.accepts} == {"0x0", hex((1 << 64) - 1)}
+
+
+@pytest.mark.parametrize(
+    ("kvm", "what", "why"),
+    [
+        (FakeKvm(version=11), "kvm", "API version 11, not 12"),
+        (FakeKvm(leaf=6), "kvm scratch machine", "CPUID leaf 7"),
+    ],
+)
+def test_a_kvm_of_another_kind(
+    kvm: FakeKvm, what: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, kvm)
+    before = open_files()
+    assert why in valid(look(tree(tmp_path), kvm=True)).unreadable[what]
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("kind", ["absent", "plain file", "no permission", "directory", "pipe"])
+def test_a_dev_kvm_that_is_none(kind: str, tmp_path: Path) -> None:
+    device = tree(tmp_path) / "dev/kvm"
+    if kind == "no permission":
+        device.chmod(0)
+    elif kind != "plain file":
+        device.unlink()
+    if kind == "directory":
+        device.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(device)
+    found = valid(look(tmp_path, kvm=True))
+    assert found.unreadable["kvm"].startswith("/dev/kvm: ")
+    assert found.kvm.offered == {}
+    assert found.kvm.accepts == []
+    assert "kvm scratch machine" not in found.unreadable
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # no descriptor of its own while counting
+
+
+@pytest.mark.parametrize("error", [9, 19, 1, 25])
+@pytest.mark.parametrize("lives", range(27))
+def test_a_kvm_that_goes_away_midway(lives: int, error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, FakeKvm("with the CPUID bit", lives=lives, error=error))
+    tree(tmp_path)
+    before = open_files()
+    found = valid(look(tmp_path, kvm=True))
+    assert open_files() == before
+    lost = [what for what in found.unreadable if what.startswith("kvm")]
+    assert len(lost) == (2 if lives in (2, 3) else 1)
+    assert all("/dev/kvm: " in found.unreadable[what] for what in lost)
+
+
+def test_the_last_call_is_the_27th(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kvm = FakeKvm("with the CPUID bit")
+    install(monkeypatch, kvm)
+    found = look(tree(tmp_path), kvm=True)
+    assert len(kvm.calls) == 27
+    assert not [what for what in found["unreadable"] if what.startswith("kvm")]
+
+
+def test_this_machines_kvm_goes_away_midway(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = fcntl.ioctl, 0
+    complete = probe_script.probe()["kvm"].get("accepts", [])
+
+    def ioctl(fd: int, request: int, argument: int | bytearray = 0) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > lives:
+            raise OSError(9, "Bad file descriptor")
+        return int(real(fd, request, argument))
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    lives = 0
+    while True:
+        calls, before = 0, open_files()
+        found = valid(probe_script.probe())
+        assert open_files() == before
+        if calls <= lives:
+            break
+        assert [what for what in found.unreadable if what.startswith("kvm")]
+        lives += 1
+    assert [msgspec.to_builtins(one) for one in found.kvm.accepts] == complete

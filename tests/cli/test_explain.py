@@ -78,8 +78,8 @@ def test_the_text_fits_the_width(name: str, columns: str) -> None:
         assert line == line.rstrip()
 
 
-def test_what_is_no_terminal_has_80_columns() -> None:
-    assert run("mds").stdout == run("mds", COLUMNS="80").stdout != run("mds", COLUMNS="120").stdout
+def test_what_is_no_terminal_has_100_columns() -> None:
+    assert run("mds").stdout == run("mds", COLUMNS="100").stdout != run("mds", COLUMNS="120").stdout
 
 
 def test_no_three_blank_lines() -> None:
@@ -94,7 +94,7 @@ def test_colours_on_a_terminal_only() -> None:
     assert "\x1b[" not in at_a_terminal("noverw", TERM="dumb")
     assert "\x1b[" not in at_a_terminal("noverw", NO_COLOR="1")
     assert "\x1b[" not in at_a_terminal("noverw", "--no-color")
-    assert at_a_terminal("noverw", NO_COLOR="1").replace("\r\n", "\n") == run("noverw").stdout
+    assert at_a_terminal("noverw", NO_COLOR="1").replace("\r\n", "\n") == run("noverw", COLUMNS="80").stdout
 
 
 @pytest.mark.parametrize("name", NAMES)

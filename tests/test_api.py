@@ -44,6 +44,14 @@ def test_a_vcpu_holds_what_was_written_or_kvm_s_default() -> None:
     assert newer.vcpu(None).arch_capabilities == newer.supported_arch_cap
 
 
+def test_what_was_observed_under_one_kernel_does_not_hold_for_another() -> None:
+    host = archcaps.read_snapshot(EXAMPLES / "firecracker-t2s" / "host-ice-lake.toml")
+    assert archcaps.Kvm(host).supported_arch_cap == 0xC02A0EB  # observed under 6.1.172
+    older = archcaps.Kvm(host, "6.2.1").supported_arch_cap
+    assert not older.value & (1 << 26 | 1 << 27)  # KVM offers GDS_NO since 6.5, RFDS_NO since 6.9
+    assert older.known & (1 << 26 | 1 << 27) == (1 << 26 | 1 << 27)
+
+
 def test_a_word_with_unknown_bits_does_not_pass_for_a_number() -> None:
     word = archcaps.Word(0x20, 0x30)
     assert str(word) == "0x20 (unknown: 0xffffffffffffffcf)"

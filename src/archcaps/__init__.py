@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from archcaps.machine.inline import guest, host
     from archcaps.machine.read import parse_snapshot, read_snapshot
     from archcaps.machine.snapshot import Snapshot
+    from archcaps.machine.this import this_machine
     from archcaps.questions.check import check
+    from archcaps.questions.decode import decode, difference, encode
+    from archcaps.questions.default_guest import default_guest
     from archcaps.questions.kvm import Kvm, Vcpu, Word
     from archcaps.questions.results import CheckResult
 
 __all__ = [
-    "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Word", "check", "guest", "host", "parse_snapshot",
-    "read_snapshot",
+    "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Word", "check", "decode", "default_guest", "difference",
+    "encode", "guest", "host", "parse_snapshot", "read_snapshot", "this_machine",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,10 +38,15 @@ _HOMES = {
     "Vcpu": "archcaps.questions.kvm",
     "Word": "archcaps.questions.kvm",
     "check": "archcaps.questions.check",
+    "decode": "archcaps.questions.decode",
+    "default_guest": "archcaps.questions.default_guest",
+    "difference": "archcaps.questions.decode",
+    "encode": "archcaps.questions.decode",
     "guest": "archcaps.machine.inline",
     "host": "archcaps.machine.inline",
     "parse_snapshot": "archcaps.machine.read",
     "read_snapshot": "archcaps.machine.read",
+    "this_machine": "archcaps.machine.this",
 }
 
 

@@ -107,6 +107,31 @@ def test_options_replace_values_of_a_file() -> None:
     assert newer["guest_kernel"] == "6.1.192"
 
 
+def test_options_set_aside_what_was_observed_of_the_guest_as_it_is() -> None:
+    files = (
+        "--host",
+        "examples/old-model-on-ice-lake/host.toml",
+        "--guest",
+        "examples/old-model-on-ice-lake/guest.toml",
+    )
+    cured = json.loads(
+        run("check", *files, "--flags", "md_clear,flush_l1d", "--arch-capabilities", "0x20020", "--json").stdout
+    )
+    mds = next(each for each in cured["vulnerabilities"] if each["vulnerability"] == "mds")
+    assert mds["concludes"]["value"] == "Not affected"
+    assert [notice for notice in cured["notices"] if notice["kind"] == "difference"] == []
+
+
+def test_options_that_only_add_what_is_missing_keep_what_was_observed(tmp_path: Path) -> None:
+    text = (ROOT / "examples" / "old-model-on-ice-lake" / "guest.toml").read_text(encoding="utf-8")
+    path = tmp_path / "guest.toml"
+    path.write_text(text.replace('release = "6.1.192"\n', ""), encoding="utf-8")
+    files = ("--host", "examples/old-model-on-ice-lake/host.toml", "--guest", str(path))
+    answer = json.loads(run("check", *files, "--guest-kernel", "6.1.192", "--json").stdout)
+    used = {item["name"] for verdict in answer["vulnerabilities"] for item in verdict["decided_by"]}
+    assert "guest.concludes[mds,no-microcode]" in used
+
+
 def test_a_snapshot_comes_from_standard_input() -> None:
     guest = (ROOT / "examples" / "thread" / "guest.toml").read_bytes()
     assert run("check", "--host", "examples/thread/host.toml", "--guest", "-", stdin=guest).returncode == 1

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from archcaps.errors import InputError
-from archcaps.machine.snapshot import FORMAT_VERSION, Cpu, Cpuid, Kernel, Reading, Snapshot, check_cpuid_bit, number
+from archcaps.machine.snapshot import (
+    FORMAT_VERSION,
+    Cpu,
+    Cpuid,
+    Kernel,
+    Kvm,
+    Reading,
+    Snapshot,
+    check_cpuid_bit,
+    number,
+)
 from archcaps.tables.kernels import Release
 
 __all__ = ["InlineMachine", "guest", "host", "overlay"]
@@ -48,12 +58,15 @@ def overlay(file: Snapshot | None, options: InlineMachine) -> Snapshot:
     """Return the machine: the file's values, with those of the options in their place.
 
     A machine given by options alone is bare metal if it is a host and a virtual machine if it is a guest, and its
-    kernel has no mitigation options unless they are given.
+    kernel has no mitigation options unless they are given. Where an option replaces a value, what the file says was
+    observed of the machine as it is (its kernel's texts, KVM's offer) does not hold for it as it would be: left out.
 
     Raises:
         InputError: an option's value can not be read.
     """
     snapshot = file if file is not None else _bare(options)
+    if _replaces(snapshot, options):
+        snapshot = replace(snapshot, vulnerabilities={}, kvm=Kvm(parameters=snapshot.kvm.parameters))
     if options.cpu is not None or options.microcode is not None:
         snapshot = replace(snapshot, cpu=_cpu(snapshot.cpu, options))
     if options.flags is not None:
@@ -63,6 +76,19 @@ def overlay(file: Snapshot | None, options: InlineMachine) -> Snapshot:
     if options.kernel is not None or options.cmdline is not None:
         snapshot = replace(snapshot, kernel=_kernel(snapshot.kernel, options))
     return snapshot
+
+
+def _replaces(snapshot: Snapshot, options: InlineMachine) -> bool:
+    """Whether an option gives another value for something that the snapshot already says."""
+    cpu, kernel = snapshot.cpu, snapshot.kernel
+    return (
+        (options.cpu is not None and cpu.family is not None)
+        or (options.flags is not None and snapshot.cpuid is not None)
+        or (options.arch_capabilities is not None and "ia32_arch_capabilities" in snapshot.registers)
+        or (options.kernel is not None and kernel.release not in (None, options.kernel))
+        or (options.cmdline is not None and kernel.cmdline not in (None, options.cmdline))
+        or (options.microcode is not None and cpu.microcode is not None)
+    )
 
 
 def _bare(options: InlineMachine) -> Snapshot:

@@ -113,6 +113,8 @@ def test_a_finding_names_its_source() -> None:
         ("blacklist", "ITS", Part("GenuineIntel", 6, 0x55, 4), "6.12.117", False),
         ("blacklist", "ITS", Part("GenuineIntel", 6, 0x55, 7), "6.12.117", True),
         ("blacklist", "TSA", Part("AuthenticAMD", 0x1A, 2, 1), "6.12.117", True),
+        ("blacklist", "TSA", Part("AuthenticAMD", 0x1A, 2, 1), "6.12.43", False),  # Zen 5 came in 6.12.117
+        ("blacklist", "TSA", Part("AuthenticAMD", 0x19, 1, 1), "6.12.43", True),
         ("blacklist", "TSA", Part("AuthenticAMD", 0x1A, 2, 1), "7.1.5", False),
         ("whitelist", "NO_MDS", Part("AuthenticAMD", 0x17, 0x31, 0), "6.4.2", True),  # the same in every list
         ("whitelist", "NO_MDS", Part("GenuineIntel", 6, 0x5C, 9), "6.1.192", True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import struct
 from collections.abc import Callable, Mapping
@@ -11,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
-from archcaps.machine import probe_script
+from archcaps.machine import probe_script, read
+from archcaps.machine.snapshot import Snapshot
 
 SCRIPT = Path(probe_script.__file__)
 ARCH_CAPS = 1 << 29
@@ -168,3 +171,14 @@ def install(monkeypatch: pytest.MonkeyPatch, device: Cpu | FakeKvm) -> None:
         monkeypatch.setattr(os, "pread", device.pread)
     else:
         monkeypatch.setattr(fcntl, "ioctl", device.ioctl)
+
+
+_SCHEMA_FILE = Path(__file__).parents[2] / "schemas" / "snapshot-1.json"
+SCHEMA = jsonschema.Draft202012Validator(json.loads(_SCHEMA_FILE.read_text(encoding="utf-8")))
+
+
+def valid(found: dict[str, Any]) -> Snapshot:
+    """Return what archcaps reads from a snapshot, and that it fits the schema."""
+    SCHEMA.validate(found)
+    assert all("\n" not in why for why in found["unreadable"].values())
+    return read.parse_snapshot(json.dumps(found).encode(), "probe")

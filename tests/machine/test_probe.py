@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import gzip
-import json
 import os
 import struct
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import msgspec
 import pytest
 from hypothesis import given
@@ -24,18 +20,9 @@ from archcaps.machine.snapshot import Snapshot
 from archcaps.machine.this import this_machine
 from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.names import VULNERABILITIES
-from tests.machine.probing import ARCH_CAPS, HOST_FLAGS, OFFERED, FakeKvm, cpu, install, look, tree
+from tests.machine.probing import ARCH_CAPS, HOST_FLAGS, cpu, install, look, tree, valid
 
-ROOT = Path(__file__).parents[2]
-SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas" / "snapshot-1.json").read_text(encoding="utf-8")))
 SYSFS = Path("/sys/devices/system/cpu")
-
-
-def valid(found: dict[str, Any]) -> Snapshot:
-    """Return what archcaps reads from a snapshot, and that it fits the schema."""
-    SCHEMA.validate(found)
-    assert all("\n" not in why for why in found["unreadable"].values())
-    return read.parse_snapshot(json.dumps(found).encode(), "probe")
 
 
 def text_of(path: Path) -> str | None:
@@ -138,15 +125,6 @@ def test_a_kernels_own_texts_are_among_the_modelled_ones() -> None:
         assert text in concludes.possible, name
         # Else the kernel's release is one that nobody read, or a fact is not to be had here.
         assert concludes.decided or [fact for fact in modelled[name].missing if fact.startswith("guest")], name
-
-
-def test_it_takes_less_than_a_second() -> None:
-    def once() -> float:
-        start = time.perf_counter()
-        probe_script.probe()
-        return time.perf_counter() - start
-
-    assert min(once() for _ in range(3)) < 1
 
 
 # --- what the script knows is what the tables know -----------------------------------------
@@ -428,120 +406,3 @@ def test_a_command_line_too_long_for_a_snapshot(tmp_path: Path) -> None:
 
 
 # --- KVM -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("rule", "with_bit", "without"),
-    [("any", [True] * 4, [True] * 4), ("with the CPUID bit", [True] * 4, [True, False, False, False]),
-     ("zero", [True, False, False, False], [True, False, False, False])],
-)  # fmt: skip
-def test_what_a_vcpu_takes_is_tried(
-    rule: str, with_bit: list[bool], without: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kvm = FakeKvm(rule)
-    install(monkeypatch, kvm)
-    found = valid(look(tree(tmp_path), kvm=True)).kvm
-    assert found.vcpu_initial == hex(OFFERED if rule == "any" else 0)
-    for shown, accepted in ((True, with_bit), (False, without)):
-        tried = [one for one in found.accepts if one.cpuid_arch_capabilities is shown]
-        assert [one.set for one in tried] == [hex(value) for value in (0, OFFERED - 1, OFFERED, (1 << 64) - 1)]
-        assert [one.accepted for one in tried] == accepted
-        assert [one.get for one in tried] == [one.set if one.accepted else "0x0" for one in tried]
-    assert {name: reading.value for name, reading in found.offered.items()} == {
-        "cpuid_1_ecx": "0x0", "cpuid_7_0_ebx": "0x20", "cpuid_7_0_ecx": "0x0", "cpuid_7_0_edx": "0x20000400",
-        "cpuid_7_2_edx": "0x0",
-        "cpuid_80000008_ebx": "0x0", "cpuid_80000021_eax": "0x24", "cpuid_80000021_ecx": "0x6",
-        "ia32_arch_capabilities": hex(OFFERED),
-    }  # fmt: skip
-    assert 0xAE80 not in kvm.calls  # KVM_RUN
-
-
-def test_a_kvm_without_msr_0x10a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, FakeKvm("zero", listed=False))
-    found = valid(look(tree(tmp_path), kvm=True))
-    assert "ia32_arch_capabilities" not in found.kvm.offered
-    assert "not offered" in found.unreadable["kvm.offered msr 0x10a"]
-    assert {one.set for one in found.kvm.accepts} == {"0x0", hex((1 << 64) - 1)}
-
-
-@pytest.mark.parametrize(
-    ("kvm", "what", "why"),
-    [
-        (FakeKvm(version=11), "kvm", "API version 11, not 12"),
-        (FakeKvm(leaf=6), "kvm scratch machine", "CPUID leaf 7"),
-    ],
-)
-def test_a_kvm_of_another_kind(
-    kvm: FakeKvm, what: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(monkeypatch, kvm)
-    before = open_files()
-    assert why in valid(look(tree(tmp_path), kvm=True)).unreadable[what]
-    assert open_files() == before
-
-
-@pytest.mark.parametrize("kind", ["absent", "plain file", "no permission", "directory", "pipe"])
-def test_a_dev_kvm_that_is_none(kind: str, tmp_path: Path) -> None:
-    device = tree(tmp_path) / "dev/kvm"
-    if kind == "no permission":
-        device.chmod(0)
-    elif kind != "plain file":
-        device.unlink()
-    if kind == "directory":
-        device.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(device)
-    found = valid(look(tmp_path, kvm=True))
-    assert found.unreadable["kvm"].startswith("/dev/kvm: ")
-    assert found.kvm.offered == {}
-    assert found.kvm.accepts == []
-    assert "kvm scratch machine" not in found.unreadable
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # no descriptor of its own while counting
-
-
-@pytest.mark.parametrize("error", [9, 19, 1, 25])
-@pytest.mark.parametrize("lives", range(27))
-def test_a_kvm_that_goes_away_midway(lives: int, error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, FakeKvm("with the CPUID bit", lives=lives, error=error))
-    tree(tmp_path)
-    before = open_files()
-    found = valid(look(tmp_path, kvm=True))
-    assert open_files() == before
-    lost = [what for what in found.unreadable if what.startswith("kvm")]
-    assert len(lost) == (2 if lives in (2, 3) else 1)
-    assert all("/dev/kvm: " in found.unreadable[what] for what in lost)
-
-
-def test_the_last_call_is_the_27th(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kvm = FakeKvm("with the CPUID bit")
-    install(monkeypatch, kvm)
-    found = look(tree(tmp_path), kvm=True)
-    assert len(kvm.calls) == 27
-    assert not [what for what in found["unreadable"] if what.startswith("kvm")]
-
-
-def test_this_machines_kvm_goes_away_midway(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = fcntl.ioctl, 0
-    complete = probe_script.probe()["kvm"].get("accepts", [])
-
-    def ioctl(fd: int, request: int, argument: int | bytearray = 0) -> int:
-        nonlocal calls
-        calls += 1
-        if calls > lives:
-            raise OSError(9, "Bad file descriptor")
-        return int(real(fd, request, argument))
-
-    monkeypatch.setattr(fcntl, "ioctl", ioctl)
-    lives = 0
-    while True:
-        calls, before = 0, open_files()
-        found = valid(probe_script.probe())
-        assert open_files() == before
-        if calls <= lives:
-            break
-        assert [what for what in found.unreadable if what.startswith("kvm")]
-        lives += 1
-    assert [msgspec.to_builtins(one) for one in found.kvm.accepts] == complete

@@ -251,6 +251,12 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert result.stderr == b""
 
 
+def test_a_shell_can_complete() -> None:
+    assert "complete" in run(_ARCHCAPS_COMPLETE="bash_source").stdout
+    words = run(_ARCHCAPS_COMPLETE="bash_complete", COMP_WORDS="archcaps ch", COMP_CWORD="1").stdout
+    assert words == "plain,check\n"
+
+
 def test_help_teaches() -> None:
     output = run("check", "--help").stdout
     assert "Examples:" in output

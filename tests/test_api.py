@@ -84,7 +84,7 @@ def test_a_guest_from_a_few_values() -> None:
 )
 def test_values_that_can_not_be_read(values: dict[str, object], message: str) -> None:
     with pytest.raises(archcaps.InputError, match=message):
-        archcaps.guest(**values)  # type: ignore[arg-type]
+        archcaps.guest(**values)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize(("vendor", "message"), [("CentaurHauls", "another register"), ("ARMv9", "no x86 vendor")])

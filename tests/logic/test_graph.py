@@ -39,7 +39,7 @@ def test_nested_operands_of_one_kind_are_flat() -> None:
 @pytest.mark.parametrize("guess", [bool, lambda node: node and node, lambda node: not node])
 def test_a_node_never_guesses_its_truth(guess: object) -> None:
     with pytest.raises(TypeError, match=r"use & \| ~"):
-        guess(fact("a"))  # type: ignore[operator]
+        guess(fact("a"))  # type: ignore[operator]  # each is callable
 
 
 def test_choose_keeps_what_both_branches_say() -> None:

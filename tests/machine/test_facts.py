@@ -15,7 +15,7 @@ GUEST = Snapshot(format_version=1, role="guest")
 
 
 def guest_with(**fields: object) -> Snapshot:
-    return Snapshot(format_version=1, role="guest", **fields)  # type: ignore[arg-type]
+    return Snapshot(format_version=1, role="guest", **fields)  # type: ignore[arg-type]  # fields by name
 
 
 def test_nothing_given_is_nothing_known_but_the_assumptions() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from archcaps.machine.options import option_values
+from archcaps.machine.options import l1tf_off, option_values
 
 CONFIG = {"MITIGATION_MDS": "y", "MITIGATION_TAA": "y", "MITIGATION_MMIO_STALE_DATA": "y", "MITIGATION_RFDS": "y",
           "MITIGATION_TSA": "y", "MITIGATION_GDS": "y", "KVM": "m"}  # fmt: skip
@@ -28,6 +28,18 @@ def true_ones(cmdline: str) -> set[str]:
         ("mds=off mds=full", {"mds_on"}),  # the last one wins
         ("mds=full,nosmt mds=off", {"mds_off", "mds_nosmt"}),  # the nosmt mark stays
         ("mds=sometimes", set[str]()),  # unknown values are ignored
+        ("mds=off mds=sometimes", {"mds_off"}),  # and leave what was there
+        ("mds=on", set[str]()),  # not a value of mds=
+        ("mmio-stale-data=off", {"mmio_off"}),  # - and _ are alike
+        ("systemd.unit=a--b mds=off", {"mds_off"}),  # only a lone -- ends the kernel's part
+        ('foo="a mds=off b" tsa=vm', {"tsa_vm"}),  # a quoted value is one word
+        ('mds="off"', {"mds_off"}),
+        ("tsx=on tsx=off", set[str]()),
+        ("-- tsx=on mds=off", {"tsx_on"}),  # tsx= alone is searched for everywhere
+        ("mitigations=off mitigations=auto", {"no_user_vector", "no_guest_vector"}),  # the vectors stay taken out
+        ("mitigations=none", set[str]()),
+        ("mitigations=,no_user_kernel,no_user_user", {"no_user_vector"}),
+        ("mitigations=auto,no_user_kernel,bogus,no_user_user", set[str]()),  # the rest is not read
         ("reg_file_data_sampling=off", {"rfds_off"}),
         ("reg_file_data_sampling=on", {"rfds_on"}),
         ("mitigations=off", {"mitigations_off", "no_user_vector", "no_guest_vector", "gds_off"}),
@@ -46,6 +58,23 @@ def true_ones(cmdline: str) -> set[str]:
 )
 def test_options(cmdline: str, expected: set[str]) -> None:
     assert true_ones(cmdline) == expected
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "before", "since"),
+    [
+        ("", False, False),
+        ("l1tf=off", True, True),
+        ("mitigations=off", True, True),
+        ("mitigations=off l1tf=full", True, False),  # up to 6.16 it beats l1tf=, from 6.17 on l1tf= stays
+        ("l1tf=off l1tf=flush", False, False),
+        ("mitigations=auto,no_user_kernel,no_guest_host", False, True),
+    ],
+)
+def test_l1tf_is_off_by_its_option_or_by_mitigations(cmdline: str, before: bool, since: bool) -> None:
+    assert l1tf_off(cmdline, attack_vectors=False) is before
+    assert l1tf_off(cmdline, attack_vectors=True) is since
+    assert l1tf_off(cmdline, None) is (before if before is since else None)
 
 
 def test_an_unknown_command_line_leaves_everything_unknown() -> None:

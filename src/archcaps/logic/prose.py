@@ -127,7 +127,7 @@ def _join(shape: Literal["all", "any"], parts: Sequence[Formula]) -> Formula:
         flat.update(dict.fromkeys(part.parts if part.shape == shape else (part,)))
     kept = tuple(part for part in flat if part.shape != neutral)
     if not kept:
-        return Formula(neutral)  # type: ignore[arg-type]
+        return Formula(neutral)  # type: ignore[arg-type]  # one of two literals
     return kept[0] if len(kept) == 1 else Formula(shape, "", kept)
 
 
@@ -276,7 +276,7 @@ def simplest(node: Node, assume: Node = TRUE) -> Formula:
     for name, column in by_name.items():
         for literal, shape in ((column, "input"), (every & ~column, "not")):
             if truth and not truth & ~literal and given & ~literal:
-                fixed.append(Formula(shape, name))  # type: ignore[arg-type]
+                fixed.append(Formula(shape, name))  # type: ignore[arg-type]  # one of two literals
                 free |= every & ~literal
     missing = every & ~(truth | free)
     if not missing:

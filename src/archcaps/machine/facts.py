@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from archcaps.machine.options import ASSUMED_CONFIG, config_items, option_values
+from archcaps.machine.options import ASSUMED_CONFIG, config_items, l1tf_off, option_values
 from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, bits_of
 from archcaps.tables.files import read_csv
@@ -247,8 +247,8 @@ def _add_host_parameters(facts: Facts, host: Snapshot) -> None:
     if flush is not None and flush != "auto":
         never = flush == "never"
     elif flush == "auto" and cmdline is not None:
-        words = cmdline.split()
-        never = "l1tf=off" in words or "mitigations=off" in words
+        vectors = facts.known.get("host_kernel.attack_vectors")
+        never = l1tf_off(cmdline, None if vectors is None else vectors.value)
     facts.add(f"{scope}.l1d_flush_never", never, provenance, source)
     ept = parameters.get("ept")
     off = None if ept is None else ept.upper() in ("N", "0")

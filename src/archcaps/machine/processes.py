@@ -6,7 +6,7 @@ from pathlib import Path
 
 from archcaps.errors import InputError
 
-__all__ = ["command_line", "process_ids"]
+__all__ = ["command_line", "process_exists", "process_ids"]
 
 _PROC = Path("/proc")
 
@@ -25,6 +25,11 @@ def command_line(pid: int, proc: Path = _PROC) -> list[str]:
     except OSError as error:
         raise InputError(f"its command line can not be read: {error.strerror} (root could)", where) from error
     return data.rstrip(b"\0").decode("utf-8", "replace").split("\0")
+
+
+def process_exists(pid: int, proc: Path = _PROC) -> bool:
+    """Return whether there is such a process now."""
+    return (proc / str(pid)).exists()
 
 
 def process_ids(proc: Path = _PROC) -> list[int]:

@@ -109,7 +109,7 @@ def rules() -> Mapping[str, Rule]:
 
 @cache
 def _parameters(function: Rule) -> list[str]:
-    code = function.__wrapped__.__code__  # type: ignore[attr-defined]
+    code = function.__wrapped__.__code__  # type: ignore[attr-defined]  # functools.wraps sets it
     return list(code.co_varnames[: code.co_argcount])
 
 

@@ -5,35 +5,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from archcaps.report.json import check_schema
+from tests.cli.running import COMMAND, ROOT, assert_refused
+from tests.cli.running import archcaps as run
 
-ROOT = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).with_name("archcaps")
 THREAD = ("--host", "examples/thread/host.toml", "--guest", "examples/thread/guest.toml")
 INLINE = (
     "--cpu", "6/0x55/4", "--arch-capabilities", "0x0", "--flags", "md_clear,flush_l1d", "--guest-kernel", "6.12.117",
     "--host-cpu", "6/0x8f/8", "--host-arch-capabilities", "0x6e120", "--host-flags", "md_clear,flush_l1d",
     "--host-kernel", "6.12.117",
 )  # fmt: skip
-
-
-def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    result = subprocess.run(
-        [COMMAND, *arguments],
-        cwd=ROOT,
-        input=stdin,
-        capture_output=True,
-        check=False,
-        env={**inherited, **environment},
-    )
-    return subprocess.CompletedProcess(result.args, result.returncode, result.stdout.decode(), result.stderr.decode())
 
 
 def test_the_headline_comes_first() -> None:
@@ -204,12 +190,7 @@ def test_no_colour_where_nobody_looks_or_wants_it() -> None:
     ],
 )
 def test_wrong_usage_is_one_clear_line(arguments: tuple[str, ...], code: int, line: str) -> None:
-    result = run(*arguments)
-    assert result.returncode == code
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("archcaps: ")
-    assert line in result.stderr
+    assert_refused(run(*arguments), code, line)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 import archcaps
 from archcaps.cli import check as command
 from archcaps.machine.snapshot import Snapshot
-from tests.cli.test_check import ROOT, run
+from tests.cli.running import ROOT
+from tests.cli.running import archcaps as run
 
 HOST = archcaps.read_snapshot(ROOT / "examples" / "tsa-no-always" / "host.toml")
 THREAD_HOST = ("--host", "examples/thread/host.toml")

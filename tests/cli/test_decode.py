@@ -2,66 +2,30 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
-from collections.abc import Mapping
-from pathlib import Path
 
 import jsonschema
 import pytest
 
 from archcaps.tables.bits import BITS, REGISTERS
+from tests.cli import running
+from tests.cli.running import COMMAND, ROOT, assert_refused
 
-ROOT = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).with_name("archcaps")
 SPR = "0x400000000c08e0eb"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    result = subprocess.run(
-        [COMMAND, "decode", *arguments],
-        cwd=ROOT,
-        input=stdin,
-        capture_output=True,
-        check=False,
-        env={**inherited, **environment},
-    )
-    return subprocess.CompletedProcess(result.args, result.returncode, result.stdout.decode(), result.stderr.decode())
+    return running.archcaps("decode", *arguments, stdin=stdin, **environment)
 
 
-def on_terminal(*arguments: str, columns: int = 80, environment: Mapping[str, str] | None = None) -> str:
-    """What a terminal of that width is sent."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "TERM")}
-    process = subprocess.Popen(
-        [COMMAND, "decode", *arguments], cwd=ROOT, stdin=slave, stdout=slave, stderr=slave,
-        env={**inherited, "TERM": "xterm-256color", **(environment or {})},
-    )  # fmt: skip
-    os.close(slave)
-    parts = []
-    while True:
-        try:
-            part = os.read(master, 1 << 16)
-        except OSError as error:  # how Linux says that the other side is closed
-            assert error.errno == errno.EIO
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(master)
-    assert process.wait() == 0
-    return b"".join(parts).decode().replace("\r\n", "\n")
+def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
+    return running.on_terminal("decode", *arguments, columns=columns, **environment)
 
 
 # --- text ----------------------------------------------------------------------------------
@@ -115,7 +79,7 @@ def test_on_a_terminal(columns: int) -> None:
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_terminals_without_colours(environment: dict[str, str]) -> None:
-    assert "\x1b" not in on_terminal(SPR, environment=environment)
+    assert "\x1b" not in on_terminal(SPR, columns=80, **environment)
 
 
 def test_colours_are_for_terminals_unless_said() -> None:
@@ -305,12 +269,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     ],
 )
 def test_wrong_usage_is_one_clear_line(arguments: tuple[str, ...], code: int, line: str) -> None:
-    result = run(*arguments)
-    assert result.returncode == code
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("archcaps: ")
-    assert line in result.stderr
+    assert_refused(run(*arguments), code, line)
 
 
 def test_nothing_to_decode_on_a_terminal() -> None:

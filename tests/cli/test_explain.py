@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import shlex
 import subprocess
-import sys
-from pathlib import Path
 
 import jsonschema
 import pytest
 
 from archcaps.report.explain import explain_schema
+from tests.cli.running import ROOT, archcaps, assert_refused, on_terminal
 
-ROOT = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).with_name("archcaps")
 ATTEMPTED = "Vulnerable: Clear CPU buffers attempted, no microcode"
 NAMES = (
     "fb_clear", "mcu_extended_service", "ia32_mcu_opt_ctrl", "mds", "tsa", "noverw", "verw_works", "concludes",
@@ -26,31 +21,7 @@ NAMES = (
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    given = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
-    return subprocess.run(
-        [COMMAND, "explain", *arguments], cwd=ROOT, capture_output=True, check=False, encoding="utf-8",
-        env={**given, **environment},
-    )  # fmt: skip
-
-
-def at_a_terminal(*arguments: str, **environment: str) -> str:
-    """Run the command with its standard output on a terminal."""
-    primary, secondary = pty.openpty()
-    given = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
-    done = subprocess.Popen(
-        [COMMAND, "explain", *arguments], cwd=ROOT, stdout=secondary, stderr=subprocess.DEVNULL,
-        env={**given, "TERM": "xterm", "COLUMNS": "80", **environment},
-    )  # fmt: skip
-    os.close(secondary)
-    parts = []
-    try:
-        while part := os.read(primary, 65536):
-            parts.append(part)
-    except OSError:  # the other end is closed
-        pass
-    os.close(primary)
-    assert done.wait() == 0
-    return b"".join(parts).decode()
+    return archcaps("explain", *arguments, stdin=b"", **environment)
 
 
 def test_a_bit() -> None:
@@ -90,11 +61,11 @@ def test_no_three_blank_lines() -> None:
 def test_colours_on_a_terminal_only() -> None:
     assert "\x1b[" not in run("noverw").stdout
     assert "\x1b[" in run("noverw", "--color").stdout
-    assert "\x1b[" in at_a_terminal("noverw")
-    assert "\x1b[" not in at_a_terminal("noverw", TERM="dumb")
-    assert "\x1b[" not in at_a_terminal("noverw", NO_COLOR="1")
-    assert "\x1b[" not in at_a_terminal("noverw", "--no-color")
-    assert at_a_terminal("noverw", NO_COLOR="1").replace("\r\n", "\n") == run("noverw", COLUMNS="80").stdout
+    assert "\x1b[" in on_terminal("explain", "noverw")
+    assert "\x1b[" not in on_terminal("explain", "noverw", TERM="dumb")
+    assert "\x1b[" not in on_terminal("explain", "noverw", NO_COLOR="1")
+    assert "\x1b[" not in on_terminal("explain", "noverw", "--no-color")
+    assert on_terminal("explain", "noverw", NO_COLOR="1") == run("noverw", COLUMNS="80").stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,11 +102,7 @@ def test_the_list_names_everything() -> None:
     ],
 )
 def test_wrong_usage_is_one_clear_line(arguments: tuple[str, ...], code: int, line: str) -> None:
-    result = run(*arguments)
-    assert (result.returncode, result.stdout) == (code, "")
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("archcaps: ")
-    assert line in result.stderr
+    assert_refused(run(*arguments), code, line)
 
 
 def test_every_example_of_the_help_runs() -> None:

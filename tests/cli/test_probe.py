@@ -13,9 +13,8 @@ import jsonschema
 import pytest
 
 from archcaps.machine.read import parse_snapshot, read_snapshot
+from tests.cli.running import COMMAND, ROOT
 
-ROOT = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).with_name("archcaps")
 SCRIPT = ROOT / "src/archcaps/machine/probe_script.py"
 
 

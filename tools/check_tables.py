@@ -106,21 +106,22 @@ def source_faults(name: str, rows: Rows) -> Iterator[str]:
             yield f"{name}:{number}: no source"
 
 
-def kernel_faults(behaviours: Rows, readings: Rows) -> Iterator[str]:
-    """Yield what is wrong with the kernels' behaviours and readings."""
+def kernel_faults(behaviours: Rows, tables: dict[str, Rows]) -> Iterator[str]:
+    """Yield what is wrong with the kernels' behaviours and the tables of readings."""
     names = [row["name"] for row in behaviours]
     yield from (f"behaviours: {name} stands twice" for name in twice(names))
-    yield from (f"readings: {name} stands twice" for name in twice([row["release"] for row in readings]))
-    columns = set(readings[0]) - {"release", "source"}
-    yield from (f"readings: no column for {name}" for name in sorted(set(names) - columns))
-    yield from (f"readings: column {name} is no behaviour" for name in sorted(columns - set(names)))
-    for row in readings:
-        for name in columns & set(names):
-            if row[name] not in ("", "0", "1"):
-                yield f"readings: {row['release']}: {name} is {row[name]!r}"
-    for name in names:
-        if name in columns and {row[name] for row in readings} <= {"", "0"}:
-            yield f"readings: no release was ever seen with {name}"
+    columns = [column for rows in tables.values() for column in rows[0] if column not in ("release", "source")]
+    yield from (f"readings: column {name} stands twice" for name in twice(columns))
+    yield from (f"readings: no column for {name}" for name in sorted(set(names) - set(columns)))
+    yield from (f"readings: column {name} is no behaviour" for name in sorted(set(columns) - set(names)))
+    for where, rows in tables.items():
+        yield from (f"{where}: {name} stands twice" for name in twice([row["release"] for row in rows]))
+        for name in set(rows[0]) & set(names):
+            for row in rows:
+                if row[name] not in ("", "0", "1"):
+                    yield f"{where}: {row['release']}: {name} is {row[name]!r}"
+            if {row[name] for row in rows} <= {"", "0"}:
+                yield f"{where}: no release was ever seen with {name}"
 
 
 def faults(tables: Path = TABLES) -> list[str]:
@@ -128,9 +129,10 @@ def faults(tables: Path = TABLES) -> list[str]:
     registers, bits = read(tables / "registers.csv"), read(tables / "bits.csv")
     found = list(bit_faults(registers, bits))
     found += field_faults(registers, bits, read(tables / "fields.csv"))
-    found += kernel_faults(read(tables / "kernels" / "behaviours.csv"), read(tables / "kernels" / "readings.csv"))
+    readings = {f"kernels/readings/{path.name}": read(path) for path in (tables / "kernels" / "readings").glob("*.csv")}
+    found += kernel_faults(read(tables / "kernels" / "behaviours.csv"), readings)
     sourced = [
-        "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/readings.csv",
+        "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", *sorted(readings),
         "linux_lists/releases.csv", "silicon/vendors.csv", "silicon/parts.csv", "silicon/unverified.csv",
     ]  # fmt: skip
     for name in sourced:

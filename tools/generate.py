@@ -32,7 +32,7 @@ from archcaps.report.explain import explain_schema
 from archcaps.report.json import check_schema
 from archcaps.tables.bits import BITS, CONSUMERS, REGISTERS, Bit, Register, bits_of, fields_of
 from archcaps.tables.files import read_csv
-from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release
+from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, READINGS, Release, readings_of
 from archcaps.tables.words import WORD_KINDS, words
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -189,7 +189,7 @@ def bits_page() -> str:
 
 KERNELS_HEAD = """# Kernel behaviours
 
-Rules ask a kernel for a behaviour, never for its version. These tables (`behaviours.csv` and `readings.csv` in
+Rules ask a kernel for a behaviour, never for its version. These tables (`behaviours.csv` and `readings/` in
 `src/archcaps/tables/kernels`) say what each behaviour means and in which releases it was read. Between two readings
 that agree the behaviour is what they say; between two that differ, and beyond the last, it is unknown. A long-term
 line stands alone: what it took back is known from its own readings. How that works and why: [decision
@@ -200,10 +200,10 @@ line stands alone: what it took back is known from its own readings. How that wo
 def readings_by_line(name: str) -> Mapping[str, list[tuple[str, bool]]]:
     """The readings of a behaviour, oldest first, by line; the mainline's under ``mainline``."""
     found: dict[str, list[tuple[str, bool]]] = {}
-    rows = [(Release.parse(row["release"]), row[name]) for row in read_csv("kernels/readings.csv") if row[name]]
+    rows = [(Release.parse(release), value) for release, (value, _) in readings_of(name).items()]
     for release, value in sorted(rows, key=lambda item: item[0].version):
         line = release.line if release.line in LONG_TERM else "mainline"
-        found.setdefault(line, []).append((release.text, value == "1"))
+        found.setdefault(line, []).append((release.text, value))
     return found
 
 
@@ -224,7 +224,7 @@ def kernels_page() -> str:
     for name in BEHAVIOURS:
         found = readings_by_line(name)
         readings.append([f"`{name}`", *(in_short(line, found.get(line, [])) for line in lines)])
-    releases = [[row["release"], row["source"]] for row in read_csv("kernels/readings.csv")]
+    releases = [[row["release"], row["source"]] for name in READINGS for row in read_csv(name)]
     return "\n".join([
         WRITTEN_BY, KERNELS_HEAD,
         "## What they mean\n", table(["behaviour", "meaning", "source"], meanings),

@@ -16,7 +16,7 @@ from archcaps.questions.explain_verdict import cases_of
 from archcaps.rules.linux_mitigations import TEXTS
 from archcaps.rules.verdict import Claim, Truth
 from archcaps.tables.files import read_csv
-from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
+from archcaps.tables.kernels import BEHAVIOURS, READINGS, Release, behaviour
 from archcaps.tables.names import VULNERABILITIES
 from tests.logic.expressions import evaluate as of_facts
 from tests.questions.explaining import one, result
@@ -116,7 +116,7 @@ def test_who_reads_a_bit() -> None:
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
 def test_the_unknown_releases_are_those_that_nobody_read(name: str) -> None:
-    read = {row["release"]: row[name] for row in read_csv("kernels/readings.csv") if row[name]}
+    read = {row["release"]: row[name] for table in READINGS for row in read_csv(table) if row.get(name)}
     for item in kernels_with(name):
         for text in re.findall(r"(?:yes|no) (\S+?)(?= to|;|$)|(?<= to )(\S+?)(?=;|$)", item.readings):
             release = text[0] or text[1]

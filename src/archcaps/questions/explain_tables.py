@@ -10,8 +10,7 @@ from packaging.version import Version
 from archcaps.questions.explain_results import BehaviourFacts, BitFacts, Explanation, Mention, Readings, RegisterFacts
 from archcaps.questions.explain_rules import LOOKUPS, files_reading, readers_of
 from archcaps.tables.bits import BITS, FIELDS, REGISTERS, Register, bits_of, fields_of
-from archcaps.tables.files import read_csv
-from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release, Track
+from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release, Track, readings_of
 from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS
 from archcaps.tables.words import words
 
@@ -92,7 +91,7 @@ def explain_lookup(name: str) -> Explanation:
 
 def kernels_with(name: str) -> list[Readings]:
     """Return what was read of a behaviour, by line of kernels, with the releases that stay unknown in between."""
-    read = {row["release"]: row[name] == "1" for row in read_csv("kernels/readings.csv") if row[name]}
+    read = {release: value for release, (value, _) in readings_of(name).items()}
     releases = {Release.parse(text).version: text for text in read}
     track = Track.of(releases)
     lines = {MAINLINE: [releases[version] for version in track.main]}

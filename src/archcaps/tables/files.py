@@ -13,7 +13,7 @@ __all__ = ["read_csv", "read_toml"]
 
 @cache
 def read_csv(path: str) -> tuple[dict[str, str], ...]:
-    """Return the rows of a table of this package, for example ``kernels/readings.csv``.
+    """Return the rows of a table of this package, for example ``kernels/behaviours.csv``.
 
     Raises:
         ValueError: a row has more or fewer cells than the header.

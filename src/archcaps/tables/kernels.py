@@ -19,10 +19,13 @@ from packaging.version import InvalidVersion, Version
 
 from archcaps.tables.files import read_csv
 
-__all__ = ["BEHAVIOURS", "Behaviour", "Finding", "Release", "Track", "behaviour"]
+__all__ = ["BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track", "behaviour", "readings_of"]
 
 #: Lines kept for years, each with its own backports. Source: kernel.org/category/releases.html
 LONG_TERM: Final = frozenset(("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.18"))
+
+#: The tables of readings: each has a column a behaviour, each behaviour stands in one of them.
+READINGS: Final = ("kernels/readings/verw_family.csv",)
 
 _RELEASE = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?(?:-(rc\d+))?(?:[-+~.](.+))?\Z")
 
@@ -130,13 +133,23 @@ def _around(versions: Sequence[Version], version: Version) -> tuple[Version | No
 
 
 @cache
+def readings_of(name: str) -> Mapping[str, tuple[bool, str]]:
+    """Return the readings of behaviour `name` by release as the table writes it: its value and its source.
+
+    Raises:
+        KeyError: no table has that behaviour.
+    """
+    for table in READINGS:
+        rows = read_csv(table)
+        if name in rows[0]:
+            return {row["release"]: (row[name] == "1", row["source"]) for row in rows if row[name]}
+    raise KeyError(name)
+
+
+@cache
 def _readings(name: str) -> tuple[Track, dict[Version, tuple[bool, str]]]:
-    """Return the readings of behaviour `name`: which there are, and each one's value and source."""
-    found = {
-        _version(row["release"]): (row[name] == "1", row["source"])
-        for row in read_csv("kernels/readings.csv")
-        if row[name]
-    }
+    """Return the readings of behaviour `name` by version: which there are, and each one's value and source."""
+    found = {_version(release): reading for release, reading in readings_of(name).items()}
     return Track.of(found), found
 
 

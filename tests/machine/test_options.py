@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from archcaps.machine.options import l1tf_off, option_values
+from archcaps.machine.options import l1d_flush_state, l1tf_choices, option_values
 
 CONFIG = {"MITIGATION_MDS": "y", "MITIGATION_TAA": "y", "MITIGATION_MMIO_STALE_DATA": "y", "MITIGATION_RFDS": "y",
           "MITIGATION_TSA": "y", "MITIGATION_GDS": "y", "KVM": "m"}  # fmt: skip
@@ -63,18 +63,39 @@ def test_options(cmdline: str, expected: set[str]) -> None:
 @pytest.mark.parametrize(
     ("cmdline", "before", "since"),
     [
-        ("", False, False),
-        ("l1tf=off", True, True),
-        ("mitigations=off", True, True),
-        ("mitigations=off l1tf=full", True, False),  # up to 6.16 it beats l1tf=, from 6.17 on l1tf= stays
-        ("l1tf=off l1tf=flush", False, False),
-        ("mitigations=auto,no_user_kernel,no_guest_host", False, True),
+        ("", "auto", "auto"),
+        ("l1tf=off", "off", "off"),
+        ("mitigations=off", "off", "off"),
+        ("mitigations=off l1tf=full", "off", "full"),  # up to 6.16 it beats l1tf=, from 6.17 on l1tf= stays
+        ("l1tf=off l1tf=flush", "flush", "flush"),
+        ("l1tf=full,force", "full,force", "full,force"),
+        ("mitigations=auto,no_user_kernel,no_guest_host", "auto", "off"),
     ],
 )
-def test_l1tf_is_off_by_its_option_or_by_mitigations(cmdline: str, before: bool, since: bool) -> None:
-    assert l1tf_off(cmdline, attack_vectors=False) is before
-    assert l1tf_off(cmdline, attack_vectors=True) is since
-    assert l1tf_off(cmdline, None) is (before if before is since else None)
+def test_the_kernel_s_choice_for_l1tf(cmdline: str, before: str, since: str) -> None:
+    assert l1tf_choices(cmdline, attack_vectors=False) == {before}
+    assert l1tf_choices(cmdline, attack_vectors=True) == {since}
+    assert l1tf_choices(cmdline, None) == {before, since}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "l1tf", "state"),
+    [
+        ("auto", "auto", "cond"),
+        ("auto", "off", "never"),
+        ("auto", "flush,nosmt", "cond"),
+        ("auto", "full", "always"),
+        ("never", "full", "never"),
+        ("never", "full,force", "always"),  # full,force leaves no choice
+        ("cond", "full,force", "always"),
+        ("cond", "off", "cond"),
+        (None, "off", None),
+        (None, "full,force", "always"),
+    ],
+)
+def test_when_the_l1d_is_flushed(parameter: str | None, l1tf: str, state: str | None) -> None:
+    """Linux 7.1.5 arch/x86/kvm/vmx/vmx.c __vmx_setup_l1d_flush, row by row."""
+    assert l1d_flush_state(parameter, l1tf) == state
 
 
 def test_an_unknown_command_line_leaves_everything_unknown() -> None:

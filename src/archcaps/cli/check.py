@@ -74,8 +74,9 @@ Examples:
 @click.option("--host-cmdline", metavar="TEXT", help="The host kernel's command line.")
 @click.option("--host-microcode", metavar="REVISION", help="The host's microcode revision.")
 @click.option(
-    "--assume", "assumptions", multiple=True, type=click.Choice(["user-mmio", "default-options"]),
-    help="user-mmio: guest user code can map MMIO. default-options: kernels whose command line or configuration a "
+    "--assume", "assumptions", multiple=True, type=click.Choice(["user-mmio", "host-mmio", "default-options"]),
+    help="user-mmio: guest user code can map MMIO. host-mmio: host MMIO is mapped into the guest, by a device assigned "
+    "to it. default-options: kernels whose command line or configuration a "
     "snapshot does not give have no mitigation options and upstream's configuration.",
 )  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Explain every vulnerability, with every deciding input.")

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from archcaps.machine.options import ASSUMED_CONFIG, config_items, l1tf_off, option_values
+from archcaps.machine.options import ASSUMED_CONFIG, config_items, l1d_flush_state, l1tf_choices, option_values
 from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, bits_of
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
 from archcaps.tables.linux_lists import Part, list_flag
-from archcaps.tables.names import ASSUMPTIONS, KERNEL_LOOKUPS
+from archcaps.tables.names import ASSUMPTIONS, KERNEL_LOOKUPS, VM_LOOKUPS
 from archcaps.tables.silicon import published, tsa_microcode
 
 __all__ = ["Datum", "Facts", "facts_of", "part_of"]
@@ -96,10 +96,14 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
         _add_microcode(facts, scope, host, unlisted=False)
     _add_host_parameters(facts, host)
     _add_silicon(facts, host)
-    for name, (held, otherwise) in ASSUMPTIONS.items():
-        holds = name.replace("_", "-") in assumptions
-        facts.add(f"assume.{name}", holds, "assumed", held if holds else otherwise)
+    user_mmio = "user-mmio" in assumptions
+    facts.add("assume.user_mmio", user_mmio, "assumed", _assumed("user_mmio", holds=user_mmio))
+    _add_vm(facts, guest, host_mmio="host-mmio" in assumptions)
     return facts
+
+
+def _assumed(name: str, *, holds: bool) -> str:
+    return ASSUMPTIONS[name][0 if holds else 1]
 
 
 def part_of(snapshot: Snapshot) -> Part:
@@ -241,18 +245,29 @@ def _add_host_parameters(facts: Facts, host: Snapshot) -> None:
     """Module parameters of KVM."""
     parameters: Mapping[str, str] = host.kvm.parameters
     cmdline = host.kernel.cmdline
-    flush = parameters.get("vmentry_l1d_flush")
     scope, provenance, source = "host_kernel", host.provenance, _source(host, None)
-    never: bool | None = None
-    if flush is not None and flush != "auto":
-        never = flush == "never"
-    elif flush == "auto" and cmdline is not None:
-        vectors = facts.known.get("host_kernel.attack_vectors")
-        never = l1tf_off(cmdline, None if vectors is None else vectors.value)
-    facts.add(f"{scope}.l1d_flush_never", never, provenance, source)
+    vectors = facts.known.get("host_kernel.attack_vectors")
+    chosen = l1tf_choices(cmdline, None if vectors is None else vectors.value)
+    states = {l1d_flush_state(parameters.get("vmentry_l1d_flush"), each) for each in chosen}
+    for state in ("never", "always"):
+        so = {each == state for each in states}
+        known = len(so) == 1 and None not in states
+        facts.add(f"{scope}.l1d_flush_{state}", so.pop() if known else None, provenance, source)
     ept = parameters.get("ept")
     off = None if ept is None else ept.upper() in ("N", "0")
     facts.add(f"{scope}.ept_off", off, provenance, source)
+
+
+def _add_vm(facts: Facts, guest: Snapshot, *, host_mmio: bool) -> None:
+    """What KVM sees of the guest: as its snapshot says, else as assumed, a device mapped and counted or none."""
+    vm = guest.vm
+    provenance, source = vm.provenance or guest.provenance, _source(guest, vm.source)
+    for name in VM_LOOKUPS:
+        given: bool | None = getattr(vm, name)
+        if given is None:
+            facts.add(f"vm.{name}", host_mmio, "assumed", _assumed("host_mmio", holds=host_mmio))
+        else:
+            facts.add(f"vm.{name}", given, provenance, source)
 
 
 def _add_silicon(facts: Facts, host: Snapshot) -> None:

@@ -14,7 +14,7 @@ from archcaps.errors import InputError, nearest
 from archcaps.machine.snapshot import Kernel
 from archcaps.tables.files import read_toml
 
-__all__ = ["ASSUMED_CONFIG", "config_items", "l1tf_off", "option_values"]
+__all__ = ["ASSUMED_CONFIG", "config_items", "l1d_flush_state", "l1tf_choices", "option_values"]
 
 #: The configuration that `--assume default-options` supposes.
 ASSUMED_CONFIG: Final = "upstream-defaults"
@@ -132,21 +132,34 @@ def _nosmt(given: Sequence[tuple[str, str]], option: str) -> bool:
     return own or _mitigations(given) == "auto,nosmt"
 
 
-def l1tf_off(cmdline: str, attack_vectors: bool | None) -> bool | None:
-    """Return whether the kernel's L1TF choice is off, by l1tf= or mitigations=; None where the kernel decides.
+def l1tf_choices(cmdline: str | None, attack_vectors: bool | None) -> frozenset[str]:
+    """Return the kernel's L1TF choice, as l1tf= names it and ``auto`` for its default; several where unknown.
 
     Source: Linux 6.12.117, 6.16.1 (mitigations=off beats l1tf=), 6.17.0 (it only takes the vectors out of the default)
     arch/x86/kernel/cpu/bugs.c l1tf_select_mitigation.
     """
+    if cmdline is None:
+        return frozenset((*_L1TF, "auto"))
     given = _parse(cmdline) or []
     own = _last(given, "l1tf", _L1TF)
-    before = own == "off" or _mitigations(given) == "off"
+    before = "off" if _mitigations(given) == "off" else own or "auto"
     off = any(kind == "off" for kind, _ in _each_mitigations(given))
     removed = {token for _, tokens in _each_mitigations(given) for token in tokens}
-    since = own == "off" or (own == "" and (off or removed >= {"no_user_kernel", "no_guest_host"}))
+    since = own or ("off" if off or removed >= {"no_user_kernel", "no_guest_host"} else "auto")
     if attack_vectors is None:
-        return before if before is since else None
-    return since if attack_vectors else before
+        return frozenset((before, since))
+    return frozenset((since if attack_vectors else before,))
+
+
+def l1d_flush_state(parameter: str | None, l1tf: str) -> str | None:
+    """Return when kvm_intel flushes the L1D on a host that needs it: never, cond or always; None where unknown.
+
+    `parameter` is vmentry_l1d_flush, `l1tf` the kernel's choice. Source: Linux 7.1.5 arch/x86/kvm/vmx/vmx.c
+    __vmx_setup_l1d_flush.
+    """
+    if l1tf == "full,force":
+        return "always"
+    return {"off": "never", "full": "always"}.get(l1tf, "cond") if parameter == "auto" else parameter
 
 
 def _compiled_off(config: Mapping[str, str] | None, item: str, can_be: bool | None) -> bool | None:

@@ -36,6 +36,16 @@ _HEADINGS = {
         "it runs no VERW on exit to user",
         "does it run VERW on exit to user? not known",
     ),
+    "guest_can_sample": (
+        "the guest could sample it",
+        "the guest has nothing to sample",
+        "could the guest sample it? not known",
+    ),
+    "cleared_before_entry": (
+        "every VM entry overwrites it first",
+        "not every VM entry overwrites it first",
+        "does every VM entry overwrite it first? not known",
+    ),
     "vmx_update_fb_clear_dis": (
         "KVM sets FB_CLEAR_DIS while it runs",
         "KVM does not set FB_CLEAR_DIS for it",
@@ -45,6 +55,7 @@ _HEADINGS = {
 _SCOPES = {
     "silicon": "hardware", "guest_kernel": "guest kernel", "host_kernel": "host kernel", "offered": "host",
     "true": "host", "kvm": "KVM",
+    "vm": "virtual machine",
 }  # fmt: skip
 #: Up to so many possible answers are named; more are "undecided".
 _NAMED = 3
@@ -93,9 +104,14 @@ def render(result: CheckResult, style: Style, *, everything: bool = False, width
     lines += [*page.fill(_machine("guest", result.guest, result.guest_kernel)), ""]
     for verdict in result.vulnerabilities:
         lines += _row(verdict, page)
+    lines += _host_line(result.vulnerabilities, page)
     for verdict in result.vulnerabilities:
-        if everything or verdict.exposed or verdict.undecided or verdict.wrong:
+        undecided = not (verdict.truth.decided and verdict.safety.decided)
+        if everything or verdict.exposed or undecided or verdict.wrong:
             lines += ["", *_explained(verdict, page)]
+    for verdict in result.vulnerabilities:
+        if everything or verdict.exposes_host:
+            lines += ["", *_host_explained(verdict, page)]
     lines += [*_missing(result.vulnerabilities, page), ""]
     lines += [line for text, number in page.sources.items() for line in page.fill(f"[{number}] {text}", "", "    ")]
     lines += [line for notice in result.notices for line in page.fill(f"Notice: {notice.text}")]
@@ -124,6 +140,28 @@ def _row(verdict: Verdict, page: _Page) -> list[str]:
     if len(text) <= page.width - 66:
         return [f"{head} {text}"]
     return [head.rstrip(), *page.fill(text, "  ")]
+
+
+def _host_line(verdicts: list[Verdict], page: _Page) -> list[str]:
+    """Return the other border in a line: which vulnerabilities let the guest sample its host."""
+    by_safety: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        by_safety.setdefault(verdict.host_safety.value or "undecided", []).append(verdict.vulnerability)
+    if len(by_safety) == 1:
+        return [f"guest against host: {_coloured(next(iter(by_safety)), page.style, 0)}"]
+    said = [f"{_coloured(word, page.style, 0)} ({', '.join(by_safety[word])})" for word in sorted(by_safety)]
+    return page.fill("guest against host: " + "; ".join(said))
+
+
+def _host_explained(verdict: Verdict, page: _Page) -> list[str]:
+    who = "" if verdict.host_responsible.value in (None, "nobody") else f"; responsible: {verdict.host_responsible}"
+    title = f"{verdict.vulnerability}, guest against host: {_value(verdict.host_safety)}{who}"
+    lines = [page.style(line, bold=True) for line in page.fill(title)]
+    for line in verdict.host_why:
+        inputs = _inputs(line, {root.name for root in verdict.host_why}, page)
+        heading = _heading(line, verdict)
+        lines += page.fill(f"{heading}: {inputs}" if inputs else heading, "  ", "      ")
+    return lines
 
 
 def _verw(verdict: Verdict) -> str:

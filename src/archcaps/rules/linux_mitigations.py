@@ -94,6 +94,14 @@ def tsa_verw_on_exit_to_user(cpu: Cpu, kernel: Kernel) -> Node:
     return bugs.x86_bug_tsa(cpu, kernel) & ~tsa_switched_off(kernel) & (wanted | forced)
 
 
+@rule(_TSA)
+def tsa_verw_before_vmrun(cpu: Cpu, kernel: Kernel) -> Node:
+    """TSA asks for VERW before a guest is entered: with VERW_CLEAR unless for user and kernel only; or so forced."""
+    forced = ~bugs.x86_feature_verw_clear(cpu, kernel) & cpu.hypervisor & kernel.tsa_forces_verw_in_vm
+    wanted = bugs.x86_feature_verw_clear(cpu, kernel) & ~tsa_user_only(kernel)
+    return bugs.x86_bug_tsa(cpu, kernel) & ~tsa_switched_off(kernel) & (wanted | forced)
+
+
 @rule(_VERW + "; " + _TSA)
 def clear_cpu_buf(cpu: Cpu, kernel: Kernel) -> Node:
     """The kernel runs VERW on exit to user (X86_FEATURE_CLEAR_CPU_BUF), for whichever bug."""

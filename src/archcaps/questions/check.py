@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from archcaps.errors import InputError
 from archcaps.logic.choice import Answer
-from archcaps.logic.graph import Kind, Node
-from archcaps.logic.ternary import Because
+from archcaps.logic.graph import Node
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.assumptions import assumptions_of
 from archcaps.questions.headline import headline
+from archcaps.questions.lines import line_of
 from archcaps.questions.notices import notices_of
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import (
@@ -186,7 +186,7 @@ def _why(reader: Reader, name: str, nodes: dict[str, Node]) -> list[Line]:
     found: dict[str, Line] = {}
     for root in roots:
         for step in ternary.why(root):
-            found.setdefault(step.name, _line(reader, step))
+            found.setdefault(step.name, line_of(reader, step))
     return list(found.values())
 
 
@@ -194,19 +194,7 @@ def _host_why(reader: Reader, name: str) -> list[Line]:
     """Return why data of the host can or can not leak to the guest: what it could sample, and what clears it."""
     case = reader.model.guest
     roots = (border.guest_can_sample(case, name), cleared_before_entry(case, name))
-    return [_line(reader, step) for root in roots for step in reader.ternary.why(root)]
-
-
-def _line(reader: Reader, step: Because) -> Line:
-    children = [_line(reader, child) for child in step.children]
-    datum = reader.datum(step.name)
-    if step.node.kind is Kind.RULE and step.node.info is not None:
-        provenance = datum.provenance if datum is not None and step.observed else "modelled"
-        source = datum.source if datum is not None and step.observed else step.node.info.source
-        return Line(step.name, step.value, step.node.info.meaning, source, provenance, children)
-    if datum is None:
-        return Line(step.name, None, "", reader.facts.unknown.get(step.name, "not given"), "unknown", [])
-    return Line(step.name, step.value, "", datum.source, datum.provenance, [])
+    return [line_of(reader, step) for root in roots for step in reader.ternary.why(root)]
 
 
 def _deciding(reader: Reader, reasons: frozenset[str]) -> list[Deciding]:

@@ -42,7 +42,7 @@ def test_the_order_of_verw_and_fb_clear_dis_changed_in_6_19(kernel: str, code: i
 def test_the_candidate_defect_is_marked_as_derived() -> None:
     result = archcaps("trace", *ICE_LAKE, *GUEST, "--host-kernel", "7.1.3", "--assume", "host-mmio")
     assert result.returncode == 2
-    assert "mmio_stale_data         host exposed" in result.stdout
+    assert "mmio_stale_data        host exposed" in result.stdout
     flat = " ".join(result.stdout.split())
     assert "Notice: the host's own VERW before VM entry is run with FB_CLEAR_DIS set" in flat
     assert "not confirmed on hardware" in flat

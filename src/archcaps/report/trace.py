@@ -52,9 +52,9 @@ def _table(entry: Entry, page: Page, vmx: bool) -> list[str]:
     heads = ["L1D", "fill bufs", "store, load", "registers"] if vmx else ["TSA"]
     dis = "  FB_CLEAR_DIS" if vmx else ""
     cells = "".join(f"  {head:11}" for head in heads).rstrip()
-    lines = [page.style(f"  {entry.kind:38}"[:40] + f"{dis}{cells}", bold=True)]
+    lines = [page.style(f"{entry.kind}:", bold=True), f"{'':32}{dis}{cells}"]
     start = "".join(f"  {'host data':11}" for _ in heads).rstrip()
-    lines.append(f"  {'  (in the host)':32} {'':5}" + ("  0           " if vmx else "") + start)
+    lines.append(f"  {'in the host':30}" + ("  0           " if vmx else "") + start)
     return lines + [_row(number, step, page, vmx) for number, step in enumerate(entry.steps, 1)]
 
 
@@ -64,7 +64,7 @@ def _row(number: int, step: Step, page: Page, vmx: bool) -> str:
     for buffer in step.buffers:
         word = _HOLDS[buffer.holds_host_data]
         cells.append("  " + page.style(word, fg=_COLOURS.get(word, "cyan")) + " " * (11 - len(word)))
-    return f"{number} {step.name:32} {_DONE[step.done]:5}{dis}{''.join(cells)}".rstrip()
+    return f"{number} {step.name:25} {_DONE[step.done]:4}{dis}{''.join(cells)}".rstrip()
 
 
 def _reasons(entry: Entry, page: Page) -> list[str]:
@@ -91,11 +91,11 @@ def _outcome(borders: list[Border], page: Page) -> list[str]:
             why = "the guest has nothing to sample"
         else:
             why = {
-                True: "every entry overwrites it first",
-                False: "not every entry overwrites it first",
-                None: "does every entry overwrite it first? not known",
+                True: "every entry clears it",
+                False: "not every entry clears it",
+                None: "does every entry clear it? not known",
             }[each.cleared_before_entry]
         works = {True: "works", False: "is in vain", None: "works? not known"}[each.guest_verw_works]
         word = page.style(safety, fg=_COLOURS.get(safety, "cyan")) + " " * (10 - len(safety))
-        lines += page.fill(f"{each.vulnerability:23} host {word} {why}; the guest's own VERW {works}", "", "    ")
+        lines += page.fill(f"{each.vulnerability:22} host {word} {why}; guest's VERW {works}", "", "    ")
     return lines

@@ -93,9 +93,9 @@ def _outcome(borders: list[Border], page: Page) -> list[str]:
             why = {
                 True: "every entry clears it",
                 False: "not every entry clears it",
-                None: "does every entry clear it? not known",
+                None: "cleared? not known",
             }[each.cleared_before_entry]
         works = {True: "works", False: "is in vain", None: "works? not known"}[each.guest_verw_works]
         word = page.style(safety, fg=_COLOURS.get(safety, "cyan")) + " " * (10 - len(safety))
-        lines += page.fill(f"{each.vulnerability:22} host {word} {why}; guest's VERW {works}", "", "    ")
+        lines.append(f"{each.vulnerability:22} host {word} {why}; guest's VERW {works}")
     return lines

@@ -10,6 +10,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 TABLES = Path(__file__).parents[1] / "src" / "archcaps" / "tables"
@@ -124,6 +125,19 @@ def kernel_faults(behaviours: Rows, tables: dict[str, Rows]) -> Iterator[str]:
                 yield f"{where}: no release was ever seen with {name}"
 
 
+def observation_faults(behaviours: Rows, observations: Rows) -> Iterator[str]:
+    """Yield what is wrong with how behaviours are observed; one that no row names is observed in the source."""
+    names = [row["behaviour"] for row in observations]
+    yield from (f"observations: {name} stands twice" for name in twice(names))
+    unknown = sorted(set(names) - {row["name"] for row in behaviours})
+    yield from (f"observations: {name} is no behaviour" for name in unknown)
+    for row in observations:
+        if not row["theme"].strip() or not row["observation"].strip():
+            yield f"observations: {row['behaviour']}: no theme or no observation"
+    themes = [theme for theme, _ in groupby(row["theme"] for row in observations)]
+    yield from (f"observations: theme {theme} stands in two places" for theme in twice(themes))
+
+
 def faults(tables: Path = TABLES) -> list[str]:
     """Return every fault of the tables in a folder."""
     registers, bits = read(tables / "registers.csv"), read(tables / "bits.csv")
@@ -131,8 +145,11 @@ def faults(tables: Path = TABLES) -> list[str]:
     found += field_faults(registers, bits, read(tables / "fields.csv"))
     readings = {f"kernels/readings/{path.name}": read(path) for path in (tables / "kernels" / "readings").glob("*.csv")}
     found += kernel_faults(read(tables / "kernels" / "behaviours.csv"), readings)
+    observations = read(tables / "kernels" / "observations.csv")
+    found += observation_faults(read(tables / "kernels" / "behaviours.csv"), observations)
     sourced = [
-        "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", *sorted(readings),
+        "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
+        *sorted(readings),
         "linux_lists/releases.csv", "silicon/vendors.csv", "silicon/parts.csv", "silicon/unverified.csv",
     ]  # fmt: skip
     for name in sourced:

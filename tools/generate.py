@@ -30,10 +30,13 @@ from archcaps.questions.explain_rules import explain_rule, rules
 from archcaps.report.decode import decode_schema
 from archcaps.report.explain import explain_schema
 from archcaps.report.json import check_schema
+from archcaps.report.kernel import kernel_schema
 from archcaps.report.trace import trace_schema
 from archcaps.tables.bits import BITS, CONSUMERS, REGISTERS, Bit, Register, bits_of, fields_of
 from archcaps.tables.files import read_csv
+from archcaps.tables.history import observation_of
 from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, READINGS, Release, readings_of
+from archcaps.tables.releases import distributions
 from archcaps.tables.words import WORD_KINDS, words
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -193,8 +196,13 @@ KERNELS_HEAD = """# Kernel behaviours
 Rules ask a kernel for a behaviour, never for its version. These tables (`behaviours.csv` and `readings/` in
 `src/archcaps/tables/kernels`) say what each behaviour means and in which releases it was read. Between two readings
 that agree the behaviour is what they say; between two that differ, and beyond the last, it is unknown. A long-term
-line stands alone: what it took back is known from its own readings. How that works and why: [decision
-0003](../decisions/0003-readings-not-versions.md).
+line stands alone: what it took back is known from its own readings. A point release of any other line is known between
+a reading before it and one of its own line, or of the release after the next. How that works and why: [decision
+0003](../decisions/0003-readings-not-versions.md). What one release does: `archcaps kernel`.
+"""
+DISTRIBUTIONS_HEAD = """The first row whose pattern is found in the release counts. *point release*: the version is
+upstream's. *hidden*: it is not in the version. *base*: the version is where the kernel was forked, and says nothing of
+what it holds.
 """
 
 
@@ -226,12 +234,21 @@ def kernels_page() -> str:
         found = readings_by_line(name)
         readings.append([f"`{name}`", *(in_short(line, found.get(line, [])) for line in lines)])
     releases = [[row["release"], row["source"]] for name in READINGS for row in read_csv(name)]
+    observed = [[f"`{item.behaviour}`", item.theme, item.observation, item.source]
+                for item in map(observation_of, BEHAVIOURS)]  # fmt: skip
+    suffixes = [
+        [item.name, f"`{item.pattern.pattern}`", item.version.value, item.meaning, item.observation, item.source]
+        for item in distributions()
+    ]
     return "\n".join([
         WRITTEN_BY, KERNELS_HEAD,
         "## What they mean\n", table(["behaviour", "meaning", "source"], meanings),
         "## Where they were read\n",
         "First and last reading of each value, by line; `.48` in column 5.15 is 5.15.48.\n",
         table(["behaviour", *lines], readings),
+        "## What shows them on a machine\n", table(["behaviour", "theme", "shown by", "source"], observed),
+        "## What a distribution's suffix tells\n", DISTRIBUTIONS_HEAD,
+        table(["kernel of", "pattern", "its version", "meaning", "where the point release stands", "source"], suffixes),
         "## What was read of each release\n", table(["release", "source"], releases),
     ])  # fmt: skip
 
@@ -256,6 +273,10 @@ def unverified_page() -> str:
     rows += [
         [f"behaviour `{item.name}`", "the commit's hash only", item.source]
         for item in BEHAVIOURS.values() if "UNVERIFIED" in item.source
+    ]  # fmt: skip
+    rows += [
+        [f"kernels of {item.name}", item.meaning, item.source]
+        for item in distributions() if "UNVERIFIED" in item.source
     ]  # fmt: skip
     return "\n".join([WRITTEN_BY, UNVERIFIED_HEAD, table(["what", "statement", "source"], rows)])
 
@@ -322,6 +343,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "check-1.json": schema("archcaps check --json", check_schema()),
         ROOT / "schemas" / "decode-1.json": schema("archcaps decode --json", decode_schema()),
         ROOT / "schemas" / "explain-1.json": schema("archcaps explain --json", explain_schema()),
+        ROOT / "schemas" / "kernel-1.json": schema("archcaps kernel --json", kernel_schema()),
         ROOT / "schemas" / "trace-1.json": schema("archcaps trace --json", trace_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
         reference / "cli.md": cli_page(),

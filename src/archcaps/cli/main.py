@@ -20,6 +20,7 @@ _COMMANDS = {
     "check": "archcaps.cli.check",
     "decode": "archcaps.cli.decode",
     "explain": "archcaps.cli.explain",
+    "kernel": "archcaps.cli.kernel",
     "probe": "archcaps.cli.probe",
     "trace": "archcaps.cli.trace",
 }

@@ -46,7 +46,9 @@ def _identity(snapshot: Snapshot) -> list[Assumption]:
     if kernel.release is not None:
         release = Release.parse(kernel.release)
         if release.suffix and not release.hides_point_release:
+            name = f" ({release.distribution.name})" if release.distribution else ""
+            upstream = release.version
             found.append(
-                Assumption(f"the {snapshot.role}'s kernel {kernel.release} behaves as upstream {release.version}")
+                Assumption(f"the {snapshot.role}'s kernel {kernel.release}{name} behaves as upstream {upstream}")
             )
     return found

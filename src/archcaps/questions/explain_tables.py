@@ -10,6 +10,7 @@ from packaging.version import Version
 from archcaps.questions.explain_results import BehaviourFacts, BitFacts, Explanation, Mention, Readings, RegisterFacts
 from archcaps.questions.explain_rules import LOOKUPS, files_reading, readers_of
 from archcaps.tables.bits import BITS, FIELDS, REGISTERS, Register, bits_of, fields_of
+from archcaps.tables.history import adjacent
 from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release, Track, readings_of
 from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS, VM_LOOKUPS
 from archcaps.tables.words import words
@@ -121,7 +122,9 @@ def _zones(texts: list[str], read: dict[str, bool]) -> list[str]:
     """Return the releases between two readings that differ and do not follow each other, and those after the last."""
     found = []
     for first, second in pairwise(texts):
-        if read[first] is not read[second] and not _next(first, second):
+        if read[first] is not read[second] and not adjacent(
+            Release.parse(first).version, Release.parse(second).version
+        ):
             found.append(f"after {first} and before {second}")
     return [*found, f"after {texts[-1]}"] if texts else []
 
@@ -138,10 +141,3 @@ def _start(line: str, texts: list[str], read: dict[str, bool], track: Track, rel
     if below and read[releases[below[-1]]] is read[texts[0]]:
         return []
     return [f"from {line} and before {texts[0]}"]
-
-
-def _next(first: str, second: str) -> bool:
-    one, other = Release.parse(first).version, Release.parse(second).version
-    if one.is_prerelease or other.is_prerelease:
-        return False
-    return one.release[:2] == other.release[:2] and other.micro == one.micro + 1

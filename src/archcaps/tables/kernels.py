@@ -7,7 +7,6 @@ later kernels is known only from readings of that line.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +14,21 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from archcaps.tables.files import read_csv
+from archcaps.tables.releases import Release
 
 __all__ = ["BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track", "behaviour", "readings_of"]
 
 #: Lines kept for years, each with its own backports. Source: kernel.org/category/releases.html
 LONG_TERM: Final = frozenset(("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.18"))
 
+#: The last line of each major number that is over. Source: kernel.org, /pub/linux/kernel
+LAST_OF_MAJOR: Final = {3: 19, 4: 20, 5: 19, 6: 19}
+
 #: The tables of readings: each has a column a behaviour, each behaviour stands in one of them.
 READINGS: Final = ("kernels/readings/verw_family.csv", "kernels/readings/kvm.csv")
-
-_RELEASE = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?(?:-(rc\d+))?(?:[-+~.](.+))?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,42 +46,6 @@ class Finding:
 
     value: bool | None
     source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A kernel release as uname -r prints it: its upstream version, and what a distribution appended."""
-
-    text: str
-    version: Version
-    suffix: str
-
-    @classmethod
-    def parse(cls, text: str) -> Release:
-        """Return the release that `text` names, for example ``6.1.192`` or ``6.18.30-61.116.amzn2023.x86_64``.
-
-        Raises:
-            ValueError: `text` does not start like a kernel release.
-        """
-        match = _RELEASE.match(text.strip())
-        if match is None:
-            raise ValueError(f"{text!r} is not a kernel release (expected something like 6.12.117)")
-        major, minor, point, candidate, suffix = match.groups()
-        try:
-            version = Version(f"{major}.{minor}.{point or 0}{candidate or ''}")
-        except InvalidVersion as error:  # the pattern above lets nothing through that packaging refuses
-            raise AssertionError(text) from error
-        return cls(text.strip(), version, suffix or "")
-
-    @property
-    def line(self) -> str:
-        """The line the release belongs to, for example ``6.1``."""
-        return f"{self.version.major}.{self.version.minor}"
-
-    @property
-    def hides_point_release(self) -> bool:
-        """Whether a distribution's suffix hides which point release this is, as in ``6.1.0-49-amd64``."""
-        return bool(self.suffix) and self.version.micro == 0 and not self.version.is_prerelease
 
 
 def _behaviours() -> dict[str, Behaviour]:
@@ -111,17 +76,33 @@ class Track:
         return cls(tuple(main), {line: tuple(own) for line, own in lines.items()})
 
     def bracket(self, version: Version) -> tuple[Version | None, Version | None]:
-        """Return the newest reading not after `version` and the oldest one not before it.
+        """Return the newest reading not after `version` and the oldest one not before it that speaks for it.
 
         In a long-term line only that line's own readings stand above, and what the mainline says of its first
-        release stands below.
+        release stands below. A point release of any other line may hold what later kernels got until that line ended,
+        some weeks after the next release: only its own line's readings, or those from the release after the next on,
+        stand above it (6.7.10 has RFDS, which came after 6.8).
         """
         line = f"{version.major}.{version.minor}"
         start = Version(line)
-        if line not in LONG_TERM or version <= start:
+        if version <= start:
             return _around(self.main, version)
-        below, above = _around(self.lines.get(line, ()), version)
+        own = self.lines.get(line, ())
+        if line not in LONG_TERM:
+            later = [reading for reading in self.main if reading >= _after_next(version)]
+            below, above = _around(self.main, version)[0], _around(own, version)[1]
+            return below, above or (later[0] if later else None)
+        below, above = _around(own, version)
         return below or _around(self.main, start)[0], above
+
+
+def _after_next(version: Version) -> Version:
+    """Return the first release of the second line after that of `version`."""
+    major, minor = version.major, version.minor + 2
+    last = LAST_OF_MAJOR.get(major)
+    if last is not None and minor > last:
+        major, minor = major + 1, minor - last - 1
+    return Version(f"{major}.{minor}")
 
 
 def _around(versions: Sequence[Version], version: Version) -> tuple[Version | None, Version | None]:
@@ -166,12 +147,12 @@ def behaviour(name: str, release: Release) -> Finding:
     """
     meaning = BEHAVIOURS[name].meaning
     if release.hides_point_release:
-        return Finding(None, f"{release.text} does not say which point release it is made from")
+        return Finding(None, release.why_hidden)
     track, readings = _readings(name)
     below, above = track.bracket(release.version)
     if below is None or above is None:
         side = "older" if below is None else "newer"
-        return Finding(None, f"{release.text} is {side} than every release that was read ({meaning})")
+        return Finding(None, f"{release.text} is {side} than every release that was read and speaks for it ({meaning})")
     (first, source), (second, other) = readings[below], readings[above]
     if first is not second:
         return Finding(

@@ -1,0 +1,150 @@
+"""Kernel releases as `uname -r` prints them: the upstream version, and what a distribution made of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Final
+
+from packaging.version import Version
+
+from archcaps.tables.files import read_toml
+
+__all__ = ["Distribution", "Release", "Tells", "distribution_of", "distributions"]
+
+#: Linux prints at most 64 characters (include/uapi/linux/utsname.h __NEW_UTS_LEN).
+LONGEST: Final = 64
+
+#: Four numbers there are (5.15.167.4), five there are not.
+_RELEASE: Final = re.compile(
+    r"([0-9]{1,3})\.([0-9]{1,4})(?:\.([0-9]{1,4})|(?!\.))(?:-(rc[0-9]{1,3}))?(?!\.[0-9]+\.[0-9])([-+~._]\S+|\+)?\Z"
+)
+
+
+class Tells(Enum):
+    """What the version of a distribution's kernel tells."""
+
+    POINT_RELEASE = "point release"
+    HIDDEN = "hidden"
+    BASE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Who makes kernels with a certain suffix, and what their version tells.
+
+    `point_release` finds the upstream release in ``uname -v``, /proc/version or /proc/version_signature (None: nothing
+    there tells it), and `observation` says where a user reads it.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    version: Tells
+    meaning: str
+    observation: str
+    point_release: re.Pattern[str] | None
+    examples: tuple[str, ...]
+    source: str
+
+
+@cache
+def distributions() -> tuple[Distribution, ...]:
+    """Return every distribution of kernels/distributions.toml, in its order."""
+    return tuple(
+        Distribution(
+            entry["name"],
+            re.compile(entry["pattern"], re.ASCII),
+            Tells(entry["version"]),
+            entry["meaning"],
+            entry.get("observation", ""),
+            re.compile(entry["point_release"], re.ASCII | re.MULTILINE) if "point_release" in entry else None,
+            tuple(entry["examples"]),
+            entry["source"],
+        )
+        for entry in read_toml("kernels/distributions.toml")["distribution"]
+    )
+
+
+@cache
+def distribution_of(text: str) -> Distribution | None:
+    """Return whose kernel the release `text` is; None where its suffix is nobody's that the table knows."""
+    return next((item for item in distributions() if item.pattern.search(text)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A kernel release as uname -r prints it: its upstream version, and what a distribution appended."""
+
+    text: str
+    version: Version
+    suffix: str
+
+    @classmethod
+    def parse(cls, text: str) -> Release:
+        """Return the release that `text` names, for example ``6.1.192`` or ``6.18.30-61.116.amzn2023.x86_64``.
+
+        Raises:
+            ValueError: `text` does not start like a kernel release, or is longer than any.
+        """
+        stripped = text.strip()
+        if len(stripped) > LONGEST:
+            raise ValueError(
+                f"{stripped[:20]!r}... is no kernel release: {len(stripped)} characters, and uname -r prints at most "
+                f"{LONGEST}"
+            )
+        match = _RELEASE.match(stripped)
+        if match is None or not stripped.isprintable():
+            raise ValueError(f"{text!r} is not a kernel release (expected something like 6.12.117)")
+        major, minor, point, candidate, tail = match.groups(default="")
+        return cls(stripped, Version(f"{major}.{minor}.{point or 0}{candidate}"), tail[1:] or tail)
+
+    @property
+    def line(self) -> str:
+        """The line the release belongs to, for example ``6.1``."""
+        return f"{self.version.major}.{self.version.minor}"
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """Whose kernel this is; None for upstream's own, and for a suffix that the table does not know."""
+        return distribution_of(self.text) if self.suffix else None
+
+    @property
+    def hides_point_release(self) -> bool:
+        """Whether the version is not that of the upstream point release, as in ``6.1.0-49-amd64``.
+
+        A suffix behind point release 0 hides it whoever appended it: upstream prints 6.1, distributions 6.1.0.
+        """
+        if not self.suffix:
+            return False
+        found = self.distribution
+        if found is not None and found.version is not Tells.POINT_RELEASE:
+            return True
+        return self.version.micro == 0 and not self.version.is_prerelease
+
+    @property
+    def why_hidden(self) -> str:
+        """Why nothing can be said of this release; only for one that hides its point release."""
+        found = self.distribution
+        if found is None:
+            return f"{self.text} does not say which point release it is made from"
+        if found.version is Tells.BASE:
+            return f"{self.text} ({found.name}) does not tell what it holds: {found.meaning}"
+        where = f" ({found.observation})" if found.observation else ""
+        return f"{self.text} ({found.name}) does not say which point release it is made from{where}"
+
+    def made_from(self, version_text: str) -> Release | None:
+        """Return the upstream release that ``uname -v``, /proc/version or /proc/version_signature names.
+
+        None where that text does not name one, or one of another line.
+        """
+        found = self.distribution
+        match = found.point_release.search(version_text) if found and found.point_release else None
+        if match is None:
+            return None
+        try:
+            upstream = Release.parse(match[1])
+        except ValueError:  # digits, but no release
+            return None
+        return upstream if upstream.line == self.line else None

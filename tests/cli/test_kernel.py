@@ -73,7 +73,7 @@ def test_without_a_release_it_is_this_machine_s() -> None:
 
 def test_a_hidden_point_release_names_where_it_stands() -> None:
     text = flat(run("6.1.0-49-amd64").stdout)
-    assert "does not say which point release it is made from (uname -v: " in text
+    assert "does not say which point release it is made from (Debian; uname -v: " in text
     assert "--version-text" in text
     told = run("6.1.0-49-amd64", "--version-text", "#1 SMP Debian 6.1.192-1 (2026-11-10)").stdout
     assert "0x400000001d1ae1ff" in told

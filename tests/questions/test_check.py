@@ -61,7 +61,7 @@ def test_a_suffix_that_leaves_the_point_release_readable_is_named_as_an_assumpti
     guest = replace(GUEST, kernel=replace(GUEST.kernel, release="6.12.117+deb13-cloud-amd64"))
     result = archcaps.check(HOST, guest)
     texts = [assumption.text for assumption in result.assumptions]
-    assert "the guest's kernel 6.12.117+deb13-cloud-amd64 behaves as upstream 6.12.117" in texts
+    assert "the guest's kernel 6.12.117+deb13-cloud-amd64 (Debian) behaves as upstream 6.12.117" in texts
     assert result["mds"].truth.value == "broken-promise"
 
 

@@ -69,6 +69,12 @@ def test_there_are_27_published_profiles() -> None:
     assert len({row["release"] for row in PUBLISHED}) == len(PUBLISHED) == 27
 
 
+def test_5_4_hides_tsx_ctrl() -> None:
+    """Linux 5.4.301 kvm_get_arch_capabilities takes TSX_CTRL (bit 7) and FB_CLEAR_CTRL (bit 18) away; no mask."""
+    mask = profile("5.4.301").mask
+    assert (mask.masked, int(mask.passes, 16)) == (False, (1 << 64) - 1 & ~(1 << 7) & ~(1 << 18))
+
+
 @pytest.mark.parametrize("release", ["5.10.223", "5.10.265", "5.15.215", "6.1.192"])
 def test_the_older_lines_still_decide_at_load(release: str) -> None:
     """vmx_fb_clear_ctrl_available is there in every one of their releases since June 2022; 6.6 dropped it."""
@@ -79,6 +85,7 @@ def test_the_older_lines_still_decide_at_load(release: str) -> None:
 @pytest.mark.parametrize(
     ("last", "first", "question", "before", "after"),
     [
+        ("5.4.198", "5.4.199", "fb_clear_dis", "none", "D1"),
         ("5.10.122", "5.10.123", "vmx_entry", "E0", "E1"),
         ("5.10.214", "5.10.215", "vmx_entry", "E1", "E2"),
         ("5.10.214", "5.10.215", "fb_clear_dis", "D1", "D3"),
@@ -100,8 +107,8 @@ def test_the_point_release_of_a_change(last: str, first: str, question: str, bef
 
 
 @pytest.mark.parametrize(
-    "release", ["5.10.35", "5.10.200", "5.15.1", "5.15.160", "6.1.17", "6.1.166", "6.1.180", "6.6.120", "6.12.80",
-                "6.12.110", "6.18.0", "6.18.30"],
+    "release", ["5.4.200", "5.4.301", "5.10.35", "5.10.200", "5.15.1", "5.15.160", "6.1.17", "6.1.166", "6.1.180",
+                "6.6.120", "6.12.80", "6.12.110", "6.18.0", "6.18.30"],
 )  # fmt: skip
 def test_every_point_release_between_readings_is_known(release: str) -> None:
     assert [item.name for item in profile(release).behaviours if item.value is None] == []

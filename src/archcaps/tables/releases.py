@@ -130,9 +130,9 @@ class Release:
         if found is None:
             return f"{self.text} does not say which point release it is made from"
         if found.version is Tells.BASE:
-            return f"{self.text} ({found.name}) does not tell what it holds: {found.meaning}"
-        where = f" ({found.observation})" if found.observation else ""
-        return f"{self.text} ({found.name}) does not say which point release it is made from{where}"
+            return f"{self.text} does not tell what it holds ({found.name}: {found.meaning})"
+        where = "; ".join(filter(None, (found.name, found.observation)))
+        return f"{self.text} does not say which point release it is made from ({where})"
 
     def made_from(self, version_text: str) -> Release | None:
         """Return the upstream release that ``uname -v``, /proc/version or /proc/version_signature names.

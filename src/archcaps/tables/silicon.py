@@ -19,6 +19,15 @@ _COLUMNS: Final = {
     "mds": ("mlpds", "msbds", "mfbds"),
     "mmio_stale_data": ("mmio_drpw", "mmio_sbds_sbdr"),
     "reg_file_data_sampling": ("rfds",),
+    "meltdown": ("meltdown",),
+    "l1tf": ("l1tf",),
+    "spec_store_bypass": ("ssb",),
+    "itlb_multihit": ("itlb_multihit",),
+    "gather_data_sampling": ("gds",),
+    "indirect_target_selection": ("its_ibpb", "its_guest_host", "its_cbpf"),
+    "retbleed": ("retbleed_rsba",),
+    "bhi": ("bhi",),
+    "pbrsb": ("pbrsb",),
 }
 #: What the cells of Intel's list mean. "Hardware+MCU" (fixed partly in hardware) says neither yes nor no.
 _CELLS: Final = {
@@ -29,10 +38,31 @@ _CELLS: Final = {
     "MCU_BIOS+Software": True,
     "No planned mitigation": True,
     "Hardware+MCU": None,
+    "Software": True,
+    "Hardware+Software": True,
 }
 _INTEL = "intel/Intel-affected-processor-list@71c2859"
 _BLACK_LISTS: Final = ("5.10.265", "5.15.215", "6.1.192", "6.6.150", "6.12.117", "7.1.5")
-_FLAGS: Final = {"mmio_stale_data": "MMIO", "reg_file_data_sampling": "RFDS"}
+_FLAGS: Final = {
+    "mmio_stale_data": "MMIO",
+    "reg_file_data_sampling": "RFDS",
+    "gather_data_sampling": "GDS",
+    "indirect_target_selection": "ITS",
+    "retbleed": "RETBLEED",
+}
+#: Those of which Linux has no black list: what is not on the white list is affected.
+_AFFECTED_UNLESS: Final = frozenset(("meltdown", "l1tf", "spec_store_bypass", "itlb_multihit"))
+#: The flag of a white-list row that says a part is immune.
+_IMMUNE: Final = {
+    "mds": "NO_MDS",
+    "mmio_stale_data": "NO_MMIO",
+    "meltdown": "NO_MELTDOWN",
+    "l1tf": "NO_L1TF",
+    "spec_store_bypass": "NO_SSB",
+    "itlb_multihit": "NO_ITLB_MULTIHIT",
+    "pbrsb": "NO_EIBRS_PBRSB",
+    "bhi": "NO_BHI",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +80,7 @@ def published(vulnerability: str, part: Part) -> Published:
     Intel's list comes first, then statements about models, families or a whole vendor, then the rows of Linux's lists;
     what is on none of them is unknown.
     """
-    for ask in (_by_intel, _by_part, _by_vendor, _by_linux_black_list, _by_linux_white_list):
+    for ask in (_by_intel, _by_part, _by_vendor, _by_linux_black_list, _by_linux_white_list, _by_linux_default):
         answer = ask(vulnerability, part)
         if answer is not None:
             return answer
@@ -134,13 +164,22 @@ def _by_linux_black_list(vulnerability: str, part: Part) -> Published | None:
 
 def _by_linux_white_list(vulnerability: str, part: Part) -> Published | None:
     """A white-list row is a published statement that the part is immune."""
-    flag = {"mds": "NO_MDS", "mmio_stale_data": "NO_MMIO"}.get(vulnerability)
+    flag = _IMMUNE.get(vulnerability)
     for row in read_csv("linux_lists/whitelist-7.1.5.csv"):
         if flag is not None and _same_model(row, part):
             return (
                 Published(False, f"Linux 7.1.5 cpu_vuln_whitelist: {flag}") if flag in row["flags"].split("|") else None
             )
     return None
+
+
+def _by_linux_default(vulnerability: str, part: Part) -> Published | None:
+    """Where Linux lists only who is immune, it counts every other part as affected: a statement too."""
+    intel = part.vendor == "GenuineIntel" and part.family == 6 and part.model is not None
+    amd = part.vendor in ("AuthenticAMD", "HygonGenuine") and part.family is not None
+    if vulnerability not in _AFFECTED_UNLESS or not (intel or amd):
+        return None
+    return Published(True, f"Linux 7.1.5 cpu_vuln_whitelist: no row gives the part {_IMMUNE[vulnerability]}")
 
 
 def _same_model(row: dict[str, str], part: Part) -> bool:

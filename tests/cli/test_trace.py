@@ -25,7 +25,8 @@ def steps(*arguments: str) -> dict[str, dict[str, object]]:
 def fill_buffers(step: dict[str, object]) -> bool | None:
     buffers = step["buffers"]
     assert isinstance(buffers, list)
-    return next(buffer["holds_host_data"] for buffer in buffers if buffer["name"] == "fill buffers")
+    found: list[bool | None] = [each["holds_host_data"] for each in buffers if each["name"] == "fill buffers"]
+    return found[0]
 
 
 @pytest.mark.parametrize(("kernel", "code"), [("6.16.1", 0), ("6.18.35", 0), ("6.19.9", 2), ("7.2.13", 2)])

@@ -93,8 +93,8 @@ def test_mmio_stale_data_needs_host_mmio_or_another_bug_to_be_sampled() -> None:
 
 
 TSA = (
-    "host.vendor_amd", "host.family_0x19", "host.listed_tsa", "host.verw_clear", "host_kernel.has_tsa", "host_kernel.reads_verw_clear",
-    "silicon.tsa_published", "silicon.verw_clear",
+    "host.vendor_amd", "host.family_0x19", "host.listed_tsa", "host.verw_clear",
+    "host_kernel.has_tsa", "host_kernel.reads_verw_clear", "silicon.tsa_published", "silicon.verw_clear",
 )  # fmt: skip
 
 

@@ -135,8 +135,6 @@ def _mask(values: Mapping[str, bool | None]) -> Mask:
     ternary = Ternary({f"host_kernel.{name}": value for name, value in values.items()})
     kvm = Kvm(Cpu("host"), Kernel("host_kernel"))
     passes = {name: ternary.value(in_mask(kvm, name)) for name in ARCH_CAPABILITIES}
-    if values["hides_tsx_ctrl"] is not False:  # 5.4 takes it away after the mask, whatever the host has
-        passes["tsx_ctrl"] = None if values["hides_tsx_ctrl"] is None else False
     return Mask(
         f"{sum(ARCH_CAPABILITIES[name].mask for name, value in passes.items() if value):#x}",
         f"{sum(ARCH_CAPABILITIES[name].mask for name, value in passes.items() if value is None):#x}",

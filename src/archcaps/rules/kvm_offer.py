@@ -71,6 +71,8 @@ def gds_mitigated(kvm: Kvm) -> Node:
 @rule(_VALUE)
 def in_mask(kvm: Kvm, bit: str) -> Node:
     """KVM passes this bit of the host's register on: it is in the mask, or this kernel has no mask yet."""
+    if bit == "tsx_ctrl":
+        return ~kvm.kernel.hides_tsx_ctrl
     if bit in _ALWAYS_PASSED:
         return TRUE
     masked = {
@@ -106,8 +108,17 @@ def forced_on(kvm: Kvm, bit: str) -> Node:
 
 @rule(_VALUE)
 def forced_off(kvm: Kvm, bit: str) -> Node:
-    """KVM hides this bit: TAA_NO where the host runs without RTM, even if the hardware has it (7131636e7ea5)."""
-    return ~bugs.x86_feature_rtm(kvm.host, kvm.kernel) if bit == "taa_no" else FALSE
+    """KVM hides this bit: TAA_NO where the host runs without RTM, even if the hardware has it (7131636e7ea5).
+
+    In 5.4 also MDS_NO where the host has TAA, so that guests run VERW for it.
+    """
+    host, kernel = kvm.host, kvm.kernel
+    if bit == "taa_no":
+        return ~bugs.x86_feature_rtm(host, kernel)
+    if bit == "mds_no":
+        taa = bugs.x86_feature_rtm(host, kernel) & bugs.x86_bug_taa(host, kernel)
+        return kernel.taa_hides_mds_no & taa & host.tsx_ctrl
+    return FALSE
 
 
 @rule(_VALUE)

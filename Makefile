@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 # More arguments for make lock, e.g. --upgrade
 LOCK_ARGS ?=
 
-.PHONY: help setup demo test lint bench conformance fuzz docs lock clean
+.PHONY: help setup demo test lint bench conformance sweep fuzz docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,9 @@ bench: $(VENV)/.stamp ## run the benchmarks
 
 conformance: $(VENV)/.stamp ## compare with every recorded real machine
 	@ARCHCAPS_FULL=1 $(BIN)/pytest tests/reality -m "conformance or not conformance" $(PYTEST_ARGS)
+
+sweep: $(VENV)/.stamp ## compare a million random cases with an independent model of KVM
+	@ARCHCAPS_SWEEP=1000000 $(BIN)/pytest -n auto tests/oracle $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.stamp ## run the property tests with many more examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)

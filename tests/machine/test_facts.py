@@ -7,7 +7,7 @@ import pytest
 from archcaps.errors import InputError
 from archcaps.machine.facts import facts_of
 from archcaps.machine.read import parse_snapshot
-from archcaps.machine.snapshot import BitReading, Cpu, Cpuid, Kernel, Reading, Snapshot
+from archcaps.machine.snapshot import BitReading, Cpu, Cpuid, Kernel, Kvm, Reading, Snapshot
 from archcaps.tables.kernels import BEHAVIOURS
 
 HOST = Snapshot(format_version=1, role="host")
@@ -106,3 +106,30 @@ def test_json_numbers_may_be_hexadecimal_text() -> None:
     text = '{"format_version": 1, "role": "guest", "cpu": {"vendor": "AuthenticAMD", "family": "0x19"}}'
     facts = facts_of(HOST, parse_snapshot(text.encode(), "x"))
     assert facts.known["guest.family_0x19"].value is True
+
+
+@pytest.mark.parametrize(
+    ("parameter", "cmdline", "release", "never"),
+    [
+        ("never", "", "6.12.117", True),
+        ("never", None, "6.12.117", None),
+        ("never", "l1tf=full,force", "6.12.117", False),
+        ("never", "l1tf=full,force mitigations=off", "6.12.117", True),
+        ("never", "l1tf=full,force mitigations=off", "7.1.5", False),
+        ("never", "l1tf=full,force mitigations=off", None, None),
+        ("cond", "l1tf=off", "6.12.117", False),
+        ("auto", "l1tf=off", "6.12.117", True),
+        ("auto", None, "6.12.117", None),
+    ],
+)
+def test_l1tf_full_force_beats_kvm_s_own_parameter(
+    parameter: str, cmdline: str | None, release: str | None, never: bool | None
+) -> None:
+    """Linux 5.15.55, 6.12.117 arch/x86/kvm/vmx/vmx.c vmx_setup_l1d_flush."""
+    host = Snapshot(
+        format_version=1,
+        role="host",
+        kernel=Kernel(release=release, cmdline=cmdline),
+        kvm=Kvm(parameters={"vmentry_l1d_flush": parameter}),
+    )
+    assert facts_of(host, GUEST).values.get("host_kernel.l1d_flush_never") is never

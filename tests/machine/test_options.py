@@ -8,7 +8,11 @@ from archcaps.machine.options import l1d_flush_state, l1tf_choices, option_value
 
 CONFIG = {"MITIGATION_MDS": "y", "MITIGATION_TAA": "y", "MITIGATION_MMIO_STALE_DATA": "y", "MITIGATION_RFDS": "y",
           "MITIGATION_TSA": "y", "MITIGATION_GDS": "y", "KVM": "m"}  # fmt: skip
-BEHAVIOURS: dict[str, bool | None] = {"mitigation_configs": True, "tsx_auto_by_default": False}
+BEHAVIOURS: dict[str, bool | None] = {
+    "mitigation_configs": True,
+    "tsx_auto_by_default": False,
+    "attack_vectors": False,
+}
 
 
 def true_ones(cmdline: str) -> set[str]:
@@ -96,6 +100,36 @@ def test_the_kernel_s_choice_for_l1tf(cmdline: str, before: str, since: str) -> 
 def test_when_the_l1d_is_flushed(parameter: str | None, l1tf: str, state: str | None) -> None:
     """Linux 7.1.5 arch/x86/kvm/vmx/vmx.c __vmx_setup_l1d_flush, row by row."""
     assert l1d_flush_state(parameter, l1tf) == state
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "before", "since"),
+    [
+        ("gather_data_sampling=force", False, False),
+        ("mitigations=off gather_data_sampling=force", True, False),
+        ("mitigations=off mitigations=auto", False, True),  # the vectors stay taken out
+        ("mitigations=off mitigations=auto,nosmt", False, False),  # but cross-thread comes back
+        ("mitigations=auto,no_user_kernel,no_user_user,no_guest_host,no_guest_guest", False, False),
+        ("mitigations=auto,no_user_kernel,no_user_user,no_guest_host,no_guest_guest,no_cross_thread", False, True),
+    ],
+)
+def test_gds_is_off_by_mitigations_up_to_6_16_and_by_the_vectors_from_6_17(
+    cmdline: str, before: bool, since: bool
+) -> None:
+    """Linux 6.16.1 and 7.1.5 arch/x86/kernel/cpu/bugs.c gds_select_mitigation, should_mitigate_vuln."""
+
+    def gds_off(attack_vectors: bool | None) -> bool | None:
+        return option_values(cmdline, CONFIG, {**BEHAVIOURS, "attack_vectors": attack_vectors})["gds_off"]
+
+    assert gds_off(False) is before
+    assert gds_off(True) is since
+    assert gds_off(None) is (before if before is since else None)
+
+
+def test_gds_compiled_off_is_off_unless_it_is_forced() -> None:
+    config = {**CONFIG, "MITIGATION_GDS": "n"}
+    assert option_values("", config, BEHAVIOURS)["gds_off"] is True
+    assert option_values("gather_data_sampling=force", config, BEHAVIOURS)["gds_off"] is False
 
 
 def test_an_unknown_command_line_leaves_everything_unknown() -> None:

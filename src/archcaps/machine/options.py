@@ -69,9 +69,10 @@ def option_values(
         values[f"{name}_on"] = None if given is None else on
         if name != "rfds":
             values[f"{name}_nosmt"] = None if given is None else _nosmt(given, option)
-    values |= _gds(given, config, behaviours)
     values |= _tsa(given, config)
-    values |= _vectors(given, config)
+    vectors = _vectors(given, config)
+    values |= vectors
+    values["gds_off"] = _gds_off(given, config, behaviours, [*vectors.values()])
     values |= _tsx(cmdline, config, behaviours)
     return values
 
@@ -182,15 +183,48 @@ def _tsa(given: list[tuple[str, str]] | None, config: Mapping[str, str] | None) 
     }
 
 
-def _gds(
-    given: list[tuple[str, str]] | None, config: Mapping[str, str] | None, behaviours: Mapping[str, bool | None]
-) -> dict[str, bool | None]:
-    """GDS: off by its option or mitigations=off, or compiled off and no option (force matters without microcode)."""
+def _gds_off(
+    given: list[tuple[str, str]] | None,
+    config: Mapping[str, str] | None,
+    behaviours: Mapping[str, bool | None],
+    no_vectors: Sequence[bool | None],
+) -> bool | None:
+    """Whether GDS is off: by its option or mitigations=off, or compiled off and no option.
+
+    force counts as on: with the microcode, which alone this is asked for, it is the full mitigation. Up to 6.16
+    mitigations=off beats it; from 6.17 on its option beats what mitigations= leaves of the attack vectors, of which
+    cross-thread is one here.
+    """
     if given is None:
-        return {"gds_off": None}
-    if _last(given, "gather_data_sampling", _GDS) == "off" or _mitigations(given) == "off":
-        return {"gds_off": True}
-    return {"gds_off": _compiled_off(config, "MITIGATION_GDS", behaviours.get("mitigation_configs"))}
+        return None
+    chosen = _last(given, "gather_data_sampling", _GDS)
+    compiled = _compiled_off(config, "MITIGATION_GDS", behaviours.get("mitigation_configs"))
+    own = chosen == "off" if chosen else compiled
+    before = True if _mitigations(given) == "off" else own
+    none_left = _all_of([*no_vectors, _no_cross_thread(given)])
+    since = own if chosen else _any_of([own, none_left])
+    match behaviours.get("attack_vectors"):
+        case None:
+            return before if before is since else None
+        case attack_vectors:
+            return since if attack_vectors else before
+
+
+def _all_of(values: Sequence[bool | None]) -> bool | None:
+    return False if False in values else None if None in values else True
+
+
+def _any_of(values: Sequence[bool | None]) -> bool | None:
+    return True if True in values else None if None in values else False
+
+
+def _no_cross_thread(given: Sequence[tuple[str, str]]) -> bool:
+    """Whether leaks between threads are left alone (from 6.17): each mitigations= says it anew or leaves it."""
+    mode, off = "auto", False
+    for kind, tokens in _each_mitigations(given):
+        mode = kind or mode
+        off = mode == "off" or (off and mode != "auto,nosmt") or "no_cross_thread" in tokens
+    return off
 
 
 def _vectors(given: list[tuple[str, str]] | None, config: Mapping[str, str] | None) -> dict[str, bool | None]:

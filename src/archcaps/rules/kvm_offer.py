@@ -62,10 +62,14 @@ def l1tf_vmx_mitigation_never(kvm: Kvm) -> Node:
     return l1tf_vmx_mitigation_needed(kvm) & kvm.kernel.l1d_flush_never
 
 
-@rule("Linux 6.1.192, 6.12.117, 7.1.5 arch/x86/kernel/cpu/bugs.c gds_select_mitigation, gds_ucode_mitigated")
+@rule("Linux 5.10.265, 6.1.192, 6.12.117, 7.1.5 arch/x86/kernel/cpu/bugs.c gds_select_mitigation, gds_ucode_mitigated")
 def gds_mitigated(kvm: Kvm) -> Node:
-    """The host mitigates GDS by microcode (FULL or FULL_LOCKED): GDS_CTRL, and not switched off unless locked."""
-    return kvm.host.gds_ctrl & (~kvm.kernel.gds_off | kvm.host.gds_mitg_locked)
+    """The host mitigates GDS by microcode (FULL or FULL_LOCKED): GDS_CTRL, and not switched off unless locked.
+
+    A host that is itself a virtual machine leaves that to its hypervisor, and does not count it as done.
+    """
+    host = kvm.host
+    return ~host.hypervisor & host.gds_ctrl & (~kvm.kernel.gds_off | host.gds_mitg_locked)
 
 
 @rule(_VALUE)

@@ -43,7 +43,7 @@ Example:
 Exit codes:
   0  every line was answered
   65 a line was no case (its answer is {"error": ...}), or a file can not be read
-  64 and 66 and more: wrong usage, internal error
+  64, 70 wrong usage, internal error
 """
 
 

@@ -130,4 +130,4 @@ def host_arch_cap_read_anew(kvm: Kvm) -> Node:
 @rule("Linux 5.10.265, 6.1.166, 6.5.0, 6.6.9 arch/x86/kvm/vmx/vmx.c vmx_setup_fb_clear_ctrl, vmx_update_fb_clear_dis")
 def fb_clear_ctrl_read_anew(kvm: Kvm) -> Node:
     """KVM reads FB_CLEAR_CTRL for each vCPU anew; no kernel read does: decided at load, or from the MSR read then."""
-    return host_arch_cap_read_anew(kvm) & ~kvm.kernel.fb_clear_control_at_load
+    return kvm.kernel.toggles_fb_clear & host_arch_cap_read_anew(kvm) & ~kvm.kernel.fb_clear_control_at_load

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import msgspec
 
@@ -16,7 +15,7 @@ from archcaps.questions.word import ALL, Word, either
 
 __all__ = ["Failed", "KnownBits", "KvmPrediction", "SetValue", "predict_kvm"]
 
-#: KVMs kept for cases with the same host.
+#: How many of them are kept: cases with one host often follow each other.
 _KEPT = 64
 
 
@@ -67,28 +66,29 @@ def predict_kvm(case: Case) -> KvmPrediction:
         raise InputError(
             f"{shown!r} is of another kind (expected true or false)", f"{case.where}: guest_cpuid_arch_capabilities"
         )
-    kvm = _kvm(msgspec.json.encode(host), _Held(host))
+    kvm = _KVMS.of(host)
     vcpus = [_vcpu(kvm, one) for one in ((True, False) if shown is None else (shown,))]
     initial = either([vcpu.arch_capabilities for vcpu in vcpus])
     return KvmPrediction(_hex(kvm.supported_arch_cap), _hex(initial), [_set(vcpus, value) for value in values])
 
 
-class _Held:
-    """A host that goes along with the key of a cache and is no part of it."""
+class _Kvms:
+    """The KVMs of the hosts asked for last, by the host's description."""
 
-    def __init__(self, host: Snapshot) -> None:
-        self.host = host
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Kvm] = {}
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held)
+    def of(self, host: Snapshot) -> Kvm:
+        """Return the KVM of a host, the same one for the same description."""
+        key = msgspec.json.encode(host)
+        kvm = self._kept.pop(key, None) or Kvm(host)
+        self._kept[key] = kvm
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return kvm
 
-    def __hash__(self) -> int:
-        return 0
 
-
-@lru_cache(maxsize=_KEPT)
-def _kvm(key: bytes, held: _Held) -> Kvm:
-    return Kvm(held.host)
+_KVMS = _Kvms()
 
 
 def _vcpu(kvm: Kvm, shown: bool) -> Vcpu:

@@ -220,6 +220,12 @@ def test_amd_has_0x10a_by_emulation_and_no_tsx_ctrl() -> None:
     assert vcpu.guest_rdmsr(0x122) is GP
 
 
+def test_a_value_for_a_hidden_register_stops_vms_on_amd_from_6_13_on() -> None:
+    """QEMU's "failed to set MSR 0x10a to 0x69" (asterinas issue 2980): the CPUID bit is hidden, the value is set."""
+    assert vcpu_of("6.12.117", machine=MILAN).set_msrs({0x10A: 0x69}) == 1
+    assert vcpu_of("6.13.2", machine=MILAN).set_msrs({0x10A: 0x69}) == 0
+
+
 def test_several_msrs_are_set_and_read_up_to_the_first_that_fails() -> None:
     vcpu = vcpu_of(NEW, "arch_capabilities")
     assert vcpu.set_msrs({0x10A: 0xAB, 0x123: 0, 0x122: 2}) == 1

@@ -15,7 +15,7 @@ from archcaps.questions.word import ALL, Word, either
 
 __all__ = ["Failed", "KnownBits", "KvmPrediction", "SetValue", "predict_kvm"]
 
-#: How many of them are kept: cases with one host often follow each other.
+#: How many KVMs are kept: cases with one host often follow each other.
 _KEPT = 64
 
 

@@ -91,8 +91,8 @@ def guest_flush_cmd_faults(access: Access, kvm: Kvm) -> Node:
 
 @rule(_TSX)
 def keeps_tsx_ctrl(kvm: Kvm) -> Node:
-    """KVM keeps an MSR 0x122 for each vCPU: VMX, on hardware that has it."""
-    return ~on_svm(kvm) & kvm.host.tsx_ctrl
+    """KVM keeps an MSR 0x122 for each vCPU: VMX, on hardware that has it (not yet in 5.4)."""
+    return ~on_svm(kvm) & ~kvm.kernel.hides_tsx_ctrl & kvm.host.tsx_ctrl
 
 
 @rule(_LIST)

@@ -110,10 +110,16 @@ def forced_on(kvm: Kvm, bit: str) -> Node:
     return (always | where_known).get(bit, FALSE)
 
 
-@rule(_VALUE)
+@rule(_VALUE + "; Linux 5.4.301, the same function (TSX_CTRL, MDS_NO)")
 def forced_off(kvm: Kvm, bit: str) -> Node:
-    """KVM hides this bit: TAA_NO where the host runs without RTM, even if the hardware has it (7131636e7ea5)."""
-    return ~bugs.x86_feature_rtm(kvm.host, kvm.kernel) if bit == "taa_no" else FALSE
+    """KVM hides this bit: TAA_NO on a host without RTM, even if the hardware has it (7131636e7ea5); 5.4 two others."""
+    host, kernel = kvm.host, kvm.kernel
+    rtm = bugs.x86_feature_rtm(host, kernel)
+    return {
+        "taa_no": ~rtm,
+        "tsx_ctrl": kernel.hides_tsx_ctrl,
+        "mds_no": kernel.taa_hides_mds_no & rtm & bugs.x86_bug_taa(host, kernel) & host.tsx_ctrl,
+    }.get(bit, FALSE)
 
 
 @rule(_VALUE)

@@ -22,21 +22,25 @@ if TYPE_CHECKING:
     from archcaps.questions.check import check
     from archcaps.questions.decode import decode, difference, encode
     from archcaps.questions.default_guest import default_guest
-    from archcaps.questions.kvm import Kvm, Vcpu, Word
+    from archcaps.questions.kvm import Kvm, Vm
     from archcaps.questions.results import CheckResult
+    from archcaps.questions.vcpu import GP, Vcpu
+    from archcaps.questions.word import Word
 
 __all__ = [
-    "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Word", "check", "decode", "default_guest", "difference",
-    "encode", "guest", "host", "parse_snapshot", "read_snapshot", "this_machine",
+    "GP", "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Word", "check", "decode", "default_guest",
+    "difference", "encode", "guest", "host", "parse_snapshot", "read_snapshot", "this_machine",
 ]  # fmt: skip
 
 _HOMES = {
+    "GP": "archcaps.questions.vcpu",
     "CheckResult": "archcaps.questions.results",
     "InputError": "archcaps.errors",
     "Kvm": "archcaps.questions.kvm",
     "Snapshot": "archcaps.machine.snapshot",
-    "Vcpu": "archcaps.questions.kvm",
-    "Word": "archcaps.questions.kvm",
+    "Vcpu": "archcaps.questions.vcpu",
+    "Vm": "archcaps.questions.kvm",
+    "Word": "archcaps.questions.word",
     "check": "archcaps.questions.check",
     "decode": "archcaps.questions.decode",
     "default_guest": "archcaps.questions.default_guest",

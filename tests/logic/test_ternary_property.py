@@ -116,3 +116,11 @@ def test_why_of_an_unknown_names_only_what_keeps_it_so() -> None:
         }
 
     assert leaves(Ternary({"a": True}).why(_BOTH)) == {"b"}
+
+
+@given(expressions, assignments, st.sets(st.sampled_from(NAMES)))
+def test_property_facts_given_later_count_as_those_given_at_once(node: Node, known: Known, later: set[str]) -> None:
+    ternary = Ternary({name: value for name, value in known.items() if name not in later})
+    for value in (True, False, None):
+        given_later = dict.fromkeys(later, value)
+        assert ternary.value_with(node, given_later) is Ternary({**known, **given_later}).value(node)

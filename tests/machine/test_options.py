@@ -7,7 +7,7 @@ import pytest
 from archcaps.machine.options import l1d_flush_state, l1tf_choices, option_values
 
 CONFIG = {"MITIGATION_MDS": "y", "MITIGATION_TAA": "y", "MITIGATION_MMIO_STALE_DATA": "y", "MITIGATION_RFDS": "y",
-          "MITIGATION_TSA": "y", "MITIGATION_GDS": "y", "KVM": "m"}  # fmt: skip
+          "MITIGATION_TSA": "y", "MITIGATION_GDS": "y", "KVM": "m", "CPU_MITIGATIONS": "y"}  # fmt: skip
 BEHAVIOURS: dict[str, bool | None] = {
     "mitigation_configs": True,
     "tsx_auto_by_default": False,
@@ -133,7 +133,9 @@ def test_gds_compiled_off_is_off_unless_it_is_forced() -> None:
 
 
 def test_an_unknown_command_line_leaves_everything_unknown() -> None:
-    assert set(option_values(None, CONFIG, BEHAVIOURS).values()) == {None}
+    values = option_values(None, CONFIG, BEHAVIOURS)
+    assert values.pop("mitigations_compiled_out") is False  # the configuration alone says that
+    assert set(values.values()) == {None}
 
 
 def test_an_unknown_configuration_leaves_what_it_decides_unknown() -> None:
@@ -158,3 +160,8 @@ def test_compiled_off_is_off_unless_an_option_says_otherwise() -> None:
     values = option_values("", config, BEHAVIOURS)
     assert (values["mds_off"], values["tsa_off"], values["tsx_auto"]) == (True, True, True)
     assert option_values("mds=full tsa=on", config, BEHAVIOURS)["mds_off"] is False
+
+
+@pytest.mark.parametrize(("config", "value"), [({"CPU_MITIGATIONS": "n"}, True), ({"KVM": "y"}, None), (None, None)])
+def test_a_kernel_built_without_cpu_mitigations(config: dict[str, str] | None, value: bool | None) -> None:
+    assert option_values("", config, BEHAVIOURS)["mitigations_compiled_out"] is value

@@ -6,8 +6,10 @@ rule beats what the rule would compute; where both are known and differ, the dif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from archcaps.logic.graph import TRUE, Kind, Node, walk
 
@@ -43,7 +45,7 @@ class Ternary:
         self.observed = dict(observed or {})
         self._cost = cost
         self._missing: dict[Node, frozenset[str]] = {}
-        self._values: dict[Node, bool | None] = {}
+        self._values: MutableMapping[Node, bool | None] = {}
         self._reasons: dict[Node, frozenset[str]] = {}
 
     def value(self, node: Node) -> bool | None:
@@ -52,6 +54,21 @@ class Ternary:
             for part in walk((node,), self._values):
                 self._values[part] = self._evaluate(part)
         return self._values[node]
+
+    def value_with(self, node: Node, facts: Mapping[str, bool | None]) -> bool | None:
+        """Return what is known of `node` with these facts besides; what they can not change is evaluated only once.
+
+        None of `facts` may be among this object's own.
+        """
+        apart, depending = _depending(node, frozenset(facts))
+        for part in apart:
+            if part not in self._values:
+                self._values[part] = self._evaluate(part)
+        above = Ternary(facts, self.observed)
+        above._values = ChainMap({}, self._values)
+        for part in depending:
+            above._values[part] = above._evaluate(part)
+        return above._values[node]
 
     def modelled(self, node: Node) -> bool | None:
         """Return what the rule `node` itself gives, whatever was observed of it."""
@@ -151,3 +168,16 @@ class Ternary:
                 if modelled is not None and modelled is not self.observed[node.name]:
                     found.append(node)
         return found
+
+
+@lru_cache(maxsize=256)
+def _depending(node: Node, facts: frozenset[str]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    """Return the nodes under `node`, operands first: those that none of `facts` stands under, and the others."""
+    found: dict[Node, None] = {}
+    apart = []
+    for part in walk((node,)):
+        if (part.kind is Kind.FACT and part.name in facts) or any(arg in found for arg in part.args):
+            found[part] = None
+        else:
+            apart.append(part)
+    return tuple(apart), tuple(found)

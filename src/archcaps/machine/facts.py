@@ -13,11 +13,11 @@ from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, bits_of
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
-from archcaps.tables.linux_lists import Part, list_flag
+from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
 from archcaps.tables.names import ASSUMPTIONS, KERNEL_LOOKUPS, VM_LOOKUPS
 from archcaps.tables.silicon import published, tsa_microcode
 
-__all__ = ["Datum", "Facts", "facts_of", "part_of"]
+__all__ = ["Datum", "Facts", "facts_of", "facts_of_host", "part_of"]
 
 #: Which list and flag each look-up of a CPU asks.
 LIST_FLAGS = {
@@ -87,10 +87,7 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
     facts = Facts()
     defaults = "default-options" in assumptions
     for scope, snapshot in (("host", host), ("guest", guest)):
-        _add_bits(facts, scope, snapshot)
-        _add_identity(facts, scope, snapshot)
-        _add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults)
-        _add_lists(facts, scope, snapshot, snapshot.kernel.release)
+        _add_machine(facts, scope, snapshot, defaults=defaults)
     for scope in ("offered", "true"):
         _add_lists(facts, scope, host, guest.kernel.release)
         _add_microcode(facts, scope, host, unlisted=False)
@@ -106,11 +103,29 @@ def _assumed(name: str, *, holds: bool) -> str:
     return ASSUMPTIONS[name][0 if holds else 1]
 
 
+def facts_of_host(host: Snapshot) -> Facts:
+    """Return every fact that a host's snapshot and the tables give about the host and its KVM alone.
+
+    Raises:
+        InputError: a kernel configuration's name is unknown.
+    """
+    facts = Facts()
+    _add_machine(facts, "host", host, defaults=False)
+    _add_host_parameters(facts, host)
+    return facts
+
+
+def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) -> None:
+    _add_bits(facts, scope, snapshot)
+    _add_identity(facts, scope, snapshot)
+    _add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults)
+    _add_lists(facts, scope, snapshot, snapshot.kernel.release)
+
+
 def part_of(snapshot: Snapshot) -> Part:
     """Return the part that a snapshot's CPU identity names, as the lists need it."""
     cpu = snapshot.cpu
-    shown = dict(_bit_values(snapshot))
-    hybrid = shown.get("hybrid")
+    hybrid = dict(_bit_values(snapshot)).get("hybrid")
     return Part(
         cpu.vendor,
         _int(cpu.family),
@@ -203,15 +218,19 @@ def _add_microcode(facts: Facts, scope: str, snapshot: Snapshot, *, unlisted: bo
     if cpu.vendor not in (None, "AuthenticAMD"):
         provenance, source = "published", "the microcode against TSA is AMD's (AMD-SB-7029)"
     facts.add(f"{scope}.tsa_microcode", found, provenance, source)
+    bad = bad_spectre_microcode(part_of(snapshot), _int(cpu.microcode))
+    table = f"{revision} [Linux arch/x86/kernel/cpu/intel.c bad_spectre_microcode]"
+    facts.add(f"{scope}.bad_spectre_microcode", bad, cpu.provenance or snapshot.provenance, table)
 
 
-def _add_lists(facts: Facts, scope: str, snapshot: Snapshot, release: str | None) -> None:
+def _add_lists(facts: Facts, scope: str, snapshot: Snapshot, kernel: str | None) -> None:
     part = part_of(snapshot)
+    release = None if kernel is None else Release.parse(kernel)
     for name, (which, flag) in LIST_FLAGS.items():
         if release is None:
             facts.add(f"{scope}.{name}", None, "", "the kernel release is not known")
         else:
-            finding = list_flag(which, flag, part, Release.parse(release))
+            finding = list_flag(which, flag, part, release)
             facts.add(f"{scope}.{name}", finding.value, "published", finding.source)
 
 
@@ -219,14 +238,15 @@ def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool)
     kernel = snapshot.kernel
     provenance, source = kernel.provenance or snapshot.provenance, _source(snapshot, kernel.source)
     values: dict[str, bool | None] = {}
+    release = None if kernel.release is None else Release.parse(kernel.release)
     for name in BEHAVIOURS:
         if name in kernel.behaviours:
             values[name] = kernel.behaviours[name]
             facts.add(f"{scope}.{name}", values[name], provenance, source)
-        elif kernel.release is None:
+        elif release is None:
             facts.add(f"{scope}.{name}", None, "", "the kernel release is not known")
         else:
-            finding = behaviour(name, Release.parse(kernel.release))
+            finding = behaviour(name, release)
             values[name] = finding.value
             facts.add(f"{scope}.{name}", finding.value, "published", finding.source)
     assumed = defaults and (kernel.cmdline is None or kernel.config is None)
@@ -256,6 +276,8 @@ def _add_host_parameters(facts: Facts, host: Snapshot) -> None:
     ept = parameters.get("ept")
     off = None if ept is None else ept.upper() in ("N", "0")
     facts.add(f"{scope}.ept_off", off, provenance, source)
+    ignore = parameters.get("ignore_msrs")
+    facts.add(f"{scope}.ignore_msrs", None if ignore is None else ignore.upper() in ("Y", "1"), provenance, source)
 
 
 def _add_vm(facts: Facts, guest: Snapshot, *, host_mmio: bool) -> None:
@@ -277,7 +299,7 @@ def _add_silicon(facts: Facts, host: Snapshot) -> None:
         facts.unknown[f"silicon.{row['name']}"] = f"{row['meaning']} [{row['source']}]"
     if virtual is None or virtual.value:
         why = "the host is itself a virtual machine" if virtual else "not known whether the host is bare metal"
-        for name in (*BITS, *_PUBLISHED, "tsa_microcode"):
+        for name in (*BITS, *_PUBLISHED, "tsa_microcode", "bad_spectre_microcode"):
             facts.unknown[f"silicon.{name}"] = why
         return
     for name in BITS:

@@ -14,7 +14,9 @@ from archcaps.errors import InputError, nearest
 from archcaps.machine.snapshot import Kernel
 from archcaps.tables.files import read_toml
 
-__all__ = ["ASSUMED_CONFIG", "config_items", "l1d_flush_state", "l1tf_choices", "option_values"]
+__all__ = [
+    "ASSUMED_CONFIG", "config_items", "l1d_flush_state", "l1tf_choices", "module_parameters", "option_values",
+]  # fmt: skip
 
 #: The configuration that `--assume default-options` supposes.
 ASSUMED_CONFIG: Final = "upstream-defaults"
@@ -69,6 +71,7 @@ def option_values(
         values[f"{name}_on"] = None if given is None else on
         if name != "rfds":
             values[f"{name}_nosmt"] = None if given is None else _nosmt(given, option)
+    values["mitigations_compiled_out"] = _compiled_off(config, "CPU_MITIGATIONS", True)
     values |= _tsa(given, config)
     vectors = _vectors(given, config)
     values |= vectors
@@ -161,6 +164,23 @@ def l1d_flush_state(parameter: str | None, l1tf: str) -> str | None:
     if l1tf == "full,force":
         return "always"
     return {"off": "never", "full": "always"}.get(l1tf, "cond") if parameter == "auto" else parameter
+
+
+def module_parameters(cmdline: str | None) -> dict[str, str]:
+    """Return the parameters of KVM's modules that archcaps knows: the command line's, else those they are built with.
+
+    Nothing where the command line is not known. Source: Linux arch/x86/kvm/x86.c, vmx/vmx.c; kernel/module/main.c (the
+    command line's `kvm_intel.ept=0`); lib/kstrtox.c (a parameter without a value is on).
+    """
+    given = _parse(cmdline)
+    if given is None:
+        return {}
+    found = {"vmentry_l1d_flush": "auto", "ept": "Y", "ignore_msrs": "N"}
+    for name, value in given:
+        module, _, parameter = name.partition(".")
+        if parameter in found and module == ("kvm" if parameter == "ignore_msrs" else "kvm_intel"):
+            found[parameter] = value or "Y"
+    return found
 
 
 def _compiled_off(config: Mapping[str, str] | None, item: str, can_be: bool | None) -> bool | None:

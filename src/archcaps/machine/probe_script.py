@@ -48,7 +48,9 @@ VULNERABILITIES = (
     "spec_store_bypass", "spectre_v1", "spectre_v2", "srbds", "tsa", "tsx_async_abort", "vmscape",
 )  # fmt: skip
 CONFIG_ITEM = re.compile(
-    r"^(?:# )?CONFIG_(MITIGATION_\w+|KVM|KVM_INTEL|KVM_AMD|X86_INTEL_TSX_MODE_\w+)(?:=(.*)| is not set)$", re.M
+    r"^(?:# )?CONFIG_(CPU_MITIGATIONS|MITIGATION_\w+|KVM|KVM_INTEL|KVM_AMD|X86_INTEL_TSX_MODE_\w+)"
+    r"(?:=(.*)| is not set)$",
+    re.M,
 )
 #: Machine code for x86-64: void cpuid(uint32_t out[4], uint32_t leaf, uint32_t subleaf).
 CPUID_CODE = bytes.fromhex("5389f089d10fa28907895f04894f0889570c5bc3")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from archcaps.machine.snapshot import FORMAT_VERSION, Cpu, Cpuid, Kernel, Reading, Snapshot
+from archcaps.questions.kvm_observed import Tries
 from archcaps.questions.reader import Reader
+from archcaps.questions.word import ALL
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.tables.bits import ARCH_CAPABILITIES
 
@@ -15,7 +17,8 @@ _SOURCE = "what KVM offers by default on this host"
 def default_guest(host: Snapshot, kernel: str | None = None) -> Snapshot:
     """Return the guest that is shown what KVM offers on `host`, observed where it was observed, else modelled.
 
-    It runs `kernel`; without one, the host's own release, which is then an assumption.
+    What a scratch vCPU was seen to hold after KVM's value was set goes before that value. It runs `kernel`; without
+    one, the host's own release, which is then an assumption.
     """
     reader = Reader(host, Snapshot(format_version=FORMAT_VERSION, role="guest"))
     value, kvm = reader.ternary.value, reader.model.kvm
@@ -23,6 +26,7 @@ def default_guest(host: Snapshot, kernel: str | None = None) -> Snapshot:
     cpuid = {name: value(kvm_get_supported_cpuid(kvm, name)) for name in OFFERED_CPUID}
     word = sum(ARCH_CAPABILITIES[name].mask for name, bit in bits.items() if bit)
     known = sum(ARCH_CAPABILITIES[name].mask for name, bit in bits.items() if bit is not None)
+    word, known = _taken(host, word, known)
     offered = {name: reading for name, reading in host.kvm.offered.items() if name != "ia32_arch_capabilities"}
     release = kernel or host.kernel.release
     return Snapshot(
@@ -60,3 +64,10 @@ def default_guest(host: Snapshot, kernel: str | None = None) -> Snapshot:
             options_source="the guest's kernel has no mitigation options and upstream's configuration",
         ),
     )
+
+
+def _taken(host: Snapshot, word: int, known: int) -> tuple[int, int]:
+    """Return what a vCPU was seen to hold after that value was set: some KVMs refuse what they offer."""
+    seen = Tries(host).seen(True, word) if known == ALL else None
+    read = None if seen is None else Tries.read(seen)
+    return (word, known) if read is None else (read.value, read.known)

@@ -20,10 +20,18 @@ from archcaps.rules.kvm_tsx import rtm_executes
 from archcaps.rules.linux_mitigations import TEXTS
 from archcaps.rules.notices import promised_msrs
 from archcaps.rules.shown import Case, Model, model
-from archcaps.rules.views import Cpu, Kernel, Silicon, Vm
+from archcaps.rules.views import Access, Cpu, Kernel, Silicon, Vm
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
 from archcaps.tables.kernels import BEHAVIOURS
-from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS, VM_LOOKUPS, VULNERABILITIES
+from archcaps.tables.names import (
+    ACCESS_LOOKUPS,
+    ASSUMPTIONS,
+    CPU_LOOKUPS,
+    KERNEL_LOOKUPS,
+    SILICON_LOOKUPS,
+    VM_LOOKUPS,
+    VULNERABILITIES,
+)
 from archcaps.tables.words import phrases
 
 __all__ = [
@@ -43,8 +51,8 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES: Final = (
-    "silicon", "linux_bugs", "linux_mitigations", "kvm_offer", "kvm_entry", "kvm_vmx_entry", "kvm_tsx", "shown",
-    "verdict", "host_border", "notices",
+    "silicon", "linux_bugs", "linux_features", "linux_mitigations", "kvm_offer", "kvm_entry", "kvm_vmx_entry",
+    "kvm_msrs", "kvm_tsx", "shown", "verdict", "host_border", "notices",
 )  # fmt: skip
 #: Whose an input is, by the scope of its name: before the words, and before the name in a formula.
 _SCOPES: Final = {
@@ -52,7 +60,7 @@ _SCOPES: Final = {
     "silicon": ("hardware: ", "silicon."), "any_host": ("host: ", "host."), "any_host_kernel": ("host: ", "host."),
     "any_guest": ("guest: ", "guest."), "any_guest_kernel": ("guest: ", "guest."), "any_vcpu": ("vCPU: ", "vcpu."),
     "guest": ("as shown: ", "guest."), "offered": ("as offered: ", "offered."), "true": ("as true: ", "true."),
-    "any_vm": ("virtual machine: ", "vm."), "assume": ("", "assume."),
+    "any_vm": ("virtual machine: ", "vm."), "assume": ("", "assume."), "any_access": ("", ""),
 }  # fmt: skip
 #: Longer truth tables are left out, unless they have at most so many inputs.
 _ROWS, _INPUTS = 12, 5
@@ -63,7 +71,7 @@ _READABLE = 12
 #: And one with more than this is not shown in words.
 _TOO_LONG = 60
 LOOKUPS: Final[Mapping[str, str]] = {
-    **CPU_LOOKUPS, **SILICON_LOOKUPS, **KERNEL_LOOKUPS, **VM_LOOKUPS,
+    **CPU_LOOKUPS, **SILICON_LOOKUPS, **KERNEL_LOOKUPS, **VM_LOOKUPS, **ACCESS_LOOKUPS,
     **{name: yes for name, (yes, _) in ASSUMPTIONS.items()},
 }  # fmt: skip
 
@@ -145,6 +153,7 @@ def _views() -> dict[str, Any]:
         "kvm": world.kvm,
         "silicon": world.silicon,
         "vcpu": VCPU,
+        "access": Access("any_access"),
         "case": world,
         "vm": world.vm,
         "rtm_executes": rtm_executes(world.cpu, world.kernel, world.kvm),

@@ -12,7 +12,14 @@ from archcaps.questions.explain_rules import LOOKUPS, files_reading, readers_of
 from archcaps.tables.bits import BITS, FIELDS, REGISTERS, Register, bits_of, fields_of
 from archcaps.tables.history import adjacent
 from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release, Track, readings_of
-from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS, VM_LOOKUPS
+from archcaps.tables.names import (
+    ACCESS_LOOKUPS,
+    ASSUMPTIONS,
+    CPU_LOOKUPS,
+    KERNEL_LOOKUPS,
+    SILICON_LOOKUPS,
+    VM_LOOKUPS,
+)
 from archcaps.tables.words import words
 
 __all__ = ["explain_behaviour", "explain_bit", "explain_field", "explain_lookup", "explain_register", "kernels_with"]
@@ -83,7 +90,7 @@ def explain_lookup(name: str) -> Explanation:
     """Return what a look-up, an option or an assumption means."""
     kinds: dict[str, Container[str]] = {
              "look-up of a CPU": CPU_LOOKUPS, "look-up of the silicon": SILICON_LOOKUPS,
-             "boot option or configuration": KERNEL_LOOKUPS,
+             "boot option or configuration": KERNEL_LOOKUPS, "access to an MSR": ACCESS_LOOKUPS,
              "look-up of a virtual machine": VM_LOOKUPS, "assumption": ASSUMPTIONS}  # fmt: skip
     kind = next(kind for kind, names in kinds.items() if name in names)
     meaning = f"True where {LOOKUPS[name]}."

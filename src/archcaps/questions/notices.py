@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from archcaps.logic.graph import Node
+from archcaps.questions.kvm import Kvm, differences
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import Notice, Verdict
+from archcaps.questions.vcpu import ARCH_CAP
 from archcaps.rules import notices as rules
 from archcaps.rules import verdict as verdicts_of
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
@@ -20,7 +22,7 @@ def notices_of(reader: Reader, verdicts: list[Verdict]) -> list[Notice]:
     """Return what there is to notice beside the verdicts."""
     return [
         *_contradictions(reader), *_derived(reader), *_unverified(reader, verdicts), *_texts(reader),
-        *_differences(reader),
+        *_differences(reader), *_scratch(reader),
     ]  # fmt: skip
 
 
@@ -86,3 +88,22 @@ def _differences(reader: Reader) -> list[Notice]:
                 Notice("difference", f"{what}: observed {int(seen.value)} ({seen.source}), modelled {modelled}")
             )
     return found
+
+
+def _scratch(reader: Reader) -> list[Notice]:
+    """Compare what a scratch vCPU of the host's KVM was seen to do with MSR 0x10a with what the rules give."""
+    host = reader.host
+    if host.kvm.vcpu_initial is None and not host.kvm.accepts:
+        return []
+    kvm = Kvm(host)
+    found = []
+    initial = kvm.tries.initial
+    modelled = kvm.modelled().create_vm().create_vcpu().get_msrs([ARCH_CAP])
+    if initial is not None and modelled and modelled[0].may_be(initial) is False:
+        found.append(f"MSR 0x10a of a new vCPU: observed {initial:#x}, modelled {modelled[0]}")
+    for shown, with_bit in ((True, "whose CPUID shows it"), (False, "whose CPUID hides it")):
+        other = differences(kvm, shown)
+        if other:
+            values = "; ".join(f"{value:#x} observed {seen}, modelled {said}" for value, seen, said in other)
+            found.append(f"set MSR 0x10a of a vCPU {with_bit}: {values}")
+    return [Notice("difference", text) for text in found]

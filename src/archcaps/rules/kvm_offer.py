@@ -1,4 +1,4 @@
-"""What KVM offers: the supported IA32_ARCH_CAPABILITIES value and the CPUID bits of the VERW family.
+"""What KVM offers: the supported IA32_ARCH_CAPABILITIES value and CPUID bits.
 
 KVM's value is ((H & mask) | bits for absent bugs) & ~hidden bits, with H the host's own register.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from archcaps.logic.graph import FALSE, TRUE, Node, choose, rule
 from archcaps.rules import linux_bugs as bugs
+from archcaps.rules import linux_features as features
 from archcaps.rules.views import Cpu, Kernel
 
 __all__ = [
@@ -28,9 +29,13 @@ _ALWAYS_PASSED = frozenset(
     )
 )  # fmt: skip
 
+#: CPUID bits of controls whose MSRs KVM does not emulate, and of hybrid parts. Source: the same function, every release
+_NEVER_OFFERED = ("srbds_ctrl", "rtm_always_abort", "tsx_force_abort", "hybrid", "core_capabilities")
+
 #: The CPUID bits whose offer is modelled here.
 OFFERED_CPUID = (
     "md_clear", "flush_l1d", "rtm", "arch_capabilities", "verw_clear", "tsa_sq_no", "tsa_l1_no", "tsa_fill_no",
+    "spec_ctrl", "intel_stibp", "ssbd", *_NEVER_OFFERED,
 )  # fmt: skip
 
 
@@ -58,8 +63,9 @@ def l1tf_vmx_mitigation_needed(kvm: Kvm) -> Node:
 
 @rule(_L1TF)
 def l1tf_vmx_mitigation_never(kvm: Kvm) -> Node:
-    """The L1D flush at VM entry would be needed and is NEVER done, because it is so set."""
-    return l1tf_vmx_mitigation_needed(kvm) & kvm.kernel.l1d_flush_never
+    """The L1D flush at VM entry is NEVER done: needed and so set, or CPU mitigations compiled out; VMX only."""
+    compiled_out = kvm.kernel.l1tf_never_if_compiled_out & kvm.kernel.mitigations_compiled_out
+    return (~on_svm(kvm) & compiled_out) | (l1tf_vmx_mitigation_needed(kvm) & kvm.kernel.l1d_flush_never)
 
 
 @rule("Linux 5.10.265, 6.1.192, 6.12.117, 7.1.5 arch/x86/kernel/cpu/bugs.c gds_select_mitigation, gds_ucode_mitigated")
@@ -110,19 +116,18 @@ def forced_on(kvm: Kvm, bit: str) -> Node:
     return (always | where_known).get(bit, FALSE)
 
 
-@rule(_VALUE)
+@rule(_VALUE + "; Linux 5.4.301, the same function (TSX_CTRL, MDS_NO)")
 def forced_off(kvm: Kvm, bit: str) -> Node:
-    """KVM hides this bit: TAA_NO where the host runs without RTM, even if the hardware has it (7131636e7ea5).
+    """KVM hides this bit: TAA_NO on a host without RTM, even if the hardware has it (7131636e7ea5); 5.4 MDS_NO too.
 
-    In 5.4 also MDS_NO where the host has TAA, so that guests run VERW for it.
+    5.4 does so where the host has TAA, so that its guests run VERW for it.
     """
     host, kernel = kvm.host, kvm.kernel
-    if bit == "taa_no":
-        return ~bugs.x86_feature_rtm(host, kernel)
-    if bit == "mds_no":
-        taa = bugs.x86_feature_rtm(host, kernel) & bugs.x86_bug_taa(host, kernel)
-        return kernel.taa_hides_mds_no & taa & host.tsx_ctrl
-    return FALSE
+    rtm = bugs.x86_feature_rtm(host, kernel)
+    return {
+        "taa_no": ~rtm,
+        "mds_no": kernel.taa_hides_mds_no & rtm & bugs.x86_bug_taa(host, kernel) & host.tsx_ctrl,
+    }.get(bit, FALSE)
 
 
 @rule(_VALUE)
@@ -130,6 +135,15 @@ def kvm_get_arch_capabilities(kvm: Kvm, bit: str) -> Node:
     """KVM offers this bit of IA32_ARCH_CAPABILITIES: passed on or forced on, and not forced off."""
     passed = kvm.host.bit(bit) & in_mask(kvm, bit)
     return (passed | forced_on(kvm, bit)) & ~forced_off(kvm, bit)
+
+
+@rule("Linux 5.10.265, 6.1.166, 6.12.15, 6.19.9, 7.1.5 arch/x86/kvm/cpuid.c kvm_set_cpu_caps")
+def spec_ctrl_from_amd_bits(kvm: Kvm) -> Node:
+    """KVM makes SPEC_CTRL from what AMD's bits say: IBPB and IBRS are there, later AMD's own with IBPB_RET."""
+    host, kernel = kvm.host, kvm.kernel
+    joined = features.x86_feature_ibpb(host, kernel) & features.x86_feature_ibrs(host, kernel)
+    own = host.amd_ibpb_ret & host.amd_ibpb & host.amd_ibrs
+    return choose(kernel.spec_ctrl_needs_amd_ibpb_ret, own, joined)
 
 
 @rule(_CPUID)
@@ -155,4 +169,18 @@ def kvm_get_supported_cpuid(kvm: Kvm, bit: str) -> Node:
         case "tsa_fill_no":
             return kernel.offers_tsa_fill_no & (host.tsa_fill_no | bugs.synthesised_tsa_fill_no(host, kernel))
         case _:
-            raise ValueError(f"the offer of CPUID bit {bit!r} is not modelled")
+            return _speculation_control(kvm, bit)
+
+
+def _speculation_control(kvm: Kvm, bit: str) -> Node:
+    """Return the offer of SPEC_CTRL, STIBP, SSBD and of the controls that KVM never offers."""
+    host, kernel = kvm.host, kvm.kernel
+    offers = {
+        "spec_ctrl": features.x86_feature_spec_ctrl(host, kernel) | spec_ctrl_from_amd_bits(kvm),
+        "intel_stibp": features.x86_feature_intel_stibp(host, kernel) | features.x86_feature_stibp(host, kernel),
+        "ssbd": features.x86_feature_spec_ctrl_ssbd(host, kernel) | host.amd_ssbd,
+    }
+    offers |= dict.fromkeys(_NEVER_OFFERED, FALSE)
+    if bit not in offers:
+        raise ValueError(f"the offer of CPUID bit {bit!r} is not modelled")
+    return offers[bit]

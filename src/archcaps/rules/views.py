@@ -12,9 +12,9 @@ from types import MappingProxyType
 from archcaps.logic.graph import Node, fact
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
 from archcaps.tables.kernels import BEHAVIOURS
-from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS, VM_LOOKUPS
+from archcaps.tables.names import ACCESS_LOOKUPS, CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS, VM_LOOKUPS
 
-__all__ = ["Cpu", "Kernel", "Silicon", "Vm"]
+__all__ = ["Access", "Cpu", "Kernel", "Silicon", "Vm"]
 
 _NOTHING: Mapping[str, Node] = MappingProxyType({})
 
@@ -74,6 +74,18 @@ class Vm:
         if name in VM_LOOKUPS:
             return fact(f"{self.scope}.{name}")
         raise AttributeError(f"no table knows anything of a virtual machine called {name!r}")
+
+
+class Access:
+    """One access to an MSR of a vCPU, by userspace or by the guest: what decides on it beside the host and its KVM."""
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+
+    def __getattr__(self, name: str) -> Node:
+        if name in ACCESS_LOOKUPS:
+            return fact(f"{self.scope}.{name}")
+        raise AttributeError(f"no table knows anything called {name!r} of an access to an MSR")
 
 
 class Silicon(Cpu):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -139,6 +139,7 @@ def _version(release: str) -> Version:
     return Release.parse(release).version
 
 
+@lru_cache(maxsize=4096)
 def behaviour(name: str, release: Release) -> Finding:
     """Return what is known of behaviour `name` at `release`.
 

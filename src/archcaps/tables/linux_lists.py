@@ -6,7 +6,7 @@ The first row that fits wins, and only its flags count (arch/x86/kernel/cpu/matc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from packaging.version import Version
@@ -14,7 +14,7 @@ from packaging.version import Version
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import Finding, Release, Track
 
-__all__ = ["VENDORS", "Part", "list_flag"]
+__all__ = ["VENDORS", "Part", "bad_spectre_microcode", "list_flag"]
 
 #: Vendor strings of CPUID leaf 0, and the names Linux's lists have for them.
 VENDORS: Final = {
@@ -104,6 +104,7 @@ def _flag_in(version: str, name: str, flag: str, part: Part) -> bool | None:
     return answers.pop() if len(answers) == 1 else None
 
 
+@lru_cache(maxsize=4096)
 def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
     """Return whether `release`'s list `name` (``whitelist``, ``blacklist``) gives `part` this flag.
 
@@ -124,3 +125,22 @@ def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
         return Finding(None, f"{flag} differs between the {name}s around {release.text}")
     value = found.pop() if len(found) == 1 else None
     return Finding(value, f"cpu_vuln_{name} (common.c), {where}")
+
+
+def bad_spectre_microcode(part: Part, revision: int | None) -> bool | None:
+    """Return whether `revision` (u32) is one that Linux takes speculation control back for; None: unknown.
+
+    Source: Linux arch/x86/kernel/cpu/intel.c bad_spectre_microcode.
+    """
+    if part.vendor not in (None, "GenuineIntel") or part.family not in (None, 6):
+        return False
+    worst = {
+        int(row["highest_bad_revision"], 16)
+        for row in read_csv("linux_lists/bad_spectre_microcode.csv")
+        if part.model in (None, int(row["model"], 16)) and part.stepping in (None, int(row["stepping"], 16))
+    }
+    if not worst or (revision is not None and revision > max(worst)):
+        return False
+    if revision is None or None in (part.vendor, part.family, part.model, part.stepping):
+        return None
+    return True

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ASSUMPTIONS", "CPU_LOOKUPS", "KERNEL_LOOKUPS", "SILICON_LOOKUPS", "VM_LOOKUPS", "VULNERABILITIES"]
+__all__ = [
+    "ACCESS_LOOKUPS", "ASSUMPTIONS", "CPU_LOOKUPS", "KERNEL_LOOKUPS", "SILICON_LOOKUPS", "VM_LOOKUPS",
+    "VULNERABILITIES",
+]  # fmt: skip
 
 #: The vulnerabilities of the VERW family, by the names of their sysfs files, in the order they are reported.
 VULNERABILITIES: Final = ("mds", "tsx_async_abort", "mmio_stale_data", "reg_file_data_sampling", "tsa")
@@ -21,6 +24,7 @@ CPU_LOOKUPS: Final = {
     "unknown_zen_model": "family 0x17, 0x19 or 0x1a with a model that the kernel has no Zen generation for",
     "smt_active": "more than one thread of a core is online",
     "tsa_microcode": "the microcode revision is at least the one from which the kernel sets VERW_CLEAR",
+    "bad_spectre_microcode": "the part and its microcode revision are on the kernel's list of bad Spectre microcode",
     "listed_no_speculation": "the kernel's white list has the part as not speculating at all",
     "listed_no_meltdown": "the kernel's white list has the part as immune to Meltdown",
     "listed_no_ssb": "the kernel's white list has the part as immune to Speculative Store Bypass",
@@ -65,9 +69,23 @@ KERNEL_LOOKUPS: Final = {
     "tsx_on": "tsx=on, or CONFIG_X86_INTEL_TSX_MODE_ON and no option",
     "tsx_auto": "tsx=auto, or CONFIG_X86_INTEL_TSX_MODE_AUTO and no option",
     "gds_off": "gather_data_sampling=off or mitigations=off, or compiled off and no option",
+    "mitigations_compiled_out": "built without CONFIG_CPU_MITIGATIONS",
     "l1d_flush_never": "kvm_intel's vmentry_l1d_flush is never, or auto with l1tf=off or mitigations=off",
     "l1d_flush_always": "kvm_intel's vmentry_l1d_flush is always, or auto with l1tf=full, or l1tf=full,force is given",
     "ept_off": "kvm_intel runs with ept=0",
+    "ignore_msrs": "kvm runs with ignore_msrs=1",
+}
+
+#: What decides on one access to an MSR of a vCPU, beside the host and its KVM.
+ACCESS_LOOKUPS: Final = {
+    "cpuid_arch_capabilities": "the vCPU's CPUID, as last set, shows ARCH_CAPABILITIES",
+    "cpuid_flush_l1d": "the vCPU's CPUID, as last set, shows FLUSH_L1D",
+    "has_run": "the vCPU has been through KVM_RUN",
+    "value_is_zero": "the value to be written is 0",
+    "value_is_the_same": "the value to be written is the one that KVM_GET_MSRS gives",
+    "value_fits": "the value to be written has only bits that the MSR has",
+    "holds_tsx_ctrl": "the MSR 0x10a that the vCPU holds has TSX_CTRL",
+    "quirk_stuff_feature_msrs": "KVM_X86_QUIRK_STUFF_FEATURE_MSRS is on in the virtual machine",
 }
 
 VM_LOOKUPS: Final = {

@@ -162,6 +162,9 @@ def test_compiled_off_is_off_unless_an_option_says_otherwise() -> None:
     assert option_values("mds=full tsa=on", config, BEHAVIOURS)["mds_off"] is False
 
 
-@pytest.mark.parametrize(("config", "value"), [({"CPU_MITIGATIONS": "n"}, True), ({"KVM": "y"}, None), (None, None)])
+@pytest.mark.parametrize(
+    ("config", "value"),
+    [({"CPU_MITIGATIONS": "n"}, True), ({"KVM": "y"}, None), (None, None), ({"MITIGATION_GDS": "y"}, False)],
+)
 def test_a_kernel_built_without_cpu_mitigations(config: dict[str, str] | None, value: bool | None) -> None:
     assert option_values("", config, BEHAVIOURS)["mitigations_compiled_out"] is value

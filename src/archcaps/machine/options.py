@@ -71,7 +71,7 @@ def option_values(
         values[f"{name}_on"] = None if given is None else on
         if name != "rfds":
             values[f"{name}_nosmt"] = None if given is None else _nosmt(given, option)
-    values["mitigations_compiled_out"] = _compiled_off(config, "CPU_MITIGATIONS", True)
+    values["mitigations_compiled_out"] = _compiled_out(config)
     values |= _tsa(given, config)
     vectors = _vectors(given, config)
     values |= vectors
@@ -181,6 +181,13 @@ def module_parameters(cmdline: str | None) -> dict[str, str]:
         if parameter in found and module == ("kvm" if parameter == "ignore_msrs" else "kvm_intel"):
             found[parameter] = value or "Y"
     return found
+
+
+def _compiled_out(config: Mapping[str, str] | None) -> bool | None:
+    """Whether the kernel was built without CPU mitigations; with any one of them it was not (arch/x86/Kconfig)."""
+    if config is not None and any(item.startswith("MITIGATION_") and value == "y" for item, value in config.items()):
+        return False
+    return _compiled_off(config, "CPU_MITIGATIONS", True)
 
 
 def _compiled_off(config: Mapping[str, str] | None, item: str, can_be: bool | None) -> bool | None:

@@ -180,5 +180,11 @@ def host_snapshot(host: Host, profile: Profile) -> Snapshot:
             config={**config, **modes, "KVM": "m"},
             behaviours=_observed(profile),
         ),
-        kvm=Kvm(parameters={"vmentry_l1d_flush": host.vmentry_l1d_flush, "ept": "Y" if host.ept else "N"}),
+        kvm=Kvm(
+            parameters={
+                "vmentry_l1d_flush": host.vmentry_l1d_flush,
+                "ept": "Y" if host.ept else "N",
+                "ignore_msrs": "N",
+            }
+        ),
     )

@@ -3,7 +3,8 @@
 * schemas/*.json from the types of the answer and of the snapshot;
 * docs/reference/*.md from the command line's own help and from the tables;
 * the output in ```console blocks of README.md, docs/ and examples/README.md whose first line is `$ archcaps ...` or
-  `$ python ...`: the command runs from the repository root.
+  `$ python ...`: the command runs from the repository root. A ` | head -n N` at its end keeps the first lines; the exit
+  code is the command's.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from archcaps.tables.words import WORD_KINDS, words
 ROOT = Path(__file__).resolve().parent.parent
 WRITTEN_BY = "<!-- Written by tools/generate.py (make docs); not edited by hand. -->\n"
 CONSOLE = re.compile(r"^```console\n(?P<command>\$ (?:archcaps|python) (?:.*\\\n)*.*\n)(?P<rest>(?:.*\n)*?)```$", re.M)
+HEAD = re.compile(r" \| head -n (?P<lines>\d+)\Z")
 EXIT_CODE = re.compile(r"^# exit code \d+$", re.M)
 
 
@@ -68,7 +70,11 @@ def run(command: str) -> tuple[str, int]:
 
 def with_output(match: re.Match[str]) -> str:
     """Return a console block with its command's real output, and the exit code where it is not 0 or was there."""
-    output, code = run(match["command"].removeprefix("$ "))
+    command = match["command"].removeprefix("$ ").rstrip("\n")
+    head = HEAD.search(command)
+    output, code = run(HEAD.sub("", command))
+    if head:
+        output = "\n".join(output.splitlines()[: int(head["lines"])]).rstrip("\n")
     last = f"# exit code {code}\n" if code or EXIT_CODE.search(match["rest"]) else ""
     return f"```console\n{match['command']}{output}\n{last}```"
 

@@ -254,6 +254,8 @@ def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool)
     config = config_items(kernel, f"{snapshot.role}: kernel.config")
     if defaults and config is None:
         config = config_items(Kernel(config=ASSUMED_CONFIG), "")
+    if snapshot.role == "host" and config is not None:
+        config = {"KVM": "y", **config}  # it runs guests
     provenance, source = kernel.options_provenance or provenance, kernel.options_source or source
     told = source or (f"command line {cmdline!r}" if cmdline else "no mitigation options on the command line")
     for name, value in option_values(cmdline, config, values).items():

@@ -47,12 +47,13 @@ class Part:
 def _lists_with(flag: str) -> tuple[Track, dict[Version, tuple[str, str]]]:
     """Return the releases whose lists were read, and for each: the version whose list files it has, and the source.
 
-    A release that took `flag` up later than its list's other flags does not count for it.
+    A list does not speak for the flags in `later` (the release took them up later, or has other rows for them), and
+    where `only` names flags it speaks for these alone.
     """
     found = {
         Release.parse(row["release"]).version: (row["list"], row["source"])
         for row in read_csv("linux_lists/releases.csv")
-        if flag not in row["later"].split("|")
+        if flag not in row["later"].split("|") and (not row["only"] or flag in row["only"].split("|"))
     }
     return Track.of(found), found
 

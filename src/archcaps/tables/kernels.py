@@ -25,7 +25,11 @@ __all__ = ["BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track",
 LONG_TERM: Final = frozenset(("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.18"))
 
 #: The tables of readings: each has a column a behaviour, each behaviour stands in one of them.
-READINGS: Final = ("kernels/readings/verw_family.csv", "kernels/readings/kvm.csv")
+READINGS: Final = (
+    "kernels/readings/verw_family.csv",
+    "kernels/readings/kvm.csv",
+    "kernels/readings/linux_branches.csv",
+)
 
 _RELEASE = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?(?:-(rc\d+))?(?:[-+~.](.+))?\Z")
 

@@ -13,8 +13,8 @@ from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, bits_of
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
-from archcaps.tables.linux_lists import Part, list_flag
-from archcaps.tables.names import ASSUMPTIONS, KERNEL_LOOKUPS
+from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
+from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS
 from archcaps.tables.silicon import published, tsa_microcode
 
 __all__ = ["Datum", "Facts", "facts_of", "part_of"]
@@ -172,7 +172,32 @@ def _add_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
     facts.add(f"{scope}.family_0x1a", known(family == 0x1A, family), provenance, source)
     facts.add(f"{scope}.unknown_zen_model", _unknown_zen_model(family, model), provenance, source)
     facts.add(f"{scope}.smt_active", cpu.smt_active, provenance, source)
+    _add_branch_identity(facts, scope, snapshot)
     _add_microcode(facts, scope, snapshot, unlisted=False)
+
+
+def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
+    """Add what the rules about branch prediction ask of the CPU: families, microcode, and how MSRs answer."""
+    cpu = snapshot.cpu
+    provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
+    family = _int(cpu.family)
+    families = {
+        "family_0x17": range(0x17, 0x18),
+        "family_0x15_to_0x17": range(0x15, 0x18),
+        "family_from_0x19": range(0x19, 0x1000),
+    }
+    for name, numbers in families.items():
+        facts.add(f"{scope}.{name}", None if family is None else family in numbers, provenance, source)
+    answers = {
+        "ls_cfg_readable": cpu.ls_cfg_readable,
+        "sbpb_write_succeeds": cpu.msr_writes_succeed,
+        "snp_host": cpu.snp_host,
+    }
+    for name, answer in answers.items():
+        why = source if answer is not None else f"nobody tried: {CPU_LOOKUPS[name]}"
+        facts.add(f"{scope}.{name}", answer, provenance, why)
+    bad = bad_spectre_microcode(part_of(snapshot), _int(cpu.microcode))
+    facts.add(f"{scope}.bad_spectre_microcode", bad.value, provenance, bad.source)
 
 
 def _unknown_zen_model(family: int | None, model: int | None) -> bool | None:

@@ -48,7 +48,11 @@ class Reading(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 
 
 class Cpu(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """The CPU's identity (CPUID leaves 0 and 1), and what decides list rows: core type, microcode, threads."""
+    """The CPU's identity (CPUID leaves 0 and 1), and what decides list rows: core type, microcode, threads.
+
+    Linux tries some MSRs and looks at whether the access faults: `ls_cfg_readable` is the answer of MSR 0xC0011020 to a
+    read, `msr_writes_succeed` of MSR 0x49 to a write (SBPB). `snp_host`: the firmware enabled SEV-SNP for a host.
+    """
 
     vendor: _Text | None = None
     family: _Number | None = None
@@ -57,6 +61,9 @@ class Cpu(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     core_type: _Number | None = None
     microcode: _Number | None = None
     smt_active: bool | None = None
+    ls_cfg_readable: bool | None = None
+    msr_writes_succeed: bool | None = None
+    snp_host: bool | None = None
     provenance: Provenance | None = None
     source: _Text | None = None
 

@@ -29,6 +29,7 @@ READINGS: Final = (
     "kernels/readings/verw_family.csv",
     "kernels/readings/kvm.csv",
     "kernels/readings/linux_bugs.csv",
+    "kernels/readings/linux_branches.csv",
 )
 
 _RELEASE = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?(?:-(rc\d+))?(?:[-+~.](.+))?\Z")

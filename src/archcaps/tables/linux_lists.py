@@ -14,7 +14,7 @@ from packaging.version import Version
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import Finding, Release, Track
 
-__all__ = ["VENDORS", "Part", "list_flag"]
+__all__ = ["VENDORS", "Part", "bad_spectre_microcode", "list_flag"]
 
 #: Vendor strings of CPUID leaf 0, and the names Linux's lists have for them.
 VENDORS: Final = {
@@ -125,3 +125,27 @@ def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
         return Finding(None, f"{flag} differs between the {name}s around {release.text}")
     value = found.pop() if len(found) == 1 else None
     return Finding(value, f"cpu_vuln_{name} (common.c), {where}")
+
+
+def bad_spectre_microcode(part: Part, revision: int | None) -> Finding:
+    """Return whether `revision` is on Linux's list of bad Spectre microcode: at most the one listed for the part.
+
+    The list is the same in every kernel read (5.4.120 to 7.1.5); a part that it does not name is not on it.
+    Source: Linux arch/x86/kernel/cpu/intel.c spectre_bad_microcodes, bad_spectre_microcode.
+    """
+    where = "spectre_bad_microcodes (intel.c), 5.4.120 to 7.1.5"
+    if part.vendor not in (None, "GenuineIntel") or part.family not in (None, 6):
+        return Finding(False, f"{where}: Intel family 6 only")
+    fitting = [
+        int(row["highest_bad_revision"], 16)
+        for row in read_csv("linux_lists/bad_spectre_microcode.csv")
+        if _same(part.model, int(row["model"], 16)) is not False
+        and _same(part.stepping, int(row["stepping"], 16)) is not False
+    ]
+    if not fitting:
+        return Finding(False, f"{where}: not listed")
+    if None in (part.vendor, part.family, part.model, part.stepping):
+        return Finding(None, "the part is not known")
+    if revision is None:
+        return Finding(None, f"the microcode revision is not known, and {where} has the part")
+    return Finding(revision <= fitting[0], f"{where}: up to {fitting[0]:#x}")

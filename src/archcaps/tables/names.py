@@ -33,6 +33,14 @@ CPU_LOOKUPS: Final = {
     "listed_rfds": "the kernel's black list has the part as affected by RFDS",
     "listed_its": "the kernel's black list has the part as affected by ITS",
     "listed_tsa": "the kernel's black list has the part as affected by TSA",
+    # What the branch prediction mitigations ask besides (rules/linux_features.py and those that follow it).
+    "family_0x17": "the CPU family is 0x17 (Zen 1 and Zen 2)",
+    "family_0x15_to_0x17": "the CPU family is 0x15, 0x16 or 0x17",
+    "family_from_0x19": "the CPU family is 0x19 or above",
+    "bad_spectre_microcode": "the microcode revision is on the kernel's list of bad Spectre microcode",
+    "sbpb_write_succeeds": "writing SBPB (bit 7) to MSR 0x49 does not fault",
+    "ls_cfg_readable": "reading MSR 0xC0011020 (LS_CFG) does not fault",
+    "snp_host": "the firmware enabled SEV-SNP for a host (an RMP table is there, SYSCFG has memory encryption on)",
 }
 
 SILICON_LOOKUPS: Final = {

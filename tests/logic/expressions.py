@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 from hypothesis import strategies as st
 
 from archcaps.logic.graph import Kind, Node, choose, fact
 
-__all__ = ["NAMES", "assignments", "completions", "evaluate", "expressions"]
+__all__ = ["NAMES", "assignments", "completions", "evaluate", "expressions", "expressions_over"]
 
 NAMES = ("a", "b", "c", "d", "e")
 
-_leaves = st.sampled_from([fact(name) for name in NAMES])
 
-expressions: st.SearchStrategy[Node] = st.recursive(
-    _leaves,
-    lambda inner: st.one_of(
-        st.builds(lambda x: ~x, inner),
-        st.builds(lambda x, y: x & y, inner, inner),
-        st.builds(lambda x, y: x | y, inner, inner),
-        st.builds(choose, inner, inner, inner),
-    ),
-    max_leaves=12,
-)
+def expressions_over(leaves: Sequence[Node]) -> st.SearchStrategy[Node]:
+    """Random expressions whose leaves are among `leaves`."""
+    return st.recursive(
+        st.sampled_from(leaves),
+        lambda inner: st.one_of(
+            st.builds(lambda x: ~x, inner),
+            st.builds(lambda x, y: x & y, inner, inner),
+            st.builds(lambda x, y: x | y, inner, inner),
+            st.builds(choose, inner, inner, inner),
+        ),
+        max_leaves=12,
+    )
+
+
+expressions: st.SearchStrategy[Node] = expressions_over([fact(name) for name in NAMES])
 
 assignments = st.fixed_dictionaries({name: st.sampled_from([True, False, None]) for name in NAMES})
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from archcaps.logic.bitplanes import BitPlanes
 from archcaps.logic.graph import FALSE, TRUE, Node, any_of
 from archcaps.logic.ternary import Ternary
 
@@ -98,6 +99,19 @@ class Choice(Generic[L]):
                 possible.append(label)
                 undecided |= ternary.reasons(permitted)
         return Answer(tuple(possible), out if len(possible) == 1 else out | undecided)
+
+    def possible_rows(self, planes: BitPlanes) -> dict[L, int]:
+        """Return for each label, in order, the rows of `planes` in which it is still possible.
+
+        In every row these are the labels that `answer` gives: where one is chosen, the others are out.
+        """
+        undecided = planes.every
+        chosen = {}
+        for label in self.labels:
+            true, _ = planes.planes(self.is_in([label]))
+            chosen[label] = true & undecided
+            undecided &= ~true
+        return {label: rows | undecided & ~planes.planes(self._permits(label))[1] for label, rows in chosen.items()}
 
     def _permits(self, label: L) -> Node:
         own, others = self._split(frozenset((label,)))

@@ -37,7 +37,7 @@ class LinuxPrediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
 
     vuln: dict[str, str | list[str | None]]
     bugs: list[str]
-    verw: dict[str, bool | None | list[bool | None]]
+    verw: dict[str, bool | list[bool | None] | None]
     bugs_possible: list[str] = []
 
 
@@ -122,7 +122,7 @@ def _labels(texts: Choice[Text], planes: BitPlanes) -> list[str | list[str | Non
     return found
 
 
-def _feature(exists: Planes, holds: Planes, every: int) -> list[bool | None | list[bool | None]]:
+def _feature(exists: Planes, holds: Planes, every: int) -> list[bool | list[bool | None] | None]:
     """Return for each row whether a feature is set (null: there is none), or what it may be."""
     can = {
         True: ~exists[1] & ~holds[1] & every,

@@ -13,7 +13,14 @@ from archcaps.rules.views import Cpu, Kernel
 
 __all__ = ["TEXTS"]
 
+#: The files in the order in which the kernel makes them. Source: Linux 7.1.5 drivers/base/cpu.c
+_ORDER: Final = (
+    "meltdown", "spectre_v1", "spectre_v2", "spec_store_bypass", "l1tf", "mds", "tsx_async_abort", "itlb_multihit",
+    "srbds", "mmio_stale_data", "retbleed", "spec_rstack_overflow", "gather_data_sampling", "reg_file_data_sampling",
+    "ghostwrite", "old_microcode", "indirect_target_selection", "tsa", "vmscape",
+)  # fmt: skip
+_ALL: Final = {**linux_mitigations.TEXTS, **MEMORY_TEXTS}
 #: A file's text as a choice for a CPU and a kernel, by the file's name. None is the text of a file that is not there.
 TEXTS: Final[Mapping[str, Callable[[Cpu, Kernel], Texts]]] = MappingProxyType(
-    {**linux_mitigations.TEXTS, **MEMORY_TEXTS}
+    {file: _ALL[file] for file in _ORDER if file in _ALL}
 )

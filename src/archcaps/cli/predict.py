@@ -64,32 +64,19 @@ Exit codes:
 @click.option("--smt/--no-smt", default=None, help="Whether a core has two threads.")
 @click.option("--guest/--bare-metal", default=True, help="In a virtual machine (the default), or not.")
 @click.option("--json", "as_json", is_flag=True, help="The one case's answer as JSON, as for lines.")
-def predict(  # one parameter an option
-    files: tuple[str, ...],
-    kernel: str | None,
-    cpu: str | None,
-    arch_capabilities: str | None,
-    flags: str | None,
-    cmdline: str | None,
-    config: str | None,
-    microcode: str | None,
-    smt: bool | None,
-    guest: bool,
-    as_json: bool,
-) -> int:
+def predict(files: tuple[str, ...], *, guest: bool, smt: bool | None, as_json: bool, **given: str | None) -> int:
     """Say what a Linux kernel concludes on a CPU: one case a line in, one answer a line out, both JSON.
 
     The answer has the exact text of each file under /sys/devices/system/cpu/vulnerabilities, the bugs of
     /proc/cpuinfo, and the kernel's VERW features (schemas/predict-linux-1.json). Where a missing fact leaves several
     values possible it has the list of them; null in it is a file that is not there. FILE - or none is standard input.
     """
-    options = (kernel, cpu, arch_capabilities, flags, cmdline, config, microcode, smt)
-    if any(value is not None for value in options):
+    if smt is not None or any(value is not None for value in given.values()):
         if files:
             raise click.UsageError("a case from options and cases from files can not be given together")
-        if kernel is None:
+        if given["kernel"] is None:
             raise click.UsageError("--kernel is missing: which kernel looks at the CPU?")
-        case = single_case(kernel, cpu, arch_capabilities, flags, cmdline, config, microcode, smt, guest=guest)
+        case = single_case(given, smt=smt, guest=guest)
         answers = predict_linux([case])
         text = render_lines(answers).decode() if as_json else render_table(answers[0], width())
         click.echo(text, nl=False)

@@ -68,19 +68,18 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
 
 def _facts(cases: Sequence[Case]) -> dict[str, Planes]:
     """Return the planes of all facts. A part of facts that cases share is looked at once, whatever their number."""
-    columns: dict[int, tuple[Mapping[str, bool | None], list[int]]] = {}
+    shared: dict[int, tuple[str, Mapping[str, bool | None], list[int]]] = {}
     for row, case in enumerate(cases):
-        for part in parts_of_facts(case):
-            columns.setdefault(id(part), (part, []))[1].append(row)
-    true: dict[str, int] = {}
-    false: dict[str, int] = {}
-    for part, rows in columns.values():
+        for scope, part in parts_of_facts(case):
+            shared.setdefault(id(part), (scope, part, []))[2].append(row)
+    sides: dict[str, dict[str, list[int]]] = {}
+    for scope, part, rows in shared.values():
         mask = _mask(rows, len(cases))
+        names = sides.setdefault(scope, {})
         for name, value in part.items():
             if value is not None:
-                plane = true if value else false
-                plane[name] = plane.get(name, 0) | mask
-    return {name: (true.get(name, 0), false.get(name, 0)) for name in true.keys() | false.keys()}
+                names.setdefault(name, [0, 0])[not value] |= mask
+    return {f"{scope}.{name}": (true, false) for scope, names in sides.items() for name, (true, false) in names.items()}
 
 
 def _mask(rows: Sequence[int], count: int) -> int:

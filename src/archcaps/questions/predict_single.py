@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from archcaps.errors import InputError
 from archcaps.machine.given_options import ASSUMED_CONFIG, config_items
 from archcaps.machine.inline import InlineMachine, overlay
@@ -11,24 +13,17 @@ from archcaps.questions.predict_case import Case
 __all__ = ["single_case"]
 
 
-def single_case(
-    kernel: str,
-    cpu: str | None,
-    arch_capabilities: str | None,
-    flags: str | None,
-    cmdline: str | None,
-    config: str | None,
-    microcode: str | None,
-    smt: bool | None,
-    *,
-    guest: bool,
-) -> Case:
+def single_case(given: Mapping[str, str | None], *, smt: bool | None, guest: bool) -> Case:
     """Return the case that options describe, each as the user wrote it; None: not given.
+
+    `given` has kernel, cpu, arch_capabilities, flags, cmdline, config, microcode.
 
     Raises:
         InputError: an option's value can not be read.
     """
-    options = InlineMachine("guest", cpu, flags, arch_capabilities, kernel, cmdline, microcode)
+    kernel, flags, config = given["kernel"], given["flags"], given["config"]
+    values = (given["cpu"], flags, given["arch_capabilities"], kernel, given["cmdline"], given["microcode"])
+    options = InlineMachine("guest", *values)
     machine = overlay(None, options)
     identity, shown = machine.cpu, machine.cpuid
     bits = None
@@ -38,7 +33,7 @@ def single_case(
     config_items(Kernel(config=config), "--config")
     case = Case(
         kernel=kernel, vendor=identity.vendor, family=identity.family, model=identity.model, stepping=identity.stepping,
-        hypervisor=guest, bits=bits, cmdline=cmdline or "", config=config or ASSUMED_CONFIG,
+        hypervisor=guest, bits=bits, cmdline=given["cmdline"] or "", config=config or ASSUMED_CONFIG,
         smp=None if smt is None else "2,threads=2" if smt else 1,
     )  # fmt: skip
     if register is not None:

@@ -17,10 +17,14 @@ L = TypeVar("L")
 
 @dataclass(frozen=True)
 class Answer(Generic[L]):
-    """What is known of a choice: the labels still possible (one: decided) and the inputs that decided or would."""
+    """What is known of a choice: the labels still possible (one: decided) and the inputs that decided or would.
+
+    `complete` is False where there are more labels than are listed.
+    """
 
     possible: tuple[L, ...]
     reasons: frozenset[str]
+    complete: bool = True
 
     @property
     def decided(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from archcaps.machine.branch_options import branch_option_values
 from archcaps.machine.options import ASSUMED_CONFIG, config_items, l1tf_off, option_values
 from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, bits_of
@@ -172,6 +173,8 @@ def _add_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
     facts.add(f"{scope}.family_0x1a", known(family == 0x1A, family), provenance, source)
     facts.add(f"{scope}.unknown_zen_model", _unknown_zen_model(family, model), provenance, source)
     facts.add(f"{scope}.smt_active", cpu.smt_active, provenance, source)
+    supported = True if cpu.smt_supported is None and cpu.smt_active else cpu.smt_supported
+    facts.add(f"{scope}.smt_supported", supported, provenance, source)
     _add_branch_identity(facts, scope, snapshot)
     _add_microcode(facts, scope, snapshot, unlisted=False)
 
@@ -257,7 +260,8 @@ def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool)
         config = config_items(Kernel(config=ASSUMED_CONFIG), "")
     provenance, source = kernel.options_provenance or provenance, kernel.options_source or source
     told = source or (f"command line {cmdline!r}" if cmdline else "no mitigation options on the command line")
-    for name, value in option_values(cmdline, config, values).items():
+    options = option_values(cmdline, config, values) | branch_option_values(cmdline, config, values)
+    for name, value in options.items():
         why = f"the command line or configuration is not known: {KERNEL_LOOKUPS[name]}" if value is None else told
         facts.add(f"{scope}.{name}", value, "assumed" if assumed else provenance, why)
 

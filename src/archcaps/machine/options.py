@@ -14,7 +14,10 @@ from archcaps.errors import InputError, nearest
 from archcaps.machine.snapshot import Kernel
 from archcaps.tables.files import read_toml
 
-__all__ = ["ASSUMED_CONFIG", "config_items", "l1tf_off", "option_values"]
+__all__ = [
+    "ASSUMED_CONFIG", "config_items", "each_mitigations", "l1tf_off", "mitigations_kind", "option_values",
+    "parse_options",
+]  # fmt: skip
 
 #: The configuration that `--assume default-options` supposes.
 ASSUMED_CONFIG: Final = "upstream-defaults"
@@ -58,9 +61,9 @@ def option_values(
     `cmdline` None: not known. `behaviours` are those of the kernel's release: whether its configuration can switch a
     mitigation off at all, and what it does by default with TSX.
     """
-    given = _parse(cmdline)
+    given = parse_options(cmdline)
     values: dict[str, bool | None] = {}
-    values["mitigations_off"] = None if given is None else _mitigations(given) == "off"
+    values["mitigations_off"] = None if given is None else mitigations_kind(given) == "off"
     for name, (option, item, valid) in _VERW.items():
         chosen = _last(given, option, valid)
         on = chosen not in ("", "off")
@@ -76,7 +79,7 @@ def option_values(
     return values
 
 
-def _parse(cmdline: str | None) -> list[tuple[str, str]] | None:
+def parse_options(cmdline: str | None) -> list[tuple[str, str]] | None:
     """Return (option, value) in the order given; None where the command line is not known.
 
     What follows a lone ``--`` is init's; in names - and _ are alike (Linux kernel/params.c parse_args, parameq).
@@ -97,13 +100,13 @@ def _last(given: Sequence[tuple[str, str]] | None, option: str, valid: Sequence[
     return next((value for name, value in reversed(given or []) if name == option and value in valid), "")
 
 
-def _mitigations(given: Sequence[tuple[str, str]]) -> str:
+def mitigations_kind(given: Sequence[tuple[str, str]]) -> str:
     """Return what mitigations= ends as: ``off``, ``auto`` or ``auto,nosmt``; nothing where it is not given."""
-    kinds = [kind for kind, _ in _each_mitigations(given) if kind]
+    kinds = [kind for kind, _ in each_mitigations(given) if kind]
     return kinds[-1] if kinds else ""
 
 
-def _each_mitigations(given: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+def each_mitigations(given: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
     """Yield, for each mitigations= the kernel understands, its kind and the vectors it takes out.
 
     The vectors end at the first token that is none (kernel/cpu.c mitigations_parse_cmdline, from 6.17).
@@ -129,7 +132,7 @@ def _each_mitigations(given: Sequence[tuple[str, str]]) -> Iterator[tuple[str, l
 def _nosmt(given: Sequence[tuple[str, str]], option: str) -> bool:
     """Whether SMT goes with this mitigation: its own nosmt, which stays once given, or mitigations=auto,nosmt."""
     own = any(name == option and value == "full,nosmt" for name, value in given)
-    return own or _mitigations(given) == "auto,nosmt"
+    return own or mitigations_kind(given) == "auto,nosmt"
 
 
 def l1tf_off(cmdline: str, attack_vectors: bool | None) -> bool | None:
@@ -138,11 +141,11 @@ def l1tf_off(cmdline: str, attack_vectors: bool | None) -> bool | None:
     Source: Linux 6.12.117, 6.16.1 (mitigations=off beats l1tf=), 6.17.0 (it only takes the vectors out of the default)
     arch/x86/kernel/cpu/bugs.c l1tf_select_mitigation.
     """
-    given = _parse(cmdline) or []
+    given = parse_options(cmdline) or []
     own = _last(given, "l1tf", _L1TF)
-    before = own == "off" or _mitigations(given) == "off"
-    off = any(kind == "off" for kind, _ in _each_mitigations(given))
-    removed = {token for _, tokens in _each_mitigations(given) for token in tokens}
+    before = own == "off" or mitigations_kind(given) == "off"
+    off = any(kind == "off" for kind, _ in each_mitigations(given))
+    removed = {token for _, tokens in each_mitigations(given) for token in tokens}
     since = own == "off" or (own == "" and (off or removed >= {"no_user_kernel", "no_guest_host"}))
     if attack_vectors is None:
         return before if before is since else None
@@ -175,7 +178,7 @@ def _gds(
     """GDS: off by its option or mitigations=off, or compiled off and no option (force matters without microcode)."""
     if given is None:
         return {"gds_off": None}
-    if _last(given, "gather_data_sampling", _GDS) == "off" or _mitigations(given) == "off":
+    if _last(given, "gather_data_sampling", _GDS) == "off" or mitigations_kind(given) == "off":
         return {"gds_off": True}
     return {"gds_off": _compiled_off(config, "MITIGATION_GDS", behaviours.get("mitigation_configs"))}
 
@@ -184,8 +187,8 @@ def _vectors(given: list[tuple[str, str]] | None, config: Mapping[str, str] | No
     """Attack vectors (from 6.17): user ones are on by default, guest ones where KVM is built."""
     if given is None:
         return {"no_user_vector": None, "no_guest_vector": None}
-    off = any(kind == "off" for kind, _ in _each_mitigations(given))
-    removed = {token for _, tokens in _each_mitigations(given) for token in tokens}
+    off = any(kind == "off" for kind, _ in each_mitigations(given))
+    removed = {token for _, tokens in each_mitigations(given) for token in tokens}
     kvm = None if config is None or "KVM" not in config else config["KVM"] in ("y", "m")
     return {
         "no_user_vector": off or removed >= _USER,

@@ -1,0 +1,68 @@
+"""Texts made of parts that are chosen apart: the answer is every joined text that is still possible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice, product
+from math import prod
+
+from archcaps.logic.choice import Answer, Choice
+from archcaps.logic.ternary import Ternary
+
+__all__ = ["JOINED", "LIMIT", "Concatenation"]
+
+#: The label of the whole line that stands for the joined fields.
+JOINED = "(fields)"
+#: So many joined texts are listed; `Answer.complete` says whether that was all.
+LIMIT = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenation:
+    """A line that is one of a few whole texts or None, or where `whole` falls on `JOINED` its `fields` joined.
+
+    Of each field what is possible is known by itself; with unknown facts the joined texts can be more than the facts
+    permit together, never fewer.
+    """
+
+    whole: Choice[str | None]
+    fields: tuple[tuple[str, Choice[str]], ...]
+
+    @property
+    def labels(self) -> tuple[str | None, ...]:
+        """Every text there can be.
+
+        Raises:
+            ValueError: there are more than `LIMIT`.
+        """
+        if prod(len(choice.labels) for _, choice in self.fields) > LIMIT:
+            raise ValueError(f"more than {LIMIT} texts: ask the fields")
+        return tuple(_joined([label for label in self.whole.labels], [choice.labels for _, choice in self.fields]))
+
+    def field(self, name: str) -> Choice[str]:
+        """Return one field by its name.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        return dict(self.fields)[name]
+
+    def answer(self, ternary: Ternary) -> Answer[str | None]:
+        """Return the texts still possible in `ternary` (at most `LIMIT`), and the inputs behind that."""
+        whole = self.whole.answer(ternary)
+        reasons = whole.reasons
+        parts: list[tuple[str, ...]] = []
+        if JOINED in whole.possible:
+            for _, choice in self.fields:
+                found = choice.answer(ternary)
+                parts.append(found.possible)
+                reasons |= found.reasons
+        texts = list(islice(_joined(list(whole.possible), parts), LIMIT + 1))
+        return Answer(tuple(texts[:LIMIT]), reasons, complete=len(texts) <= LIMIT)
+
+
+def _joined(whole: list[str | None], parts: list[tuple[str, ...]]) -> list[str | None]:
+    texts: dict[str | None, None] = dict.fromkeys(text for text in whole if text != JOINED)
+    if JOINED in whole:
+        texts |= dict.fromkeys("".join(each) for each in islice(product(*parts), LIMIT + 1))
+    return list(texts)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Final
 
-from archcaps.machine.options import each_mitigations, mitigations_kind, parse_options
+from archcaps.machine.cmdline import parse
 
 __all__ = ["BRANCH_LOOKUPS", "branch_option_values"]
 
@@ -48,12 +48,6 @@ _SRSO: Final = {
     "srso_ibpb_vmexit": "ibpb-vmexit",
 }
 _RETBLEED: Final = ("off", "auto", "unret", "ibpb", "stuff")
-_VECTORS: Final = {
-    "mitigates_user_kernel": "no_user_kernel",
-    "mitigates_user_user": "no_user_user",
-    "mitigates_guest_host": "no_guest_host",
-    "mitigates_guest_guest": "no_guest_guest",
-}
 #: What is built in, by the names that the item has and had.
 _BUILT: Final = {
     "built_retpoline": ("MITIGATION_RETPOLINE", "RETPOLINE"),
@@ -78,9 +72,9 @@ def branch_option_values(
     read, a look-up is known if every way agrees.
     """
     values = _built(config)
-    given = parse_options(cmdline)
-    if given is None or cmdline is None:
+    if cmdline is None:
         return dict.fromkeys(BRANCH_LOOKUPS) | values
+    given = [(name, value or "") for name, value in parse(cmdline).options]
     open_ways = [(name, (behaviours.get(name),)) for name in _DECIDING]
     ways = product(*((False, True) if value == (None,) else value for _, value in open_ways))
     found = [_read(cmdline, given, config, dict(zip(_DECIDING, way, strict=True))) for way in ways]
@@ -150,7 +144,8 @@ def _read(
     bhi = _last(given, "spectre_bhi", ("off", "on", *(["vmexit"] if kernel["knows_bhi_vmexit"] else ["auto"])))
     values["bhi_off"] = bhi == "off" or (not bhi and compiled_off("MITIGATION_SPECTRE_BHI"))
     values |= {"bhi_on": bhi == "on", "bhi_vmexit": bhi == "vmexit"}
-    return values | _smt_and_vectors(given, config, early=early)
+    values["nosmt_force"] = ("nosmt", "force") in given
+    return values
 
 
 def _modes(kernel: Mapping[str, bool]) -> tuple[str, ...]:
@@ -207,29 +202,6 @@ def _its(given: _Given, kernel: Mapping[str, bool], compiled: bool | None) -> di
         "its_stuff": last == "stuff",
         "its_forced": ("indirect_target_selection", "force") in given and (None if compiled is None else not compiled),
     }
-
-
-def _smt_and_vectors(given: _Given, config: Mapping[str, str] | None, *, early: bool) -> dict[str, bool | None]:
-    """nosmt and mitigations=: what they say of SMT, and from 6.17 on of the attack vectors."""
-    kvm = None if config is None or "KVM" not in config else config["KVM"] in ("y", "m")
-    removed: set[str] = set()
-    smt = "auto"
-    for kind, tokens in each_mitigations(given):
-        if kind == "off":
-            removed |= set(_VECTORS.values())
-        smt = {"off": "off", "auto,nosmt": "on"}.get(kind, smt)
-        smt = "off" if "no_cross_thread" in tokens else smt
-        removed |= set(tokens)
-    values: dict[str, bool | None] = {
-        "nosmt": any(name == "nosmt" and value != "force" for name, value in given),
-        "nosmt_force": ("nosmt", "force") in given,
-        "mitigations_nosmt": smt == "on" if early else mitigations_kind(given) == "auto,nosmt",
-        "smt_mitigations_off": early and smt == "off",
-    }
-    for name, token in _VECTORS.items():
-        built = kvm if "guest" in token else True
-        values[name] = False if token in removed else built
-    return values
 
 
 BRANCH_LOOKUPS: Final = tuple(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from archcaps.logic.graph import FALSE, TRUE, Node, choose, rule
 from archcaps.rules import linux_bugs as bugs
+from archcaps.rules import linux_bugs_branch as branch_bugs
+from archcaps.rules.linux_memory import gds_switched_off
 from archcaps.rules.views import Cpu, Kernel
 
 __all__ = ["OFFERED_CPUID", "Kvm", "kvm_get_arch_capabilities", "kvm_get_supported_cpuid"]
@@ -51,8 +53,9 @@ def l1tf_vmx_mitigation_never(kvm: Kvm) -> Node:
 
 @rule("Linux 6.1.192, 6.12.117, 7.1.5 arch/x86/kernel/cpu/bugs.c gds_select_mitigation, gds_ucode_mitigated")
 def gds_mitigated(kvm: Kvm) -> Node:
-    """The host mitigates GDS by microcode (FULL or FULL_LOCKED): GDS_CTRL, and not switched off unless locked."""
-    return kvm.host.gds_ctrl & (~kvm.kernel.gds_off | kvm.host.gds_mitg_locked)
+    """The host mitigates GDS by microcode (FULL or FULL_LOCKED): GDS_CTRL, bare metal, not switched off or locked."""
+    host = kvm.host
+    return host.gds_ctrl & ~host.hypervisor & (~gds_switched_off(kvm.kernel) | host.gds_mitg_locked)
 
 
 @rule(_VALUE)
@@ -79,14 +82,14 @@ def forced_on(kvm: Kvm, bit: str) -> Node:
         "pschange_mc_no": TRUE,
         "skip_l1dfl_vmentry": ~l1tf_vmx_mitigation_never(kvm),
         "rdcl_no": ~bugs.x86_bug_cpu_meltdown(host, kernel),
-        "ssb_no": ~bugs.x86_bug_spec_store_bypass(host, kernel),
+        "ssb_no": ~branch_bugs.x86_bug_spec_store_bypass(host, kernel),
         "mds_no": ~bugs.x86_bug_mds(host, kernel),
         "taa_no": bugs.x86_feature_rtm(host, kernel) & ~bugs.x86_bug_taa(host, kernel),
     }
     where_known = {
         "gds_no": kernel.offers_gds_no & (~bugs.x86_bug_gds(host, kernel) | gds_mitigated(kvm)),
         "rfds_no": kernel.offers_rfds_bits & ~bugs.x86_bug_rfds(host, kernel),
-        "its_no": kernel.offers_its_no & ~bugs.x86_bug_its(host, kernel),
+        "its_no": kernel.offers_its_no & ~branch_bugs.x86_bug_its(host, kernel),
     }
     return (always | where_known).get(bit, FALSE)
 

@@ -35,12 +35,30 @@ Text = str | None
 Texts = Choice[Text]
 
 
+@rule("Linux 6.17.0, 7.1.5 arch/x86/kernel/cpu/bugs.c should_mitigate_vuln")
+def user_vector(kernel: Kernel) -> Node:
+    """Attacks from user space are to be mitigated, on the kernel or on other users."""
+    return kernel.vector_user_kernel | kernel.vector_user_user
+
+
+@rule("Linux 6.17.0, 7.1.5 arch/x86/kernel/cpu/bugs.c should_mitigate_vuln")
+def guest_vector(kernel: Kernel) -> Node:
+    """Attacks from guests are to be mitigated, on the host or on other guests."""
+    return kernel.vector_guest_host | kernel.vector_guest_guest
+
+
+@rule("Linux 6.17.0, 7.1.5 arch/x86/kernel/cpu/bugs.c should_mitigate_vuln")
+def any_vector(kernel: Kernel) -> Node:
+    """Attacks from user space or from guests are to be mitigated."""
+    return user_vector(kernel) | guest_vector(kernel)
+
+
 @rule(_VERW)
 def switched_off(kernel: Kernel, name: str) -> Node:
     """This mitigation is off by option: its own, or mitigations=off where that still rules."""
     option_off, option_on = getattr(kernel, f"{name}_off"), getattr(kernel, f"{name}_on")
-    no_vector = kernel.no_user_vector & kernel.no_guest_vector
-    return choose(kernel.attack_vectors, option_off | (~option_on & no_vector), kernel.mitigations_off | option_off)
+    off = option_off | (~option_on & ~any_vector(kernel))
+    return choose(kernel.attack_vectors, off, kernel.mitigations_off | option_off)
 
 
 @rule("Linux 6.16.1, 7.1.5 arch/x86/kernel/cpu/bugs.c taa_vulnerable; 6.1.192 taa_select_mitigation")
@@ -68,22 +86,22 @@ def verw_selected(cpu: Cpu, kernel: Kernel) -> Node:
 def tsa_switched_off(kernel: Kernel) -> Node:
     """TSA is not mitigated: tsa=off, or nothing left to mitigate it for."""
     given = kernel.tsa_on | kernel.tsa_user | kernel.tsa_vm
-    no_vector = kernel.no_user_vector & kernel.no_guest_vector
-    return choose(kernel.attack_vectors, kernel.tsa_off | (~given & no_vector), kernel.mitigations_off | kernel.tsa_off)
+    off = kernel.tsa_off | (~given & ~any_vector(kernel))
+    return choose(kernel.attack_vectors, off, kernel.mitigations_off | kernel.tsa_off)
 
 
 @rule(_TSA)
 def tsa_user_only(kernel: Kernel) -> Node:
     """TSA is mitigated between user and kernel only: tsa=user, or from 6.17 no guest vector and no option."""
     given = kernel.tsa_on | kernel.tsa_vm
-    return kernel.tsa_user | (kernel.attack_vectors & ~given & kernel.no_guest_vector & ~kernel.no_user_vector)
+    return kernel.tsa_user | (kernel.attack_vectors & ~given & ~guest_vector(kernel) & user_vector(kernel))
 
 
 @rule(_TSA)
 def tsa_vm_only(kernel: Kernel) -> Node:
     """TSA is mitigated at VM entry only: tsa=vm, or from 6.17 no user vector and no option."""
     given = kernel.tsa_on | kernel.tsa_user
-    return kernel.tsa_vm | (kernel.attack_vectors & ~given & kernel.no_user_vector & ~kernel.no_guest_vector)
+    return kernel.tsa_vm | (kernel.attack_vectors & ~given & ~user_vector(kernel) & guest_vector(kernel))
 
 
 @rule(_TSA)
@@ -92,6 +110,28 @@ def tsa_verw_on_exit_to_user(cpu: Cpu, kernel: Kernel) -> Node:
     forced = ~bugs.x86_feature_verw_clear(cpu, kernel) & cpu.hypervisor & kernel.tsa_forces_verw_in_vm
     wanted = bugs.x86_feature_verw_clear(cpu, kernel) & ~tsa_vm_only(kernel)
     return bugs.x86_bug_tsa(cpu, kernel) & ~tsa_switched_off(kernel) & (wanted | forced)
+
+
+@rule(_TSA)
+def tsa_verw_at_vm_entry(cpu: Cpu, kernel: Kernel) -> Node:
+    """TSA runs VERW before a guest is entered: with VERW_CLEAR unless for user space only; or forced in a guest."""
+    forced = ~bugs.x86_feature_verw_clear(cpu, kernel) & cpu.hypervisor & kernel.tsa_forces_verw_in_vm
+    wanted = bugs.x86_feature_verw_clear(cpu, kernel) & ~tsa_user_only(kernel)
+    return bugs.x86_bug_tsa(cpu, kernel) & ~tsa_switched_off(kernel) & (wanted | forced)
+
+
+@rule(_VERW + "; " + _TSA)
+def clear_cpu_buf_vm(cpu: Cpu, kernel: Kernel) -> Node:
+    """The feature CLEAR_CPU_BUF_VM is set: until 6.18 by TSA alone, later wherever VERW runs on exit to user."""
+    chosen = kernel.has_clear_cpu_buf_vm_mmio & verw_selected(cpu, kernel)
+    return kernel.has_clear_cpu_buf_vm & (chosen | tsa_verw_at_vm_entry(cpu, kernel))
+
+
+@rule(_VERW)
+def clear_cpu_buf_vm_mmio(cpu: Cpu, kernel: Kernel) -> Node:
+    """The feature CLEAR_CPU_BUF_VM_MMIO is set (from 6.19): MMIO is mitigated, and VERW does not run anyway."""
+    mmio = bugs.x86_bug_mmio_stale_data(cpu, kernel) & ~stays_off(cpu, kernel, "mmio")
+    return kernel.has_clear_cpu_buf_vm_mmio & mmio & ~verw_selected(cpu, kernel)
 
 
 @rule(_VERW + "; " + _TSA)
@@ -120,7 +160,7 @@ def taa_has_microcode(cpu: Cpu) -> Node:
 
 @rule(_SMT)
 def sched_smt_active(cpu: Cpu, kernel: Kernel) -> Node:
-    """SMT is active after boot: two threads a core, and no mitigation in force asked for nosmt."""
+    """SMT is active after boot: two threads a core, no nosmt, and no mitigation in force asked for nosmt."""
     mds = bugs.x86_bug_mds(cpu, kernel) & ~bugs.x86_bug_msbds_only(cpu, kernel) & kernel.mds_nosmt
     taa = taa_vulnerable(cpu, kernel) & kernel.taa_nosmt
     mmio = bugs.x86_bug_mmio_stale_data(cpu, kernel) & kernel.mmio_nosmt
@@ -129,7 +169,8 @@ def sched_smt_active(cpu: Cpu, kernel: Kernel) -> Node:
         | (taa & ~stays_off(cpu, kernel, "taa"))
         | (mmio & ~stays_off(cpu, kernel, "mmio"))
     )
-    return cpu.smt_active & ~off
+    l1tf = bugs.x86_bug_l1tf(cpu, kernel) & kernel.l1tf_nosmt
+    return cpu.smt_active & ~kernel.nosmt & ~l1tf & ~off
 
 
 @cache

@@ -42,7 +42,7 @@ def mitigations_off_rules(kernel: Kernel) -> Node:
 @rule(_VECTORS)
 def kernel_is_to_be_guarded(kernel: Kernel) -> Node:
     """Attacks on the kernel are to be mitigated: from user code or guests; before 6.17 always."""
-    return ~kernel.attack_vectors | kernel.mitigates_user_kernel | kernel.mitigates_guest_host
+    return ~kernel.attack_vectors | kernel.vector_user_kernel | kernel.vector_guest_host
 
 
 @rule(_COMMAND)
@@ -104,7 +104,7 @@ def retbleed_wants_ibrs(cpu: Cpu, kernel: Kernel) -> Node:
     """Retbleed asks for IBRS: Intel with the bug and IBRS, and retbleed= asks for nothing else."""
     stuffs = kernel.retbleed_stuff & kernel.built_call_depth_tracking
     asked = retbleed_unret_counts(cpu, kernel) | retbleed_ibpb_counts(cpu, kernel) | kernel_is_to_be_guarded(kernel)
-    wanted = choose(kernel.selects_then_updates, ~stuffs & asked, ~kernel.retbleed_stuff)
+    wanted = choose(kernel.selects_then_applies, ~stuffs & asked, ~kernel.retbleed_stuff)
     able = retbleed_affected(cpu, kernel) & cpu.vendor_intel & x86_feature_ibrs(cpu, kernel) & built_ibrs(kernel)
     return able & ~kernel.retbleed_off & wanted
 
@@ -132,7 +132,7 @@ def spectre_v2_mode(cpu: Cpu, kernel: Kernel) -> Choice[str]:
             (kernel.spectre_v2_ibrs & ibrs_can_be_asked_for(cpu, kernel), IBRS),
             # spectre_v2=auto or on, no option, and options that do not count here
             (enhanced & wanted, EIBRS),
-            (retbleed_wants_ibrs(cpu, kernel) & (~forced | ~kernel.selects_then_updates), IBRS),
+            (retbleed_wants_ibrs(cpu, kernel) & (~forced | ~kernel.selects_then_applies), IBRS),
             (~wanted, NONE),
             (retpolines & by_amd_s_lfence, LFENCE),
             (retpolines, RETPOLINE),

@@ -37,7 +37,7 @@ class Concatenation:
         """
         if prod(len(choice.labels) for _, choice in self.fields) > LIMIT:
             raise ValueError(f"more than {LIMIT} texts: ask the fields")
-        return tuple(_joined([label for label in self.whole.labels], [choice.labels for _, choice in self.fields]))
+        return tuple(_joined(list(self.whole.labels), [choice.labels for _, choice in self.fields]))
 
     def field(self, name: str) -> Choice[str]:
         """Return one field by its name.

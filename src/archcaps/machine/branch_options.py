@@ -75,8 +75,8 @@ def branch_option_values(
     if cmdline is None:
         return dict.fromkeys(BRANCH_LOOKUPS) | values
     given = [(name, value or "") for name, value in parse(cmdline).options]
-    open_ways = [(name, (behaviours.get(name),)) for name in _DECIDING]
-    ways = product(*((False, True) if value == (None,) else value for _, value in open_ways))
+    known = [behaviours.get(name) for name in _DECIDING]
+    ways = product(*((False, True) if value is None else (value,) for value in known))
     found = [_read(cmdline, given, config, dict(zip(_DECIDING, way, strict=True))) for way in ways]
     return {name: _agreed(each[name] for each in found) for name in found[0]} | values
 

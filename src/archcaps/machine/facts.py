@@ -5,7 +5,7 @@ What is not Boolean is looked up here, before the graph: list rows, a microcode 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from archcaps.machine.branch_options import branch_option_values

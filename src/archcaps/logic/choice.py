@@ -96,7 +96,7 @@ class Choice(Generic[L]):
             chosen = self.is_in([label])
             if ternary.value(chosen) is True:
                 return Answer((label,), ternary.reasons(chosen))
-            permitted = self._permits(label)
+            permitted = self.permits(label)
             if ternary.value(permitted) is False:
                 out |= ternary.reasons(permitted)
             else:
@@ -115,9 +115,10 @@ class Choice(Generic[L]):
             true, _ = planes.planes(self.is_in([label]))
             chosen[label] = true & undecided
             undecided &= ~true
-        return {label: rows | undecided & ~planes.planes(self._permits(label))[1] for label, rows in chosen.items()}
+        return {label: rows | undecided & ~planes.planes(self.permits(label))[1] for label, rows in chosen.items()}
 
-    def _permits(self, label: L) -> Node:
+    def permits(self, label: L) -> Node:
+        """Return the node that fails where the choice can not fall on `label`."""
         own, others = self._split(frozenset((label,)))
         return own & ~others
 

@@ -1,0 +1,168 @@
+"""What a Linux kernel concludes on a described CPU: every file's text, its bugs, and where it runs VERW.
+
+Many cases are answered at once: the graph is read as bit planes, a row a case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Final
+
+import msgspec
+
+from archcaps.logic.bitplanes import BitPlanes, Planes
+from archcaps.logic.choice import Choice
+from archcaps.logic.graph import Node
+from archcaps.questions.predict_case import Case
+from archcaps.questions.predict_facts import CPU, KERNEL, parts_of_facts
+from archcaps.rules import linux_mitigations as verw
+from archcaps.rules.linux_bug_names import BUGS
+from archcaps.rules.linux_files import TEXTS
+from archcaps.rules.linux_mitigations import Text
+from archcaps.rules.views import Cpu, Kernel
+
+__all__ = ["ROWS", "LinuxPrediction", "predict_linux"]
+
+#: Cases answered at once: more take memory and save no time.
+ROWS: Final = 4096
+
+
+class LinuxPrediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the kernel concludes. A list holds every value that missing facts leave possible, null in it is no file.
+
+    `vuln`: the text of each file that there is; `bugs`: what /proc/cpuinfo lists for sure, in its order;
+    `bugs_possible`: what it may list besides; `verw`: the features that say where VERW runs, null: no such feature.
+    """
+
+    vuln: dict[str, str | list[str | None]]
+    bugs: list[str]
+    verw: dict[str, bool | None | list[bool | None]]
+    bugs_possible: list[str] = []
+
+
+def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
+    """Return what each case's kernel concludes.
+
+    Raises:
+        InputError: a kernel configuration's name is unknown.
+    """
+    planes = BitPlanes(len(cases), _facts(cases))
+    answers = [LinuxPrediction(vuln={}, bugs=[], verw={}) for _ in cases]
+    for file, texts in _texts().items():
+        for answer, text in zip(answers, _labels(texts, planes), strict=True):
+            if text is not None:
+                answer.vuln[file] = text
+    for name, bug in _bugs().items():
+        there, not_there = planes.planes(bug)
+        for row in _rows(there):
+            answers[row].bugs.append(name)
+        for row in _rows(planes.every & ~there & ~not_there):
+            answers[row].bugs_possible.append(name)
+    for name, (exists, holds) in _features().items():
+        column = _feature(planes.planes(exists), planes.planes(holds), planes.every)
+        for answer, value in zip(answers, column, strict=True):
+            answer.verw[name] = value
+    return answers
+
+
+def _facts(cases: Sequence[Case]) -> dict[str, Planes]:
+    """Return the planes of all facts. A part of facts that cases share is looked at once, whatever their number."""
+    columns: dict[int, tuple[Mapping[str, bool | None], list[int]]] = {}
+    for row, case in enumerate(cases):
+        for part in parts_of_facts(case):
+            columns.setdefault(id(part), (part, []))[1].append(row)
+    true: dict[str, int] = {}
+    false: dict[str, int] = {}
+    for part, rows in columns.values():
+        mask = _mask(rows, len(cases))
+        for name, value in part.items():
+            if value is not None:
+                plane = true if value else false
+                plane[name] = plane.get(name, 0) | mask
+    return {name: (true.get(name, 0), false.get(name, 0)) for name in true.keys() | false.keys()}
+
+
+def _mask(rows: Sequence[int], count: int) -> int:
+    if len(rows) == 1:
+        return 1 << rows[0]
+    bits = bytearray(count // 8 + 1)
+    for row in rows:
+        bits[row >> 3] |= 1 << (row & 7)
+    return int.from_bytes(bits, "little")
+
+
+def _rows(plane: int) -> Iterator[int]:
+    """Yield the rows of a plane, lowest first."""
+    text = bin(plane)[:1:-1]
+    row = text.find("1")
+    while row >= 0:
+        yield row
+        row = text.find("1", row + 1)
+
+
+def _labels(texts: Choice[Text], planes: BitPlanes) -> list[str | list[str | None] | None]:
+    """Return for each row the one label that is left, or all that are (as `Choice.answer` has it)."""
+    found: list[str | list[str | None] | None] = [None] * planes.rows
+    decided = 0
+    for label, (chosen, _) in _questions(texts).items():
+        sure = planes.planes(chosen)[0]
+        decided |= sure
+        if label is not None:
+            for row in _rows(sure):
+                found[row] = label
+    undecided = planes.every & ~decided
+    if undecided:
+        possible: dict[int, list[str | None]] = {row: [] for row in _rows(undecided)}
+        for label, (_, permitted) in _questions(texts).items():
+            for row in _rows(undecided & ~planes.planes(permitted)[1]):
+                possible[row].append(label)
+        for row, labels in possible.items():
+            found[row] = labels[0] if len(labels) == 1 else labels
+    return found
+
+
+def _feature(exists: Planes, holds: Planes, every: int) -> list[bool | None | list[bool | None]]:
+    """Return for each row whether a feature is set (null: there is none), or what it may be."""
+    can = {
+        True: ~exists[1] & ~holds[1] & every,
+        False: ~exists[1] & ~holds[0] & every,
+        None: ~exists[0] & every,
+    }
+    found: list[list[bool | None]] = [[] for _ in range(every.bit_length())]
+    for value, plane in can.items():
+        for row in _rows(plane):
+            found[row].append(value)
+    return [values[0] if len(values) == 1 else values for values in found]
+
+
+@cache
+def _scopes() -> tuple[Cpu, Kernel]:
+    return Cpu(CPU), Kernel(KERNEL)
+
+
+@cache
+def _texts() -> dict[str, Choice[Text]]:
+    cpu, kernel = _scopes()
+    return {file: texts(cpu, kernel) for file, texts in TEXTS.items()}
+
+
+@cache
+def _bugs() -> dict[str, Node]:
+    cpu, kernel = _scopes()
+    return {name: bug(cpu, kernel) for name, bug in BUGS.items()}
+
+
+@cache
+def _features() -> dict[str, tuple[Node, Node]]:
+    cpu, kernel = _scopes()
+    return {
+        "CLEAR_CPU_BUF": (kernel.has_clear_cpu_buf, verw.clear_cpu_buf(cpu, kernel)),
+        "CLEAR_CPU_BUF_VM": (kernel.has_clear_cpu_buf_vm, verw.clear_cpu_buf_vm(cpu, kernel)),
+        "CLEAR_CPU_BUF_VM_MMIO": (kernel.has_clear_cpu_buf_vm_mmio, verw.clear_cpu_buf_vm_mmio(cpu, kernel)),
+    }
+
+
+def _questions(texts: Choice[Text]) -> dict[Text, tuple[Node, Node]]:
+    """Return for each label the nodes that say it is chosen, and that it may be."""
+    return {label: (texts.is_in([label]), texts.permits(label)) for label in texts.labels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from math import prod
@@ -9,7 +10,7 @@ from math import prod
 from archcaps.logic.choice import Answer, Choice
 from archcaps.logic.ternary import Ternary
 
-__all__ = ["JOINED", "LIMIT", "Concatenation"]
+__all__ = ["JOINED", "LIMIT", "Concatenation", "joined"]
 
 #: The label of the whole line that stands for the joined fields.
 JOINED = "(fields)"
@@ -37,7 +38,7 @@ class Concatenation:
         """
         if prod(len(choice.labels) for _, choice in self.fields) > LIMIT:
             raise ValueError(f"more than {LIMIT} texts: ask the fields")
-        return tuple(_joined(list(self.whole.labels), [choice.labels for _, choice in self.fields]))
+        return tuple(joined(self.whole.labels, [choice.labels for _, choice in self.fields]))
 
     def field(self, name: str) -> Choice[str]:
         """Return one field by its name.
@@ -57,11 +58,12 @@ class Concatenation:
                 found = choice.answer(ternary)
                 parts.append(found.possible)
                 reasons |= found.reasons
-        texts = list(islice(_joined(list(whole.possible), parts), LIMIT + 1))
+        texts = joined(whole.possible, parts)
         return Answer(tuple(texts[:LIMIT]), reasons, complete=len(texts) <= LIMIT)
 
 
-def _joined(whole: list[str | None], parts: list[tuple[str, ...]]) -> list[str | None]:
+def joined(whole: Sequence[str | None], parts: Sequence[Sequence[str]]) -> list[str | None]:
+    """Return the whole texts, and where `JOINED` is one of them every text joined of `parts` (to one over `LIMIT`)."""
     texts: dict[str | None, None] = dict.fromkeys(text for text in whole if text != JOINED)
     if JOINED in whole:
         texts |= dict.fromkeys("".join(each) for each in islice(product(*parts), LIMIT + 1))

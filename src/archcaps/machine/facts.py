@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from archcaps.machine.branch_options import branch_option_values
 from archcaps.machine.given_options import ASSUMED_CONFIG, config_items
 from archcaps.machine.identity import identity_lookups
 from archcaps.machine.kvm_parameters import kvm_lookups
@@ -177,17 +176,16 @@ def _add_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
     for name, value in identity_lookups(part_of(snapshot)).items():
         facts.add(f"{scope}.{name}", value, provenance, source)
     facts.add(f"{scope}.smt_active", cpu.smt_active, provenance, source)
-    supported = True if cpu.smt_supported is None and cpu.smt_active else cpu.smt_supported
-    facts.add(f"{scope}.smt_supported", supported, provenance, source)
     _add_branch_identity(facts, scope, snapshot)
     _add_microcode(facts, scope, snapshot, unlisted=False)
 
 
 def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
-    """Add what the rules about branch prediction ask of the CPU: families, microcode, and how MSRs answer."""
+    """Add what the rules about branch prediction ask of the CPU: threads, microcode, and how MSRs answer."""
     cpu = snapshot.cpu
     provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
     answers = {
+        "smt_supported": True if cpu.smt_supported is None and cpu.smt_active else cpu.smt_supported,
         "ls_cfg_readable": cpu.ls_cfg_readable,
         "sbpb_write_succeeds": cpu.msr_writes_succeed,
         "snp_host": cpu.snp_host,
@@ -251,8 +249,7 @@ def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool)
     provenance, source = kernel.options_provenance or provenance, kernel.options_source or source
     told = source or (f"command line {cmdline!r}" if cmdline else "no mitigation options on the command line")
     _add_xen(facts, scope, snapshot)
-    options = option_values(cmdline, config, values) | branch_option_values(cmdline, config, values)
-    for name, value in options.items():
+    for name, value in option_values(cmdline, config, values).items():
         why = f"the command line or configuration is not known: {KERNEL_LOOKUPS[name]}" if value is None else told
         facts.add(f"{scope}.{name}", value, "assumed" if assumed else provenance, why)
 

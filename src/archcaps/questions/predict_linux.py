@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
 from archcaps.logic.bitplanes import BitPlanes, Planes
 from archcaps.logic.choice import Choice
+from archcaps.logic.concatenation import JOINED, Concatenation, joined
 from archcaps.logic.graph import Node
 from archcaps.questions.predict_case import Case
 from archcaps.questions.predict_facts import CPU, KERNEL, parts_of_facts
 from archcaps.rules import linux_mitigations as verw
 from archcaps.rules.linux_bug_names import BUGS
-from archcaps.rules.linux_files import TEXTS
+from archcaps.rules.linux_files import JOINED_TEXTS, TEXTS
 from archcaps.rules.linux_mitigations import Text
 from archcaps.rules.views import Cpu, Kernel
 
@@ -51,6 +52,10 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
     answers = [LinuxPrediction(vuln={}, bugs=[], verw={}) for _ in cases]
     for file, texts in _texts().items():
         for answer, text in zip(answers, _labels(texts, planes), strict=True):
+            if text is not None:
+                answer.vuln[file] = text
+    for file, line in _joined_texts().items():
+        for answer, text in zip(answers, _lines(line, planes), strict=True):
             if text is not None:
                 answer.vuln[file] = text
     for name, bug in _bugs().items():
@@ -122,6 +127,23 @@ def _labels(texts: Choice[Text], planes: BitPlanes) -> list[str | list[str | Non
     return found
 
 
+def _lines(line: Concatenation, planes: BitPlanes) -> list[str | list[str | None] | None]:
+    """Return for each row the one text of a line that is left, or all that are (as `Concatenation.answer` has it)."""
+    found = _labels(line.whole, planes)
+    fields = [_labels(cast("Choice[Text]", choice), planes) for _, choice in line.fields]
+    for row, whole in enumerate(found):
+        possible = whole if isinstance(whole, list) else [whole]
+        if JOINED in possible:
+            parts = [_list(field[row]) for field in fields]
+            texts = joined(possible, parts)
+            found[row] = texts[0] if len(texts) == 1 else texts
+    return found
+
+
+def _list(label: str | list[str | None] | None) -> list[str]:
+    return [text or "" for text in (label if isinstance(label, list) else [label])]
+
+
 def _feature(exists: Planes, holds: Planes, every: int) -> list[bool | None | list[bool | None]]:
     """Return for each row whether a feature is set (null: there is none), or what it may be."""
     can = {
@@ -145,6 +167,12 @@ def _scopes() -> tuple[Cpu, Kernel]:
 def _texts() -> dict[str, Choice[Text]]:
     cpu, kernel = _scopes()
     return {file: texts(cpu, kernel) for file, texts in TEXTS.items()}
+
+
+@cache
+def _joined_texts() -> dict[str, Concatenation]:
+    cpu, kernel = _scopes()
+    return {file: texts(cpu, kernel) for file, texts in JOINED_TEXTS.items()}
 
 
 @cache

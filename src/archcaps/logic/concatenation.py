@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from math import prod
@@ -22,12 +22,16 @@ LIMIT = 1000
 class Concatenation:
     """A line that is one of a few whole texts or None, or where `whole` falls on `JOINED` its `fields` joined.
 
-    Of each field what is possible is known by itself; with unknown facts the joined texts can be more than the facts
-    permit together, never fewer.
+    `mode` is a choice that most fields follow, and `by_mode` says of each of its labels what it makes of the rules that
+    read it, by their names in the graph. Where the mode is open each that is possible is looked at by itself, so that
+    no text joins the field of one mode with that of another. Within a mode what is possible is known of each field
+    alone: with unknown facts the joined texts can still be more than the facts permit together, never fewer.
     """
 
     whole: Choice[str | None]
     fields: tuple[tuple[str, Choice[str]], ...]
+    mode: Choice[str]
+    by_mode: Mapping[str, Mapping[str, bool]]
 
     @property
     def labels(self) -> tuple[str | None, ...]:
@@ -50,6 +54,21 @@ class Concatenation:
 
     def answer(self, ternary: Ternary) -> Answer[str | None]:
         """Return the texts still possible in `ternary` (at most `LIMIT`), and the inputs behind that."""
+        modes = self.mode.answer(ternary)
+        if modes.decided:
+            return self._answer(ternary)
+        texts: dict[str | None, None] = {}
+        reasons = modes.reasons
+        complete = True
+        for label in modes.possible:
+            answer = self._answer(ternary.observing(self.by_mode[label]))
+            texts |= dict.fromkeys(answer.possible)
+            # What was supposed of the mode is no input: the reasons for the mode stand for it.
+            reasons |= answer.reasons - self.by_mode[label].keys()
+            complete &= answer.complete
+        return Answer(tuple(texts)[:LIMIT], reasons, complete=complete and len(texts) <= LIMIT)
+
+    def _answer(self, ternary: Ternary) -> Answer[str | None]:
         whole = self.whole.answer(ternary)
         reasons = whole.reasons
         parts: list[tuple[str, ...]] = []

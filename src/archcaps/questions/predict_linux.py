@@ -13,7 +13,7 @@ import msgspec
 
 from archcaps.logic.bitplanes import BitPlanes, Planes
 from archcaps.logic.choice import Choice
-from archcaps.logic.concatenation import JOINED, Concatenation, joined
+from archcaps.logic.concatenation import JOINED, LIMIT, Concatenation, joined
 from archcaps.logic.graph import Node
 from archcaps.questions.predict_case import Case
 from archcaps.questions.predict_facts import CPU, KERNEL, parts_of_facts
@@ -129,19 +129,36 @@ def _labels(texts: Choice[Text], planes: BitPlanes) -> list[str | list[str | Non
 
 def _lines(line: Concatenation, planes: BitPlanes) -> list[str | list[str | None] | None]:
     """Return for each row the one text of a line that is left, or all that are (as `Concatenation.answer` has it)."""
+    found = _joined(line, planes, planes.every)
+    open_rows = planes.every
+    modes = _questions(cast("Choice[Text]", line.mode))
+    for chosen, _ in modes.values():
+        open_rows &= ~planes.planes(chosen)[0]
+    texts: dict[int, dict[str | None, None]] = {row: {} for row in _rows(open_rows)}
+    for label, (_, permitted) in modes.items():
+        rows = open_rows & ~planes.planes(permitted)[1]
+        if rows and label is not None:
+            of_mode = _joined(line, planes.observing(line.by_mode[label], rows), rows)
+            for row in _rows(rows):
+                texts[row] |= dict.fromkeys(_list(of_mode[row]))
+    for row, possible in texts.items():
+        found[row] = next(iter(possible)) if len(possible) == 1 else list(possible)[:LIMIT]
+    return found
+
+
+def _joined(line: Concatenation, planes: BitPlanes, rows: int) -> list[str | list[str | None] | None]:
     found = _labels(line.whole, planes)
     fields = [_labels(cast("Choice[Text]", choice), planes) for _, choice in line.fields]
-    for row, whole in enumerate(found):
-        possible = whole if isinstance(whole, list) else [whole]
+    for row in _rows(rows):
+        possible = _list(found[row])
         if JOINED in possible:
-            parts = [_list(field[row]) for field in fields]
-            texts = joined(possible, parts)
+            texts = joined(possible, [[text or "" for text in _list(field[row])] for field in fields])
             found[row] = texts[0] if len(texts) == 1 else texts
     return found
 
 
-def _list(label: str | list[str | None] | None) -> list[str]:
-    return [text or "" for text in (label if isinstance(label, list) else [label])]
+def _list(label: str | list[str | None] | None) -> list[str | None]:
+    return label if isinstance(label, list) else [label]
 
 
 def _feature(exists: Planes, holds: Planes, every: int) -> list[bool | None | list[bool | None]]:

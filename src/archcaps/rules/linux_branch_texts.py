@@ -91,7 +91,7 @@ def user_tasks_always_guarded(cpu: Cpu, kernel: Kernel) -> Node:
 @rule(f"{_BUGS_C} stibp_state, spectre_v2_user_select_mitigation")
 def ibrs_spares_stibp(cpu: Cpu, kernel: Kernel) -> Node:
     """STIBP is needless: Intel's enhanced IBRS guards user tasks too; for a time Linux said so of all IBRS."""
-    legacy = kernel.no_stibp_with_legacy_ibrs & v2.spectre_v2_mode_is_ibrs(cpu, kernel)
+    legacy = kernel.no_stibp_with_legacy_ibrs & v2.spectre_v2_mode_is(cpu, kernel, v2.IBRS)
     automatic = kernel.uses_auto_ibrs & cpu.auto_ibrs
     return (v2.spectre_v2_mode_is_eibrs(cpu, kernel) | legacy) & ~automatic
 
@@ -117,14 +117,14 @@ def spectre_v2_user_stibp(cpu: Cpu, kernel: Kernel) -> Choice[str]:
 def spectre_v2_goes_on(cpu: Cpu, kernel: Kernel) -> Node:
     """Linux does what goes with its choice against Spectre v2: there is one; before 6.16 even if nothing is built."""
     tried = ~kernel.selects_then_applies & kernel.names_eibrs_modes & ~v2.spectre_v2_cmd_none(cpu, kernel)
-    return tried | ~v2.spectre_v2_mode_is_none(cpu, kernel)
+    return tried | ~v2.spectre_v2_mode_is(cpu, kernel, v2.NONE)
 
 
 @rule(_V2)
 def x86_feature_use_ibrs_fw(cpu: Cpu, kernel: Kernel) -> Node:
     """IBRS guards firmware calls: it is there and not already on, and AMD's IBPB does not do it for Retbleed."""
     amd = (cpu.vendor_amd | cpu.vendor_hygon) & v2.retbleed_affected(cpu, kernel) & x86_feature_ibpb(cpu, kernel)
-    already = v2.spectre_v2_mode_is_eibrs(cpu, kernel) | v2.spectre_v2_mode_is_ibrs(cpu, kernel)
+    already = v2.spectre_v2_mode_is_eibrs(cpu, kernel) | v2.spectre_v2_mode_is(cpu, kernel, v2.IBRS)
     able = x86_feature_ibrs(cpu, kernel) & ~already & spectre_v2_goes_on(cpu, kernel)
     return able & ~(kernel.guards_firmware_by_ibpb & amd)
 
@@ -132,14 +132,14 @@ def x86_feature_use_ibrs_fw(cpu: Cpu, kernel: Kernel) -> Node:
 @rule(_V2)
 def x86_feature_rsb_ctxsw(cpu: Cpu, kernel: Kernel) -> Node:
     """The RSB is filled at context switches: with every mode but enhanced IBRS, once with that too."""
-    mode = v2.spectre_v2_mode(cpu, kernel).is_in([v2.RETPOLINE, v2.LFENCE, v2.IBRS])
+    mode = v2.rsb_is_filled_by_mode(cpu, kernel)
     return choose(kernel.fills_rsb_with_eibrs, spectre_v2_goes_on(cpu, kernel), mode)
 
 
 @rule(_V2)
 def pbrsb_sequence(cpu: Cpu, kernel: Kernel) -> Node:
     """A VM exit retires a call or fills the RSB: with enhanced IBRS, or where nothing stopped the filling."""
-    filled = v2.spectre_v2_mode(cpu, kernel).is_in([v2.RETPOLINE, v2.LFENCE, v2.IBRS])
+    filled = v2.rsb_is_filled_by_mode(cpu, kernel)
     stopped = retbleed.rsb_filling_at_vm_exit_is_stopped(cpu, kernel)
     return v2.spectre_v2_mode_is_eibrs(cpu, kernel) | (filled & ~stopped)
 
@@ -191,10 +191,10 @@ def spectre_v2_texts(cpu: Cpu, kernel: Kernel) -> Concatenation:
 
     No module that was built without retpolines is loaded: one would add " - vulnerable module loaded".
     """
-    mode = v2.spectre_v2_mode(cpu, kernel)
-    eibrs_alone = kernel.names_eibrs_modes & mode.is_in([v2.EIBRS])
-    with_threads = mode.is_in([v2.EIBRS_LFENCE]) & sched_smt_active(cpu, kernel)
-    lfence_alone = kernel.names_eibrs_modes & ~kernel.shows_fields_with_lfence & mode.is_in([v2.LFENCE])
+    eibrs_alone = kernel.names_eibrs_modes & v2.spectre_v2_mode_is(cpu, kernel, v2.EIBRS)
+    with_threads = v2.spectre_v2_mode_is(cpu, kernel, v2.EIBRS_LFENCE) & sched_smt_active(cpu, kernel)
+    lfence = v2.spectre_v2_mode_is(cpu, kernel, v2.LFENCE)
+    lfence_alone = kernel.names_eibrs_modes & ~kernel.shows_fields_with_lfence & lfence
     rows: tuple[tuple[Node, Text], ...] = (
         (~kernel.has_earliest_files, NO_FILE),
         (~v2.spectre_v2_affected(cpu, kernel), NOT_AFFECTED),
@@ -214,24 +214,27 @@ def spectre_v2_texts(cpu: Cpu, kernel: Kernel) -> Concatenation:
             ("pbrsb", _pbrsb_field(cpu, kernel)),
             ("bhi", bhi_field(cpu, kernel)),
         ),
+        v2.spectre_v2_mode(cpu, kernel),
+        v2.by_spectre_v2_mode(cpu, kernel),
     )
 
 
 def _mode_field(cpu: Cpu, kernel: Kernel) -> Choice[str]:
-    mode = v2.spectre_v2_mode(cpu, kernel)
     new, automatic = kernel.names_eibrs_modes, kernel.uses_auto_ibrs
     rows: list[tuple[Node, str]] = [
-        (mode.is_in([v2.NONE]), "Vulnerable"),
-        (mode.is_in([v2.RETPOLINE]) & new, "Mitigation: Retpolines"),
-        (mode.is_in([v2.RETPOLINE]), "Mitigation: Full generic retpoline"),
-        (mode.is_in([v2.LFENCE]) & new, "Vulnerable: LFENCE"),
-        (mode.is_in([v2.LFENCE]), "Mitigation: Full AMD retpoline"),
-        (mode.is_in([v2.IBRS]), "Mitigation: IBRS"),
+        (v2.spectre_v2_mode_is(cpu, kernel, v2.NONE), "Vulnerable"),
+        (v2.spectre_v2_mode_is(cpu, kernel, v2.RETPOLINE) & new, "Mitigation: Retpolines"),
+        (v2.spectre_v2_mode_is(cpu, kernel, v2.RETPOLINE), "Mitigation: Full generic retpoline"),
+        (v2.spectre_v2_mode_is(cpu, kernel, v2.LFENCE) & new, "Vulnerable: LFENCE"),
+        (v2.spectre_v2_mode_is(cpu, kernel, v2.LFENCE), "Mitigation: Full AMD retpoline"),
+        (v2.spectre_v2_mode_is(cpu, kernel, v2.IBRS), "Mitigation: IBRS"),
     ]
     endings = {v2.EIBRS_LFENCE: " + LFENCE", v2.EIBRS_RETPOLINE: " + Retpolines"}
     for label, ending in endings.items():
-        rows.append((mode.is_in([label]) & automatic, f"Mitigation: Enhanced / Automatic IBRS{ending}"))
-        rows.append((mode.is_in([label]), f"Mitigation: Enhanced IBRS{ending}"))
+        rows.append(
+            (v2.spectre_v2_mode_is(cpu, kernel, label) & automatic, f"Mitigation: Enhanced / Automatic IBRS{ending}")
+        )
+        rows.append((v2.spectre_v2_mode_is(cpu, kernel, label), f"Mitigation: Enhanced IBRS{ending}"))
     rows += [(automatic, "Mitigation: Enhanced / Automatic IBRS"), (TRUE, "Mitigation: Enhanced IBRS")]
     return Choice.first_true(rows)
 

@@ -58,7 +58,7 @@ def its_asks_for_stuffing(cpu: Cpu, kernel: Kernel) -> Node:
 @rule(_RETBLEED)
 def retbleed_stuffing_counts(cpu: Cpu, kernel: Kernel) -> Node:
     """retbleed=stuff counts: built in, and before 6.16 retpolines alone, later Intel."""
-    only_retpoline = v2.spectre_v2_mode(cpu, kernel).is_in([v2.RETPOLINE])
+    only_retpoline = v2.spectre_v2_mode_is(cpu, kernel, v2.RETPOLINE)
     able = choose(kernel.selects_then_applies, cpu.vendor_intel, only_retpoline)
     return kernel.retbleed_stuff & kernel.built_call_depth_tracking & able
 
@@ -123,7 +123,7 @@ def retbleed_mitigation(cpu: Cpu, kernel: Kernel) -> Choice[str]:
     return Choice.first_true(
         (
             (~v2.retbleed_affected(cpu, kernel) | v2.mitigations_off_rules(kernel), NONE),
-            (follows & v2.spectre_v2_mode_is_ibrs(cpu, kernel), IBRS),
+            (follows & v2.spectre_v2_mode_is(cpu, kernel, v2.IBRS), IBRS),
             (follows & v2.spectre_v2_mode_is_eibrs(cpu, kernel), EIBRS),
             (retbleed_stuffs(cpu, kernel), STUFF),
             (intel & kernel.resets_retbleed_on_intel, NONE),
@@ -184,9 +184,9 @@ def its_mitigation(cpu: Cpu, kernel: Kernel) -> Choice[str]:
     return Choice.first_true(
         (
             (~its_affected(cpu, kernel) | v2.mitigations_off_rules(kernel), OFF),
-            (later & v2.spectre_v2_mode_is_none(cpu, kernel), OFF),
+            (later & v2.spectre_v2_mode_is(cpu, kernel, v2.NONE), OFF),
             (call_depth, RETPOLINE_STUFF),
-            (off | v2.spectre_v2_mode_is_none(cpu, kernel) | v2.lfence_before_branches(cpu, kernel), OFF),
+            (off | v2.spectre_v2_mode_is(cpu, kernel, v2.NONE) | v2.lfence_before_branches(cpu, kernel), OFF),
             (its_asks_for_stuffing(cpu, kernel) & stuffed, RETPOLINE_STUFF),
             (kernel.its_vmexit & bugs.x86_bug_its_native_only(cpu, kernel), VMEXIT_ONLY),
             (TRUE, ALIGNED_THUNKS),

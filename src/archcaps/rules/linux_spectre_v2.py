@@ -28,9 +28,11 @@ EIBRS_LFENCE = "eIBRS+LFENCE"
 EIBRS_RETPOLINE = "eIBRS+retpoline"
 IBRS = "IBRS"
 
+MODES = (NONE, RETPOLINE, LFENCE, EIBRS, EIBRS_LFENCE, EIBRS_RETPOLINE, IBRS)
 EIBRS_MODES = (EIBRS, EIBRS_LFENCE, EIBRS_RETPOLINE)
 LFENCE_MODES = (LFENCE, EIBRS_LFENCE)
 RETPOLINE_MODES = (RETPOLINE, EIBRS_RETPOLINE)
+RSB_FILLING_MODES = (RETPOLINE, LFENCE, IBRS)
 
 
 @rule(f"{_BUGS_C} cpu_mitigations_off")
@@ -142,21 +144,21 @@ def spectre_v2_mode(cpu: Cpu, kernel: Kernel) -> Choice[str]:
 
 
 @rule(_MODE)
+def spectre_v2_mode_is(cpu: Cpu, kernel: Kernel, mode: str) -> Node:
+    """Spectre v2 is mitigated in this mode."""
+    return spectre_v2_mode(cpu, kernel).is_in([mode])
+
+
+@rule(_MODE)
 def spectre_v2_mode_is_eibrs(cpu: Cpu, kernel: Kernel) -> Node:
     """Spectre v2 is mitigated by enhanced IBRS, alone or with something else."""
     return spectre_v2_mode(cpu, kernel).is_in(EIBRS_MODES)
 
 
 @rule(_MODE)
-def spectre_v2_mode_is_ibrs(cpu: Cpu, kernel: Kernel) -> Node:
-    """Spectre v2 is mitigated by IBRS that is not enhanced."""
-    return spectre_v2_mode(cpu, kernel).is_in([IBRS])
-
-
-@rule(_MODE)
-def spectre_v2_mode_is_none(cpu: Cpu, kernel: Kernel) -> Node:
-    """Spectre v2 is not mitigated."""
-    return spectre_v2_mode(cpu, kernel).is_in([NONE])
+def rsb_is_filled_by_mode(cpu: Cpu, kernel: Kernel) -> Node:
+    """The mode of Spectre v2 goes with filling the RSB: retpolines, LFENCE, or IBRS that is not enhanced."""
+    return spectre_v2_mode(cpu, kernel).is_in(RSB_FILLING_MODES)
 
 
 @rule(_MODE)
@@ -181,3 +183,19 @@ def cdt_possible(cpu: Cpu, kernel: Kernel) -> Node:
 def cpu_smt_possible(cpu: Cpu, kernel: Kernel) -> Node:
     """SMT is possible: the CPU has it, and nosmt=force does not forbid it."""
     return cpu.smt_supported & ~kernel.nosmt_force
+
+
+@cache
+def by_spectre_v2_mode(cpu: Cpu, kernel: Kernel) -> dict[str, dict[str, bool]]:
+    """Return for each mode what it makes of the rules that read the mode, by the rules' names in the graph."""
+    groups = {
+        spectre_v2_mode_is_eibrs(cpu, kernel): EIBRS_MODES,
+        rsb_is_filled_by_mode(cpu, kernel): RSB_FILLING_MODES,
+        retpoline_seq_enabled(cpu, kernel): RETPOLINE_MODES,
+        lfence_before_branches(cpu, kernel): LFENCE_MODES,
+    } | {spectre_v2_mode_is(cpu, kernel, mode): (mode,) for mode in MODES}
+    found = {mode: {node.name: mode in modes for node, modes in groups.items()} for mode in MODES}
+    for mode in MODES:
+        if mode != NONE:
+            found[mode][spectre_v2_cmd_none(cpu, kernel).name] = False
+    return found

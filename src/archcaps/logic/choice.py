@@ -62,6 +62,15 @@ class Choice(Generic[L]):
         """Return the choice whose conditions exclude each other and of which one always holds."""
         return cls(tuple(rows))
 
+    @classmethod
+    def by_case(cls, cases: Iterable[tuple[Node, Choice[L]]]) -> Choice[L]:
+        """Return the choice that is, in each case, another one; of the cases exactly one always holds.
+
+        Written with the cases as more conditions of one choice, a case that is out would not rule its labels out
+        wherever their own conditions are unknown.
+        """
+        return cls(tuple((case & condition, label) for case, choice in cases for condition, label in choice.rows))
+
     @property
     def labels(self) -> tuple[L, ...]:
         """Every label, in order, once."""

@@ -8,9 +8,10 @@ from itertools import islice, product
 from math import prod
 
 from archcaps.logic.choice import Answer, Choice
+from archcaps.logic.graph import TRUE, Node
 from archcaps.logic.ternary import Ternary
 
-__all__ = ["JOINED", "LIMIT", "Concatenation", "joined"]
+__all__ = ["JOINED", "LIMIT", "Concatenation", "Split", "joined"]
 
 #: The label of the whole line that stands for the joined fields.
 JOINED = "(fields)"
@@ -19,19 +20,34 @@ LIMIT = 1000
 
 
 @dataclass(frozen=True, eq=False)
+class Split:
+    """A choice that several fields follow, and for each of its labels what it makes of the rules that read it.
+
+    `by_label` names the rules as they are called in the graph.
+    """
+
+    choice: Choice[str]
+    by_label: Mapping[str, Mapping[str, bool]]
+
+    @classmethod
+    def on(cls, rule: Node) -> Split:
+        """Return the split on whether `rule` holds."""
+        choice = Choice.first_true(((rule, "yes"), (TRUE, "no")))
+        return cls(choice, {"yes": {rule.name: True}, "no": {rule.name: False}})
+
+
+@dataclass(frozen=True, eq=False)
 class Concatenation:
     """A line that is one of a few whole texts or None, or where `whole` falls on `JOINED` its `fields` joined.
 
-    `mode` is a choice that most fields follow, and `by_mode` says of each of its labels what it makes of the rules that
-    read it, by their names in the graph. Where the mode is open each that is possible is looked at by itself, so that
-    no text joins the field of one mode with that of another. Within a mode what is possible is known of each field
-    alone: with unknown facts the joined texts can still be more than the facts permit together, never fewer.
+    Where a choice of `splits` is open each label that is possible is looked at by itself, so that no text joins the
+    field of one with that of another. Apart from these what is possible is known of each field alone: with unknown
+    facts the joined texts can still be more than the facts permit together, never fewer.
     """
 
     whole: Choice[str | None]
     fields: tuple[tuple[str, Choice[str]], ...]
-    mode: Choice[str]
-    by_mode: Mapping[str, Mapping[str, bool]]
+    splits: tuple[Split, ...] = ()
 
     @property
     def labels(self) -> tuple[str | None, ...]:
@@ -54,18 +70,22 @@ class Concatenation:
 
     def answer(self, ternary: Ternary) -> Answer[str | None]:
         """Return the texts still possible in `ternary` (at most `LIMIT`), and the inputs behind that."""
-        modes = self.mode.answer(ternary)
-        if modes.decided:
-            return self._answer(ternary)
         texts: dict[str | None, None] = {}
-        reasons = modes.reasons
+        reasons: frozenset[str] = frozenset()
         complete = True
-        for label in modes.possible:
-            answer = self._answer(ternary.observing(self.by_mode[label]))
-            texts |= dict.fromkeys(answer.possible)
-            # What was supposed of the mode is no input: the reasons for the mode stand for it.
-            reasons |= answer.reasons - self.by_mode[label].keys()
-            complete &= answer.complete
+        supposed: list[tuple[Mapping[str, bool], ...]] = []
+        for split in self.splits:
+            answer = split.choice.answer(ternary)
+            if not answer.decided:
+                reasons |= answer.reasons
+                supposed.append(tuple(split.by_label[label] for label in answer.possible))
+        for parts in product(*supposed):
+            observed = {name: value for part in parts for name, value in part.items()}
+            found = self._answer(ternary.observing(observed) if observed else ternary)
+            texts |= dict.fromkeys(found.possible)
+            # What was supposed is no input: the reasons for the split stand for it.
+            reasons |= found.reasons - observed.keys()
+            complete &= found.complete
         return Answer(tuple(texts)[:LIMIT], reasons, complete=complete and len(texts) <= LIMIT)
 
     def _answer(self, ternary: Ternary) -> Answer[str | None]:

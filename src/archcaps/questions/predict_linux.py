@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import product
 from typing import Final, cast
 
 import msgspec
 
 from archcaps.logic.bitplanes import BitPlanes, Planes
 from archcaps.logic.choice import Choice
-from archcaps.logic.concatenation import JOINED, LIMIT, Concatenation, joined
+from archcaps.logic.concatenation import JOINED, LIMIT, Concatenation, Split, joined
 from archcaps.logic.graph import Node
 from archcaps.questions.predict_case import Case
 from archcaps.questions.predict_facts import CPU, KERNEL, parts_of_facts
@@ -130,20 +131,38 @@ def _labels(texts: Choice[Text], planes: BitPlanes) -> list[str | list[str | Non
 def _lines(line: Concatenation, planes: BitPlanes) -> list[str | list[str | None] | None]:
     """Return for each row the one text of a line that is left, or all that are (as `Concatenation.answer` has it)."""
     found = _joined(line, planes, planes.every)
-    open_rows = planes.every
-    modes = _questions(cast("Choice[Text]", line.mode))
-    for chosen, _ in modes.values():
-        open_rows &= ~planes.planes(chosen)[0]
-    texts: dict[int, dict[str | None, None]] = {row: {} for row in _rows(open_rows)}
-    for label, (_, permitted) in modes.items():
-        rows = open_rows & ~planes.planes(permitted)[1]
-        if rows and label is not None:
-            of_mode = _joined(line, planes.observing(line.by_mode[label], rows), rows)
+    supposed = [_supposed(split, planes) for split in line.splits]
+    still_open = 0
+    for _, rows in supposed:
+        still_open |= rows
+    texts: dict[int, dict[str | None, None]] = {row: {} for row in _rows(still_open)}
+    for parts in product(*(possible for possible, _ in supposed)):
+        rows = still_open
+        observing = planes
+        for (more, permitted), (_, open_rows) in zip(parts, supposed, strict=True):
+            rows &= permitted
+            observing = observing.observing(more, permitted & open_rows)
+        if rows:
+            of_parts = _joined(line, observing, rows)
             for row in _rows(rows):
-                texts[row] |= dict.fromkeys(_list(of_mode[row]))
+                texts[row] |= dict.fromkeys(_list(of_parts[row]))
     for row, possible in texts.items():
         found[row] = next(iter(possible)) if len(possible) == 1 else list(possible)[:LIMIT]
     return found
+
+
+def _supposed(split: Split, planes: BitPlanes) -> tuple[list[tuple[Mapping[str, bool], int]], int]:
+    """Return what each label of a split supposes with the rows in which it is possible, and the rows left open."""
+    questions = _questions(cast("Choice[Text]", split.choice))
+    open_rows = planes.every
+    for chosen, _ in questions.values():
+        open_rows &= ~planes.planes(chosen)[0]
+    possible = []
+    for label, (chosen, permitted) in questions.items():
+        rows = planes.planes(chosen)[0] | (open_rows & ~planes.planes(permitted)[1])
+        if rows and label is not None:
+            possible.append((split.by_label[label], rows))
+    return possible, open_rows
 
 
 def _joined(line: Concatenation, planes: BitPlanes, rows: int) -> list[str | list[str | None] | None]:

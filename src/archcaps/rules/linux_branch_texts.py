@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from archcaps.logic.choice import Choice
-from archcaps.logic.concatenation import JOINED, Concatenation
+from archcaps.logic.concatenation import JOINED, Concatenation, Split
 from archcaps.logic.graph import TRUE, Node, choose, rule
 from archcaps.rules import linux_bugs_branch as bugs
 from archcaps.rules import linux_retbleed as retbleed
@@ -144,6 +144,12 @@ def pbrsb_sequence(cpu: Cpu, kernel: Kernel) -> Node:
     return v2.spectre_v2_mode_is_eibrs(cpu, kernel) | (filled & ~stopped)
 
 
+@rule(f"{_BUGS_C} spectre_v2_show_state")
+def separated_by_semicolons(kernel: Kernel) -> Node:
+    """The fields are separated by semicolons; before by commas."""
+    return kernel.separates_by_semicolon
+
+
 @rule(_BHI)
 def bhi_switched_off(cpu: Cpu, kernel: Kernel) -> Node:
     """Nothing is done against BHI: Spectre v2 or BHI is off, or from 6.17 no vector from guest to host is left."""
@@ -167,21 +173,32 @@ def rrsba_disabled(cpu: Cpu) -> Node:
 def bhi_field(cpu: Cpu, kernel: Kernel) -> Choice[str]:
     """Return the BHI field of `spectre_v2` (source: spectre_bhi_state)."""
     off = bhi_switched_off(cpu, kernel)
-    hardens = kernel.bhi_hardens_syscalls
-    retpolines = v2.retpoline_seq_enabled(cpu, kernel) & rrsba_disabled(cpu)
-    lfence_too = v2.retpoline_seq_enabled(cpu, kernel) | v2.lfence_before_branches(cpu, kernel)
-    return Choice.first_true(
+    retpolines = v2.retpoline_seq_enabled(cpu, kernel)
+    lfence = v2.lfence_before_branches(cpu, kernel)
+    named = Choice.first_true(
         (
-            (~kernel.has_bhi, ""),
             (~bugs.x86_bug_bhi(cpu, kernel), "; BHI: Not affected"),
-            (choose(hardens, lfence_too & ~cpu.rrsba, retpolines), "; BHI: Retpoline"),
-            (off & hardens, "; BHI: Vulnerable (Syscall hardening enabled)"),
+            (retpolines & rrsba_disabled(cpu), "; BHI: Retpoline"),
             (off, "; BHI: Vulnerable"),
             (cpu.bhi_ctrl, "; BHI: BHI_DIS_S"),
-            (hardens & ~kernel.bhi_on, "; BHI: Syscall hardening, KVM: SW loop"),
             (bhi_at_vm_exit_only(kernel), "; BHI: Vulnerable, KVM: SW loop"),
             (TRUE, "; BHI: SW loop, KVM: SW loop"),
         )
+    )
+    first = Choice.first_true(
+        (
+            (~bugs.x86_bug_bhi(cpu, kernel), "; BHI: Not affected"),
+            ((retpolines | lfence) & ~cpu.rrsba, "; BHI: Retpoline"),
+            (off, "; BHI: Vulnerable (Syscall hardening enabled)"),
+            (cpu.bhi_ctrl, "; BHI: BHI_DIS_S"),
+            (kernel.bhi_on, "; BHI: SW loop, KVM: SW loop"),
+            (TRUE, "; BHI: Syscall hardening, KVM: SW loop"),
+        )
+    )
+    hardens = kernel.bhi_hardens_syscalls
+    none = Choice.first_true(((TRUE, ""),))
+    return Choice.by_case(
+        ((~kernel.has_bhi, none), (kernel.has_bhi & hardens, first), (kernel.has_bhi & ~hardens, named))
     )
 
 
@@ -214,29 +231,31 @@ def spectre_v2_texts(cpu: Cpu, kernel: Kernel) -> Concatenation:
             ("pbrsb", _pbrsb_field(cpu, kernel)),
             ("bhi", bhi_field(cpu, kernel)),
         ),
-        v2.spectre_v2_mode(cpu, kernel),
-        v2.by_spectre_v2_mode(cpu, kernel),
+        (
+            Split(v2.spectre_v2_mode(cpu, kernel), v2.by_spectre_v2_mode(cpu, kernel)),
+            Split.on(separated_by_semicolons(kernel)),
+            Split.on(user_tasks_left_alone(cpu, kernel)),
+        ),
     )
 
 
 def _mode_field(cpu: Cpu, kernel: Kernel) -> Choice[str]:
-    new, automatic = kernel.names_eibrs_modes, kernel.uses_auto_ibrs
-    rows: list[tuple[Node, str]] = [
-        (v2.spectre_v2_mode_is(cpu, kernel, v2.NONE), "Vulnerable"),
-        (v2.spectre_v2_mode_is(cpu, kernel, v2.RETPOLINE) & new, "Mitigation: Retpolines"),
-        (v2.spectre_v2_mode_is(cpu, kernel, v2.RETPOLINE), "Mitigation: Full generic retpoline"),
-        (v2.spectre_v2_mode_is(cpu, kernel, v2.LFENCE) & new, "Vulnerable: LFENCE"),
-        (v2.spectre_v2_mode_is(cpu, kernel, v2.LFENCE), "Mitigation: Full AMD retpoline"),
-        (v2.spectre_v2_mode_is(cpu, kernel, v2.IBRS), "Mitigation: IBRS"),
-    ]
-    endings = {v2.EIBRS_LFENCE: " + LFENCE", v2.EIBRS_RETPOLINE: " + Retpolines"}
-    for label, ending in endings.items():
-        rows.append(
-            (v2.spectre_v2_mode_is(cpu, kernel, label) & automatic, f"Mitigation: Enhanced / Automatic IBRS{ending}")
-        )
-        rows.append((v2.spectre_v2_mode_is(cpu, kernel, label), f"Mitigation: Enhanced IBRS{ending}"))
-    rows += [(automatic, "Mitigation: Enhanced / Automatic IBRS"), (TRUE, "Mitigation: Enhanced IBRS")]
-    return Choice.first_true(rows)
+    enhanced = Choice.first_true(((kernel.uses_auto_ibrs, "Enhanced / Automatic IBRS"), (TRUE, "Enhanced IBRS")))
+    retpolines = Choice.first_true(
+        ((kernel.names_eibrs_modes, "Mitigation: Retpolines"), (TRUE, "Mitigation: Full generic retpoline"))
+    )
+    lfence = Choice.first_true(
+        ((kernel.names_eibrs_modes, "Vulnerable: LFENCE"), (TRUE, "Mitigation: Full AMD retpoline"))
+    )
+    texts = {
+        v2.NONE: Choice.first_true(((TRUE, "Vulnerable"),)),
+        v2.RETPOLINE: retpolines,
+        v2.LFENCE: lfence,
+        v2.IBRS: Choice.first_true(((TRUE, "Mitigation: IBRS"),)),
+    }
+    for mode, ending in {v2.EIBRS: "", v2.EIBRS_LFENCE: " + LFENCE", v2.EIBRS_RETPOLINE: " + Retpolines"}.items():
+        texts[mode] = Choice.one_of((condition, f"Mitigation: {text}{ending}") for condition, text in enhanced.rows)
+    return Choice.by_case((v2.spectre_v2_mode_is(cpu, kernel, mode), text) for mode, text in texts.items())
 
 
 def _ibpb_field(cpu: Cpu, kernel: Kernel) -> Choice[str]:
@@ -285,12 +304,12 @@ def _field(kernel: Kernel, shown: Node, text: str) -> Choice[str]:
 
 def _separated(kernel: Kernel, rows: tuple[tuple[Node, str], ...]) -> Choice[str]:
     """Return the choice among the rows' texts behind the separator of this kernel."""
-    separated: list[tuple[Node, str]] = []
-    for condition, text in rows:
-        if text:
-            separated.append((condition & kernel.separates_by_semicolon, f"; {text}"))
-        separated.append((condition, f", {text}" if text else ""))
-    return Choice.first_true(separated)
+    by_semicolon = separated_by_semicolons(kernel)
+    cases = ((by_semicolon, "; "), (~by_semicolon, ", "))
+    return Choice.by_case(
+        (case, Choice.first_true((condition, separator + text if text else "") for condition, text in rows))
+        for case, separator in cases
+    )
 
 
 @cache
@@ -299,21 +318,25 @@ def retbleed_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     chosen = retbleed.retbleed_mitigation(cpu, kernel)
     amd = cpu.vendor_amd | cpu.vendor_hygon
     guarded = spectre_v2_user_stibp(cpu, kernel).is_in([STRICT, PREFERRED])
-    threads = (
-        (~sched_smt_active(cpu, kernel), "SMT disabled"),
-        (guarded, "SMT enabled with STIBP protection"),
-        (TRUE, "SMT vulnerable"),
+    threads = Choice.first_true(
+        (
+            (~sched_smt_active(cpu, kernel), "SMT disabled"),
+            (guarded, "SMT enabled with STIBP protection"),
+            (TRUE, "SMT vulnerable"),
+        )
     )
-    rows: list[tuple[Node, Text]] = [
-        (~kernel.has_retbleed, NO_FILE),
-        (~v2.retbleed_affected(cpu, kernel), NOT_AFFECTED),
-        (chosen.is_in([retbleed.NONE]), VULNERABLE),
-        *((chosen.is_in([label]), f"Mitigation: {label}") for label in (retbleed.IBRS, retbleed.EIBRS, retbleed.STUFF)),
-        (~amd, "Vulnerable: untrained return thunk / IBPB on non-AMD based uarch"),
+    not_amd = "Vulnerable: untrained return thunk / IBPB on non-AMD based uarch"
+    rows: list[tuple[Node, Text]] = [(chosen.is_in([retbleed.NONE]), VULNERABLE)]
+    rows += [
+        (chosen.is_in([label]), f"Mitigation: {label}") for label in (retbleed.IBRS, retbleed.EIBRS, retbleed.STUFF)
     ]
+    rows.append((chosen.is_in([retbleed.UNRET, retbleed.IBPB]) & ~amd, not_amd))
     for label in (retbleed.UNRET, retbleed.IBPB):
-        rows += [(chosen.is_in([label]) & state, f"Mitigation: {label}; {text}") for state, text in threads]
-    return Choice.first_true([*rows, (TRUE, VULNERABLE)])
+        mitigated = chosen.is_in([label]) & amd
+        rows += [(mitigated & state, f"Mitigation: {label}; {text}") for state, text in threads.rows]
+    plain: Texts = Choice.first_true(((~kernel.has_retbleed, NO_FILE), (TRUE, NOT_AFFECTED)))
+    affected = kernel.has_retbleed & v2.retbleed_affected(cpu, kernel)
+    return Choice.by_case(((~affected, plain), (affected, Choice.one_of(rows))))
 
 
 @cache

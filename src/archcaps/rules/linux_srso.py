@@ -12,7 +12,7 @@ from archcaps.logic.choice import Choice
 from archcaps.logic.graph import TRUE, Node, choose, rule
 from archcaps.rules import linux_bugs_branch as bugs
 from archcaps.rules.linux_features import x86_feature_ibpb, x86_feature_ibpb_brtype
-from archcaps.rules.linux_mitigations import NO_FILE, NO_MICROCODE, NOT_AFFECTED, VULNERABLE, Text, Texts
+from archcaps.rules.linux_mitigations import NO_FILE, NO_MICROCODE, NOT_AFFECTED, VULNERABLE, Texts
 from archcaps.rules.linux_retbleed import retbleed_mitigation_is_ibpb, srso_needs_no_mitigation
 from archcaps.rules.linux_spectre_v2 import mitigations_off_rules
 from archcaps.rules.views import Cpu, Kernel
@@ -28,8 +28,6 @@ REDUCED = "Mitigation: Reduced Speculation"
 SAFE_RET = "Mitigation: Safe RET"
 SAFE_RET_ALONE = "Vulnerable: Safe RET, no microcode"
 MICROCODE_ALONE = "Vulnerable: Microcode, no safe RET"
-
-Rows = tuple[tuple[Node, str], ...]
 
 
 @rule(_MICROCODE)
@@ -95,58 +93,63 @@ def speculation_can_be_reduced(cpu: Cpu, kernel: Kernel) -> Node:
 @cache
 def spec_rstack_overflow_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     """Return the text of `spec_rstack_overflow` (source: srso_select_mitigation, srso_show_state)."""
-    rows: list[tuple[Node, Text]] = [(~kernel.has_srso, NO_FILE), (~bugs.x86_bug_srso(cpu, kernel), NOT_AFFECTED)]
-    rows += _under(kernel.srso_in_lower_case, _lower_case(cpu, kernel))
-    rows += _under(kernel.attack_vectors, _by_vectors(cpu, kernel))
-    rows += _under(kernel.selects_then_applies, _select_and_update(cpu, kernel))
-    rows += _named(cpu, kernel)
-    return Choice.first_true(rows)
+    plain: Texts = Choice.first_true(((~kernel.has_srso, NO_FILE), (TRUE, NOT_AFFECTED)))
+    affected = kernel.has_srso & bugs.x86_bug_srso(cpu, kernel)
+    lower, vectors, later = kernel.srso_in_lower_case, kernel.attack_vectors, kernel.selects_then_applies
+    named = affected & ~lower
+    return Choice.by_case(
+        (
+            (~affected, plain),
+            (affected & lower, _lower_case(cpu, kernel)),
+            (named & vectors, _by_vectors(cpu, kernel)),
+            (named & ~vectors & later, _select_and_update(cpu, kernel)),
+            (named & ~vectors & ~later, _named(cpu, kernel)),
+        )
+    )
 
 
-def _under(condition: Node, rows: Rows) -> Rows:
-    return tuple((condition & row, text) for row, text in rows)
-
-
-def _lower_case(cpu: Cpu, kernel: Kernel) -> Rows:
+def _lower_case(cpu: Cpu, kernel: Kernel) -> Texts:
     """5.10 to 6.1, 6.5, 6.6.1: every state, and behind it whether the microcode is missing."""
     found = srso_has_microcode(cpu, kernel)
     off = mitigations_off_rules(kernel)
-    states = (
-        (kernel.srso_off, VULNERABLE),
-        (kernel.srso_microcode & found, "Mitigation: microcode"),
-        (kernel.srso_ibpb & found & kernel.built_ibpb_entry, IBPB),
-        (kernel.srso_ibpb_vmexit & found & kernel.built_ibpb_entry, ON_VMEXIT),
-        (srso_safe_ret_selected(cpu, kernel) & kernel.built_srso, "Mitigation: safe RET"),
-        (TRUE, VULNERABLE),
+    safe_ret = srso_safe_ret_selected(cpu, kernel) & kernel.built_srso
+    with_microcode: Texts = Choice.first_true(
+        (
+            (srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
+            (retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
+            (kernel.srso_microcode, "Mitigation: microcode"),
+            (kernel.srso_ibpb & kernel.built_ibpb_entry, IBPB),
+            (kernel.srso_ibpb_vmexit & kernel.built_ibpb_entry, ON_VMEXIT),
+            (safe_ret, "Mitigation: safe RET"),
+            (TRUE, VULNERABLE),
+        )
     )
     missing = ", no microcode"
-    return (
-        # mitigations=off: nothing was looked for, so only what is shown counts.
-        (off & x86_feature_ibpb_brtype(cpu, kernel), VULNERABLE),
-        (off, VULNERABLE + missing),
-        (found & srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
-        (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
-        *((state & found, text) for state, text in states),
-        *((state, text + missing) for state, text in states),
-    )
+    without: Texts = Choice.first_true(((safe_ret, f"Mitigation: safe RET{missing}"), (TRUE, VULNERABLE + missing)))
+    # mitigations=off: nothing was looked for, so only what is shown counts.
+    shown = x86_feature_ibpb_brtype(cpu, kernel)
+    switched_off: Texts = Choice.first_true(((shown, VULNERABLE), (TRUE, VULNERABLE + missing)))
+    return Choice.by_case(((off, switched_off), (~off & found, with_microcode), (~off & ~found, without)))
 
 
-def _named(cpu: Cpu, kernel: Kernel) -> Rows:
+def _named(cpu: Cpu, kernel: Kernel) -> Texts:
     """6.6.2 to 6.14: what is missing is named."""
     found = srso_has_microcode(cpu, kernel)
     off = mitigations_off_rules(kernel) | (kernel.srso_off_first & kernel.srso_off)
-    return (
-        (off, VULNERABLE),
-        (found & srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
-        (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
-        (srso_vm_exit_selected(cpu, kernel) & speculation_can_be_reduced(cpu, kernel), REDUCED),
-        (srso_vm_exit_selected(cpu, kernel) & found & kernel.built_ibpb_entry, ON_VMEXIT),
-        (kernel.srso_ibpb & found & kernel.built_ibpb_entry, IBPB),
-        (kernel.srso_microcode & found, MICROCODE_ALONE),
-        (_plain_safe_ret(cpu, kernel) & kernel.built_srso & found, SAFE_RET),
-        (_plain_safe_ret(cpu, kernel) & kernel.built_srso, SAFE_RET_ALONE),
-        (found, VULNERABLE),
-        (TRUE, NO_MICROCODE),
+    return Choice.first_true(
+        (
+            (off, VULNERABLE),
+            (found & srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
+            (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
+            (srso_vm_exit_selected(cpu, kernel) & speculation_can_be_reduced(cpu, kernel), REDUCED),
+            (srso_vm_exit_selected(cpu, kernel) & found & kernel.built_ibpb_entry, ON_VMEXIT),
+            (kernel.srso_ibpb & found & kernel.built_ibpb_entry, IBPB),
+            (kernel.srso_microcode & found, MICROCODE_ALONE),
+            (_plain_safe_ret(cpu, kernel) & kernel.built_srso & found, SAFE_RET),
+            (_plain_safe_ret(cpu, kernel) & kernel.built_srso, SAFE_RET_ALONE),
+            (found, VULNERABLE),
+            (TRUE, NO_MICROCODE),
+        )
     )
 
 
@@ -154,29 +157,31 @@ def _plain_safe_ret(cpu: Cpu, kernel: Kernel) -> Node:
     return srso_safe_ret_selected(cpu, kernel) & ~srso_only_vm_exit_matters(cpu, kernel)
 
 
-def _select_and_update(cpu: Cpu, kernel: Kernel) -> Rows:
+def _select_and_update(cpu: Cpu, kernel: Kernel) -> Texts:
     """6.16: Retbleed's IBPB is taken over at the end, also where SRSO is off."""
     found = srso_has_microcode(cpu, kernel)
     off = mitigations_off_rules(kernel) | kernel.srso_off
     at_vm_exit = srso_vm_exit_selected(cpu, kernel)
     by_ibpb = at_vm_exit | kernel.srso_ibpb
-    return (
-        (~off & found & srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
-        (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
-        (off, VULNERABLE),
-        (at_vm_exit & speculation_can_be_reduced(cpu, kernel), REDUCED),
-        (by_ibpb & ~found, NO_MICROCODE),
-        (by_ibpb & ~kernel.built_ibpb_entry, VULNERABLE),
-        (at_vm_exit, ON_VMEXIT),
-        (kernel.srso_ibpb, IBPB),
-        (kernel.srso_microcode, MICROCODE_ALONE),
-        (~found, SAFE_RET_ALONE),
-        (kernel.built_srso, SAFE_RET),
-        (TRUE, VULNERABLE),
+    return Choice.first_true(
+        (
+            (~off & found & srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
+            (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
+            (off, VULNERABLE),
+            (at_vm_exit & speculation_can_be_reduced(cpu, kernel), REDUCED),
+            (by_ibpb & ~found, NO_MICROCODE),
+            (by_ibpb & ~kernel.built_ibpb_entry, VULNERABLE),
+            (at_vm_exit, ON_VMEXIT),
+            (kernel.srso_ibpb, IBPB),
+            (kernel.srso_microcode, MICROCODE_ALONE),
+            (~found, SAFE_RET_ALONE),
+            (kernel.built_srso, SAFE_RET),
+            (TRUE, VULNERABLE),
+        )
     )
 
 
-def _by_vectors(cpu: Cpu, kernel: Kernel) -> Rows:
+def _by_vectors(cpu: Cpu, kernel: Kernel) -> Texts:
     """6.17 and later: the microcode is looked at first, and what needs none overwrites that."""
     found = srso_has_microcode(cpu, kernel)
     left_out = srso_is_left_out(cpu, kernel)
@@ -184,20 +189,22 @@ def _by_vectors(cpu: Cpu, kernel: Kernel) -> Rows:
     at_vm_exit = in_place_of_safe_ret | (kernel.srso_ibpb_vmexit & found)
     by_ibpb = at_vm_exit | (kernel.srso_ibpb & found)
     safe_ret = _plain_safe_ret(cpu, kernel)
-    return (
-        (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
-        (left_out, VULNERABLE),
-        (srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
-        (at_vm_exit & speculation_can_be_reduced(cpu, kernel), REDUCED),
-        (by_ibpb & ~kernel.built_ibpb_entry, VULNERABLE),
-        (at_vm_exit, ON_VMEXIT),
-        (by_ibpb, IBPB),
-        (safe_ret & ~kernel.built_srso, VULNERABLE),
-        (safe_ret & ~found, SAFE_RET_ALONE),
-        (safe_ret, SAFE_RET),
-        (~found, NO_MICROCODE),
-        (kernel.srso_off, VULNERABLE),
-        (TRUE, MICROCODE_ALONE),
+    return Choice.first_true(
+        (
+            (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
+            (left_out, VULNERABLE),
+            (srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
+            (at_vm_exit & speculation_can_be_reduced(cpu, kernel), REDUCED),
+            (by_ibpb & ~kernel.built_ibpb_entry, VULNERABLE),
+            (at_vm_exit, ON_VMEXIT),
+            (by_ibpb, IBPB),
+            (safe_ret & ~kernel.built_srso, VULNERABLE),
+            (safe_ret & ~found, SAFE_RET_ALONE),
+            (safe_ret, SAFE_RET),
+            (~found, NO_MICROCODE),
+            (kernel.srso_off, VULNERABLE),
+            (TRUE, MICROCODE_ALONE),
+        )
     )
 
 
@@ -210,9 +217,7 @@ def vmscape_affected(cpu: Cpu, kernel: Kernel) -> Node:
 @rule(_VMSCAPE)
 def ibpb_on_vmexit(cpu: Cpu, kernel: Kernel) -> Node:
     """IBPB already runs at every VM exit: for Retbleed, or for SRSO."""
-    return retbleed_mitigation_is_ibpb(cpu, kernel) | spec_rstack_overflow_texts(cpu, kernel).is_in(
-        [ON_VMEXIT, f"{ON_VMEXIT}, no microcode"]
-    )
+    return retbleed_mitigation_is_ibpb(cpu, kernel) | spec_rstack_overflow_texts(cpu, kernel).is_in([ON_VMEXIT])
 
 
 @cache

@@ -133,7 +133,8 @@ def faults(tables: Path = TABLES) -> list[str]:
     found += kernel_faults(read(tables / "kernels" / "behaviours.csv"), readings)
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", *sorted(readings),
-        "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv", "silicon/parts.csv", "silicon/unverified.csv",
+        "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv", "silicon/parts.csv",
+        "silicon/unverified.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

@@ -174,7 +174,11 @@ def test_no_colour_where_nobody_looks_or_wants_it() -> None:
         (("chekc",), 64, "No such command 'chekc'"),
         (("check", "--hots", "x"), 64, "No such option '--hots'"),
         (("check", "--host", "-", "--guest", "-"), 64, "standard input can hold one of --host and --guest, not both"),
-        (("check", "--assume", "luck", *THREAD), 64, "'luck' is not one of 'user-mmio', 'default-options'"),
+        (
+            ("check", "--assume", "luck", *THREAD),
+            64,
+            "'luck' is not one of 'user-mmio', 'host-mmio', 'default-options'",
+        ),
         (("check", "--host", "none.toml"), 65, "none.toml: can not be read: No such file or directory"),
         (
             ("check", "--host", "examples/thread/guest.toml"),

@@ -19,7 +19,11 @@ def guest_with(**fields: object) -> Snapshot:
 
 
 def test_nothing_given_is_nothing_known_but_the_assumptions() -> None:
-    assert set(facts_of(HOST, GUEST).known) == {"assume.user_mmio"}
+    assert set(facts_of(HOST, GUEST).known) == {
+        "assume.user_mmio",
+        "vm.has_assigned_device",
+        "vm.has_mapped_host_mmio",
+    }
 
 
 def test_a_complete_cpuid_list_says_no_to_every_other_bit() -> None:

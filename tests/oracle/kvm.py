@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tests.oracle.linux import Linux
-from tests.oracle.machines import BITS, Host, Profile, bit
+from tests.oracle.machines import BITS, Host, Profile
 
 __all__ = ["Kvm", "Vcpu", "noverw"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.oracle.kvm import Kvm
-from tests.oracle.machines import Host, bit
+from tests.oracle.machines import Host
 
 __all__ = ["Entry", "State", "guest_verw_effective", "verw_clears_fill_buffers", "vm_entry"]
 
@@ -84,17 +84,11 @@ def _steps(kvm: Kvm, disable: bool, state: State) -> tuple[str, ...]:
     if keys.l1d_flush:
         if state.flush_pending or not keys.l1d_conditional:
             steps.append(L1D_FLUSH)
-    elif way in ("E0", "E1") and keys.clear_cpu_buf:
-        steps.append(VERW)
-    elif way in ("E1", "E2") and keys.mmio and state.assigned_device:
-        steps.append(VERW)
-    elif way == "E3" and keys.mmio and state.host_mmio:
+    elif (way in ("E0", "E1") and keys.clear_cpu_buf) or (way in ("E1", "E2") and keys.mmio and state.assigned_device) or (way == "E3" and keys.mmio and state.host_mmio):
         steps.append(VERW)
     if disable:
         steps.append(SET_FB_CLEAR_DIS)
-    if way in ("E2", "E3", "E4") and keys.clear_cpu_buf:
-        steps.append(VERW)
-    elif way == "E4" and keys.mmio and state.host_mmio:
+    if (way in ("E2", "E3", "E4") and keys.clear_cpu_buf) or (way == "E4" and keys.mmio and state.host_mmio):
         steps.append(VERW)
     return tuple(steps)
 

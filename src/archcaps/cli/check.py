@@ -8,14 +8,11 @@ from functools import partial
 
 import click
 
-from archcaps.cli.here import guest_of_process, guests_to_check, unknown_host
+from archcaps.cli.here import guests_to_check, unknown_host
+from archcaps.cli.machines import Machines, machine_options
 from archcaps.cli.screen import colour, width
-from archcaps.machine.inline import InlineMachine, overlay
-from archcaps.machine.read import read_snapshot
-from archcaps.machine.snapshot import Snapshot
 from archcaps.machine.this import this_machine
 from archcaps.questions.check import check as ask
-from archcaps.questions.default_guest import default_guest
 from archcaps.questions.results import CheckResult
 from archcaps.report.provider import provider_questions
 
@@ -45,64 +42,13 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLES + _EXIT)
-@click.option(
-    "--host",
-    "host_file",
-    metavar="HOST",
-    help="Snapshot of the host: a TOML or JSON file, - for standard input, or this: the machine archcaps runs on.",
-)
-@click.option(
-    "--guest",
-    "guest_file",
-    metavar="GUEST",
-    help="Snapshot of the guest, likewise; default: a guest that gets what KVM offers on the host.",
-)
-@click.option("--pid", type=int, metavar="PID", help="The guest is a running QEMU process: read its command line.")
-@click.option("--guest-kernel", metavar="RELEASE", help="The guest's kernel release, in place of the snapshot's.")
-@click.option(
-    "--arch-capabilities", metavar="VALUE", help="What the guest reads from MSR 0x10a; none: its CPUID hides the MSR."
-)
-@click.option(
-    "--flags", metavar="NAMES", help="CPUID bits shown to the guest, by name; all others that archcaps knows are 0."
-)
-@click.option("--cpu", metavar="F/M/S", help="The guest's family/model/stepping, as intel:6/0x6a/6 or 6/0x6a/6.")
-@click.option("--cmdline", metavar="TEXT", help="The guest kernel's command line.")
-@click.option("--host-kernel", metavar="RELEASE", help="The host's kernel release.")
-@click.option("--host-arch-capabilities", metavar="VALUE", help="The host's own MSR 0x10a; none: it has no such MSR.")
-@click.option("--host-flags", metavar="NAMES", help="The host's CPUID bits, by name.")
-@click.option("--host-cpu", metavar="F/M/S", help="The host's family/model/stepping.")
-@click.option("--host-cmdline", metavar="TEXT", help="The host kernel's command line.")
-@click.option("--host-microcode", metavar="REVISION", help="The host's microcode revision.")
-@click.option(
-    "--assume", "assumptions", multiple=True, type=click.Choice(["user-mmio", "default-options"]),
-    help="user-mmio: guest user code can map MMIO. default-options: kernels whose command line or configuration a "
-    "snapshot does not give have no mitigation options and upstream's configuration.",
-)  # fmt: skip
+@machine_options
 @click.option("--all", "everything", is_flag=True, help="Explain every vulnerability, with every deciding input.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, one a guest (schemas/check-1.json).")
 @click.option(
     "--color/--no-color", default=None, help="Colours: on a terminal only, unless said; NO_COLOR is honoured."
 )
-def check(  # noqa: PLR0913, PLR0917  # one parameter an option, given by name
-    host_file: str | None,
-    guest_file: str | None,
-    pid: int | None,
-    guest_kernel: str | None,
-    arch_capabilities: str | None,
-    flags: str | None,
-    cpu: str | None,
-    cmdline: str | None,
-    host_kernel: str | None,
-    host_arch_capabilities: str | None,
-    host_flags: str | None,
-    host_cpu: str | None,
-    host_cmdline: str | None,
-    host_microcode: str | None,
-    assumptions: tuple[str, ...],
-    everything: bool,
-    as_json: bool,
-    color: bool | None,
-) -> int:
+def check(machines: Machines, everything: bool, as_json: bool, color: bool | None) -> int:
     """Say whether a guest is told the truth about its CPU, and whether data can leak.
 
     For MDS, TAA, MMIO stale data, RFDS and TSA: what the guest is shown, what its kernel concludes (the exact text of
@@ -113,33 +59,11 @@ def check(  # noqa: PLR0913, PLR0917  # one parameter an option, given by name
     Without any option it checks this machine: a host for what guests get on it by default and for each running QEMU
     guest; a virtual machine for its own side, with what to ask of whoever runs its host.
     """
-    guest_options = InlineMachine("guest", cpu, flags, arch_capabilities, guest_kernel, cmdline)
-    host_options = InlineMachine(
-        "host", host_cpu, host_flags, host_arch_capabilities, host_kernel, host_cmdline, host_microcode
-    )
     show = partial(_show, as_json=as_json, everything=everything, color=colour(color))
-    if not (host_file or guest_file or pid or host_options.given or guest_options.given):
-        return _here(assumptions, show, as_json=as_json)
-    if host_file == "-" and guest_file == "-":
-        raise click.UsageError("standard input can hold one of --host and --guest, not both")
-    if pid is not None and guest_file is not None:
-        raise click.UsageError("the guest is either --guest or --pid, not both")
-    host = overlay(_machine("this" if pid is not None and host_file is None else host_file, "host"), host_options)
-    if pid is not None:
-        base: Snapshot | None = guest_of_process(pid, host, guest_kernel)
-    elif guest_file == "default":
-        base = default_guest(host, guest_kernel)
-    else:
-        base = _machine(guest_file, "guest")
-    guest = overlay(base, guest_options)
-    return show(ask(host, guest, assumptions))
-
-
-def _machine(name: str | None, role: str) -> Snapshot | None:
-    """Return the machine that an option names: this one, a file's, or none."""
-    if name == "this":
-        return this_machine(role)
-    return None if name is None else read_snapshot(name, role)
+    if not machines.given:
+        return _here(machines.assumptions, show, as_json=as_json)
+    host, guest = machines.read()
+    return show(ask(host, guest, machines.assumptions))
 
 
 def _here(assumptions: tuple[str, ...], show: Callable[[CheckResult], int], *, as_json: bool) -> int:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "decode": "archcaps.cli.decode",
     "explain": "archcaps.cli.explain",
     "probe": "archcaps.cli.probe",
+    "trace": "archcaps.cli.trace",
 }
 
 

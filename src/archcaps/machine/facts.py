@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from archcaps.machine.given_options import ASSUMED_CONFIG, config_items
+from archcaps.machine.cmdline import parse
+from archcaps.machine.given_options import ASSUMED_CONFIG, Options, config_items
 from archcaps.machine.identity import identity_lookups
-from archcaps.machine.kvm_parameters import kvm_lookups
+from archcaps.machine.l1tf import kvm_lookups
 from archcaps.machine.options import option_values
 from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, bits_of
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
 from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
-from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS
+from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, VM_LOOKUPS
 from archcaps.tables.old_microcode import old_microcode
 from archcaps.tables.silicon import published, tsa_microcode
 
@@ -102,16 +103,19 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
         _add_bits(facts, scope, snapshot)
         _add_identity(facts, scope, snapshot)
         _add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults)
-        _add_kvm_parameters(facts, f"{scope}_kernel", snapshot)
         _add_lists(facts, scope, snapshot, snapshot.kernel.release)
     for scope in ("offered", "true"):
         _add_lists(facts, scope, host, guest.kernel.release)
         _add_microcode(facts, scope, host, unlisted=False)
     _add_silicon(facts, host)
-    for name, (held, otherwise) in ASSUMPTIONS.items():
-        holds = name.replace("_", "-") in assumptions
-        facts.add(f"assume.{name}", holds, "assumed", held if holds else otherwise)
+    user_mmio = "user-mmio" in assumptions
+    facts.add("assume.user_mmio", user_mmio, "assumed", _assumed("user_mmio", holds=user_mmio))
+    _add_vm(facts, guest, host_mmio="host-mmio" in assumptions)
     return facts
+
+
+def _assumed(name: str, *, holds: bool) -> str:
+    return ASSUMPTIONS[name][0 if holds else 1]
 
 
 def part_of(snapshot: Snapshot) -> Part:
@@ -252,6 +256,10 @@ def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool)
     for name, value in option_values(cmdline, config, values).items():
         why = f"the command line or configuration is not known: {KERNEL_LOOKUPS[name]}" if value is None else told
         facts.add(f"{scope}.{name}", value, "assumed" if assumed else provenance, why)
+    # What the modules' parameters say stands above what they would be by default.
+    options = None if kernel.cmdline is None else Options(parse(kernel.cmdline), config, values)
+    for name, value in kvm_lookups(snapshot.kvm.parameters, options).items():
+        facts.add(f"{scope}.{name}", value, snapshot.provenance, _source(snapshot, None))
 
 
 def _add_xen(facts: Facts, scope: str, snapshot: Snapshot) -> None:
@@ -263,12 +271,16 @@ def _add_xen(facts: Facts, scope: str, snapshot: Snapshot) -> None:
     facts.add(f"{scope}.xen_pv", xen_pv, snapshot.provenance, _source(snapshot, snapshot.kernel.source))
 
 
-def _add_kvm_parameters(facts: Facts, scope: str, snapshot: Snapshot) -> None:
-    """Module parameters of the KVM that runs in this kernel."""
-    vectors = facts.known.get(f"{scope}.attack_vectors")
-    lookups = kvm_lookups(snapshot.kvm.parameters, snapshot.kernel.cmdline, None if vectors is None else vectors.value)
-    for name, value in lookups.items():
-        facts.add(f"{scope}.{name}", value, snapshot.provenance, _source(snapshot, None))
+def _add_vm(facts: Facts, guest: Snapshot, *, host_mmio: bool) -> None:
+    """What KVM sees of the guest: as its snapshot says, else as assumed, a device mapped and counted or none."""
+    vm = guest.vm
+    provenance, source = vm.provenance or guest.provenance, _source(guest, vm.source)
+    for name in VM_LOOKUPS:
+        given: bool | None = getattr(vm, name)
+        if given is None:
+            facts.add(f"vm.{name}", host_mmio, "assumed", _assumed("host_mmio", holds=host_mmio))
+        else:
+            facts.add(f"vm.{name}", given, provenance, source)
 
 
 def _add_silicon(facts: Facts, host: Snapshot) -> None:

@@ -5,14 +5,10 @@ Source: Linux 5.10.265, 6.6.150, 6.12.117, 6.16.1, 7.1.5 arch/x86/kernel/cpu/bug
 
 from __future__ import annotations
 
-from typing import Final
-
-from archcaps.machine.cmdline import parse
 from archcaps.machine.given_options import Options, Values
+from archcaps.machine.l1tf import L1TF_WITHOUT_SMT, l1tf_choices
 
-__all__ = ["l1tf_full", "l1tf_off", "memory_values"]
-
-_L1TF: Final = ("off", "flush", "flush,nowarn", "flush,nosmt", "full", "full,force")
+__all__ = ["memory_values"]
 
 
 def memory_values(options: Options) -> Values:
@@ -43,61 +39,9 @@ def _srbds(options: Options) -> Values:
 
 
 def _l1tf(options: Options) -> Values:
-    """Whether the kernel's choice against L1TF takes SMT away.
-
-    Until 6.14 mitigations= beats l1tf=; in 6.16 off does and auto,nosmt does not; from 6.17 an l1tf= stays.
-    """
-    own = options.line.last("l1tf", _L1TF)
-    without_smt = own in ("flush,nosmt", "full", "full,force")
-    old, new = (options.line.mitigations(attack_vectors=vectors) for vectors in (False, True))
-    reachable = not new.removed >= {"user_kernel", "guest_host"}
-    kvm = options.built("KVM")
-    if "user_kernel" in new.removed and reachable:  # then the guest-host vector decides, which only KVM has
-        reachable_by_guest: bool | None = kvm
-    else:
-        reachable_by_guest = reachable
-
-    def since_6_17() -> bool | None:
-        if own:
-            return without_smt
-        return False if new.smt != "on" else reachable_by_guest
-
-    def before() -> bool | None:
-        if old.off:
-            return False
-        nosmt = old.smt == "on"
-        return options.agreed("selects_then_applies", lambda later: without_smt if later and own else nosmt or without_smt)
-
-    return {"l1tf_nosmt": options.agreed("attack_vectors", lambda vectors: since_6_17() if vectors else before())}
-
-
-def l1tf_off(cmdline: str, attack_vectors: bool | None) -> bool | None:
-    """Return whether the kernel's L1TF choice is off, by l1tf= or mitigations=; None where the kernel decides.
-
-    Source: Linux 6.12.117, 6.16.1 (mitigations=off beats l1tf=), 6.17.0 (it only takes the vectors out of the default)
-    arch/x86/kernel/cpu/bugs.c l1tf_select_mitigation.
-    """
-    options = Options(parse(cmdline), None, {"attack_vectors": attack_vectors})
-    own = options.line.last("l1tf", _L1TF)
-
-    def off(vectors: bool) -> bool:
-        given = options.line.mitigations(attack_vectors=vectors)
-        if vectors:
-            return own == "off" or (own == "" and given.removed >= {"user_kernel", "guest_host"})
-        return own == "off" or given.off
-
-    return options.agreed("attack_vectors", off)
-
-
-def l1tf_full(cmdline: str, attack_vectors: bool | None) -> bool | None:
-    """Return whether the kernel's L1TF choice is a full flush (l1tf=full or full,force), as `l1tf_off`."""
-    options = Options(parse(cmdline), None, {"attack_vectors": attack_vectors})
-    full = options.line.last("l1tf", _L1TF) in ("full", "full,force")
-    # Until 6.14 mitigations=auto,nosmt puts a conditional flush in its place, from 6.16 on it does not.
-    given = options.line.mitigations(attack_vectors=False)
-    if not full or attack_vectors or given.kind == "":
-        return full
-    return False if given.off and attack_vectors is False else None
+    """Whether the kernel's choice against L1TF takes SMT away."""
+    without = {choice in L1TF_WITHOUT_SMT for choice in l1tf_choices(options)}
+    return {"l1tf_nosmt": without.pop() if len(without) == 1 else None}
 
 
 def _pti(options: Options) -> Values:

@@ -14,7 +14,7 @@ from archcaps.tables.bits import BITS, REGISTERS
 
 __all__ = [
     "FORMAT_VERSION", "Accepted", "BitReading", "Cpu", "Cpuid", "Kernel", "Kvm", "Provenance", "Reading", "Snapshot",
-    "number",
+    "Vm", "number",
 ]  # fmt: skip
 
 FORMAT_VERSION = 1
@@ -126,6 +126,18 @@ class Kvm(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     accepts: list[Accepted] = []
 
 
+class Vm(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What KVM sees of a guest apart from its CPU.
+
+    `has_assigned_device`: KVM counts a device assigned to it; `has_mapped_host_mmio`: host MMIO is mapped into it.
+    """
+
+    has_assigned_device: bool | None = None
+    has_mapped_host_mmio: bool | None = None
+    provenance: Provenance | None = None
+    source: _Text | None = None
+
+
 class Snapshot(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """One machine. `provenance` and `source` hold for every value that does not give its own.
 
@@ -143,6 +155,7 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     registers: dict[str, Reading] = {}
     kernel: Kernel = Kernel()
     kvm: Kvm = Kvm()
+    vm: Vm = Vm()
     vulnerabilities: dict[str, str] = {}
     unreadable: dict[str, str] = {}
 

@@ -10,19 +10,24 @@ from archcaps.tables.names import ASSUMPTIONS
 
 __all__ = ["assumptions_of"]
 
-_ATTACKER = "the attacker is code in guest user mode (not modelled: sibling threads, guest against host)"
+_ATTACKER = (
+    "the attackers are guest user code, against its kernel, and the guest, against its host, at switches between the "
+    "two (not modelled: sibling threads)"
+)
 
 
 def assumptions_of(reader: Reader, verdicts: list[Verdict]) -> list[Assumption]:
     """Return what the verdicts assume, the inputs that rest on each with it."""
-    found = [Assumption(_ATTACKER)]
+    found, guest = [Assumption(_ATTACKER)], reader.guest
     for name, (held, otherwise) in ASSUMPTIONS.items():
+        if name == "host_mmio" and None not in (guest.vm.has_mapped_host_mmio, guest.vm.has_assigned_device):
+            continue
         found.append(Assumption(held if name.replace("_", "-") in reader.assumptions else otherwise))
     for snapshot in (reader.host, reader.guest):
         found += _identity(snapshot)
     by_source: dict[str, set[str]] = {}
     for item in (item for verdict in verdicts for item in verdict.decided_by):
-        if item.provenance == "assumed" and not item.name.startswith("assume."):
+        if item.provenance == "assumed" and not item.name.startswith(("assume.", "vm.")):
             by_source.setdefault(item.source, set()).add(f"{item.name}={int(item.value)}")
     said = " ".join(assumption.text for assumption in found)
     found += [Assumption(text, sorted(inputs)) for text, inputs in by_source.items() if f"({text})" not in said]

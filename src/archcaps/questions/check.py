@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from archcaps.errors import InputError
 from archcaps.logic.choice import Answer
-from archcaps.logic.graph import Kind, Node
-from archcaps.logic.ternary import Because
+from archcaps.logic.graph import Node
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.assumptions import assumptions_of
 from archcaps.questions.headline import headline
+from archcaps.questions.lines import line_of
 from archcaps.questions.notices import notices_of
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import (
@@ -23,9 +23,11 @@ from archcaps.questions.results import (
     ShownBit,
     Verdict,
 )
+from archcaps.rules import host_border as border
 from archcaps.rules import linux_mitigations as linux
 from archcaps.rules import verdict as rules
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
+from archcaps.rules.kvm_vmx_entry import cleared_before_entry
 from archcaps.rules.shown import Case
 from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.linux_lists import VENDORS
@@ -46,7 +48,8 @@ SPEAK_OF = {
 def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> CheckResult:
     """Return what `guest` is shown, concludes and gets on `host`, for every vulnerability of the VERW family.
 
-    `assumptions`: ``user-mmio`` (guest user code can map MMIO), ``default-options`` (a kernel whose command line or
+    `assumptions`: ``user-mmio`` (guest user code can map MMIO), ``host-mmio`` (host MMIO is mapped into the guest by a
+    device assigned to it), ``default-options`` (a kernel whose command line or
     configuration is not given has no mitigation options and upstream's configuration).
 
     Raises:
@@ -93,7 +96,7 @@ def _refuse_other_cpus(snapshot: Snapshot) -> None:
 
 
 def _exit_code(verdicts: list[Verdict], notices: bool) -> int:
-    if any(verdict.exposed for verdict in verdicts):
+    if any(verdict.exposed or verdict.exposes_host for verdict in verdicts):
         return 2
     if any(verdict.undecided for verdict in verdicts):
         return 3
@@ -107,10 +110,13 @@ def _verdict(reader: Reader, name: str) -> Verdict:
     truth = rules.truth(case, name).answer(ternary)
     safety = rules.safety(case, name).answer(ternary)
     responsible = rules.responsible(case, reader.model.offered, reader.model.true, name).answer(ternary)
+    host_safety = border.host_safety(case, name).answer(ternary)
+    host_responsible = border.host_responsible(case, name).answer(ternary)
     nodes = {
         "runs": linux.clear_cpu_buf(case.cpu, case.kernel),
         "works": case.verw_works[name],
         "affected": case.affected[name],
+        "cleared": cleared_before_entry(case, name),
     }
     values = {key: ternary.value(node) for key, node in nodes.items()}
     reasons = frozenset().union(
@@ -119,6 +125,8 @@ def _verdict(reader: Reader, name: str) -> Verdict:
         truth.reasons,
         safety.reasons,
         responsible.reasons,
+        host_safety.reasons,
+        host_responsible.reasons,
         *map(ternary.reasons, nodes.values()),
     )
     said = [_text(label) for label in text.possible]
@@ -136,7 +144,11 @@ def _verdict(reader: Reader, name: str) -> Verdict:
         _possible(truth),
         _possible(safety),
         _possible(responsible),
+        values["cleared"],
+        _possible(host_safety),
+        _possible(host_responsible),
         _why(reader, name, nodes),
+        _host_why(reader, name),
         _deciding(reader, reasons),
         _missing(reader, case, name, nodes.values()),
     )
@@ -174,20 +186,15 @@ def _why(reader: Reader, name: str, nodes: dict[str, Node]) -> list[Line]:
     found: dict[str, Line] = {}
     for root in roots:
         for step in ternary.why(root):
-            found.setdefault(step.name, _line(reader, step))
+            found.setdefault(step.name, line_of(reader, step))
     return list(found.values())
 
 
-def _line(reader: Reader, step: Because) -> Line:
-    children = [_line(reader, child) for child in step.children]
-    datum = reader.datum(step.name)
-    if step.node.kind is Kind.RULE and step.node.info is not None:
-        provenance = datum.provenance if datum is not None and step.observed else "modelled"
-        source = datum.source if datum is not None and step.observed else step.node.info.source
-        return Line(step.name, step.value, step.node.info.meaning, source, provenance, children)
-    if datum is None:
-        return Line(step.name, None, "", reader.facts.unknown.get(step.name, "not given"), "unknown", [])
-    return Line(step.name, step.value, "", datum.source, datum.provenance, [])
+def _host_why(reader: Reader, name: str) -> list[Line]:
+    """Return why data of the host can or can not leak to the guest: what it could sample, and what clears it."""
+    case = reader.model.guest
+    roots = (border.guest_can_sample(case, name), cleared_before_entry(case, name))
+    return [line_of(reader, step) for root in roots for step in reader.ternary.why(root)]
 
 
 def _deciding(reader: Reader, reasons: frozenset[str]) -> list[Deciding]:
@@ -203,9 +210,11 @@ def _missing(reader: Reader, case: Case, name: str, nodes: Iterable[Node]) -> di
     """Return the unknown facts that keep the verdict open, each with what is known of why."""
     ternary = reader.ternary
     truth, safety = rules.truth(case, name), rules.safety(case, name)
-    if truth.answer(ternary).decided and safety.answer(ternary).decided:
+    host_safety = border.host_safety(case, name)
+    if all(answer.answer(ternary).decided for answer in (truth, safety, host_safety)):
         return {}
     facts: set[str] = set()
-    for node in (*nodes, *(truth.is_in([label]) for label in truth.labels), rules.exposed(case, name)):
+    leaks = (rules.exposed(case, name), border.exposes_host(case, name))
+    for node in (*nodes, *(truth.is_in([label]) for label in truth.labels), *leaks):
         facts |= ternary.missing(node)
     return {fact: reader.facts.unknown.get(fact, "not given") for fact in sorted(facts)}

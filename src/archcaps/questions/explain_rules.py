@@ -13,17 +13,18 @@ from archcaps.errors import InputError, nearest
 from archcaps.logic.graph import Kind, Node, fact, walk
 from archcaps.logic.prose import Formula, inputs_of, prose, simplest, table
 from archcaps.questions.explain_results import Condition, FormulaFacts, Mention, RuleFacts, TruthTable
-from archcaps.rules import verdict
+from archcaps.rules import host_border, verdict
 from archcaps.rules.kvm_entry import vmx_update_fb_clear_dis
 from archcaps.rules.kvm_offer import OFFERED_CPUID, Kvm
 from archcaps.rules.kvm_tsx import rtm_executes
 from archcaps.rules.linux_mitigations import TEXTS
 from archcaps.rules.notices import promised_msrs
 from archcaps.rules.shown import Case, Model, model
-from archcaps.rules.views import Cpu, Kernel, Silicon
+from archcaps.rules.linux_spectre_v2 import MODES
+from archcaps.rules.views import Cpu, Kernel, Silicon, Vm
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
 from archcaps.tables.kernels import BEHAVIOURS
-from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS, VULNERABILITIES
+from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS, VM_LOOKUPS, VULNERABILITIES
 from archcaps.tables.words import phrases
 
 __all__ = [
@@ -43,7 +44,9 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES: Final = (
-    "silicon", "linux_bugs", "linux_mitigations", "kvm_offer", "kvm_entry", "kvm_tsx", "shown", "verdict", "notices",
+    "silicon", "linux_bugs", "linux_mitigations", "kvm_offer", "kvm_entry", "kvm_vmx_entry", "kvm_tsx", "shown",
+    "verdict", "host_border", "notices", "linux_features", "linux_spectre_v2", "linux_retbleed", "linux_srso",
+    "linux_branch_texts",
 )  # fmt: skip
 #: Whose an input is, by the scope of its name: before the words, and before the name in a formula.
 _SCOPES: Final = {
@@ -51,7 +54,7 @@ _SCOPES: Final = {
     "silicon": ("hardware: ", "silicon."), "any_host": ("host: ", "host."), "any_host_kernel": ("host: ", "host."),
     "any_guest": ("guest: ", "guest."), "any_guest_kernel": ("guest: ", "guest."), "any_vcpu": ("vCPU: ", "vcpu."),
     "guest": ("as shown: ", "guest."), "offered": ("as offered: ", "offered."), "true": ("as true: ", "true."),
-    "assume": ("", "assume."),
+    "any_vm": ("virtual machine: ", "vm."), "assume": ("", "assume."),
 }  # fmt: skip
 #: Longer truth tables are left out, unless they have at most so many inputs.
 _ROWS, _INPUTS = 12, 5
@@ -62,7 +65,8 @@ _READABLE = 12
 #: And one with more than this is not shown in words.
 _TOO_LONG = 60
 LOOKUPS: Final[Mapping[str, str]] = {
-    **CPU_LOOKUPS, **SILICON_LOOKUPS, **KERNEL_LOOKUPS, **{name: yes for name, (yes, _) in ASSUMPTIONS.items()},
+    **CPU_LOOKUPS, **SILICON_LOOKUPS, **KERNEL_LOOKUPS, **VM_LOOKUPS,
+    **{name: yes for name, (yes, _) in ASSUMPTIONS.items()},
 }  # fmt: skip
 
 Rule = Callable[..., Node]
@@ -91,7 +95,7 @@ def case() -> Case:
     host, guest = (Cpu(scope, _shown(scope)) for scope in ("any_host", "any_guest"))
     kvm = Kvm(host, Kernel("any_host_kernel"), "any_kvm")
     disable = vmx_update_fb_clear_dis(VCPU, kvm)
-    return Case("any_guest", guest, Kernel("any_guest_kernel"), kvm, _Silicon(), disable)
+    return Case("any_guest", guest, Kernel("any_guest_kernel"), kvm, _Silicon(), disable, Vm("any_vm"))
 
 
 @cache
@@ -127,6 +131,7 @@ def arguments_of(name: str) -> list[tuple[str, ...]]:
         "claim": [claim.value for claim in verdict.Claim],
         "truth": [truth.value for truth in verdict.Truth],
         "label": ("offered", "true"),
+        "mode": MODES,
     }
     wanted = [values[parameter] for parameter in _parameters(function) if parameter in values]
     return list(product(*wanted)) if wanted else []
@@ -144,6 +149,7 @@ def _views() -> dict[str, Any]:
         "silicon": world.silicon,
         "vcpu": VCPU,
         "case": world,
+        "vm": world.vm,
         "rtm_executes": rtm_executes(world.cpu, world.kernel, world.kvm),
     }
 
@@ -173,7 +179,10 @@ def instances(reading: str = "") -> Mapping[str, Node]:
     """
     found: dict[str, Node] = {}
     for name, function in rules().items():
-        verdicts = function.__module__ == verdict.__name__ and name != "has_to_be_cleared"
+        verdicts = function.__module__ in (verdict.__name__, host_border.__name__) and name not in (
+            "has_to_be_cleared",
+            "guest_can_sample",
+        )
         if name in ("concludes", "same_verdict") or (reading and verdicts):
             continue
         possible = arguments_of(name) or [()]

@@ -11,7 +11,7 @@ from archcaps.questions.explain_results import BehaviourFacts, BitFacts, Explana
 from archcaps.questions.explain_rules import LOOKUPS, files_reading, readers_of
 from archcaps.tables.bits import BITS, FIELDS, REGISTERS, Register, bits_of, fields_of
 from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release, Track, readings_of
-from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS
+from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS, VM_LOOKUPS
 from archcaps.tables.words import words
 
 __all__ = ["explain_behaviour", "explain_bit", "explain_field", "explain_lookup", "explain_register", "kernels_with"]
@@ -82,7 +82,8 @@ def explain_lookup(name: str) -> Explanation:
     """Return what a look-up, an option or an assumption means."""
     kinds: dict[str, Container[str]] = {
              "look-up of a CPU": CPU_LOOKUPS, "look-up of the silicon": SILICON_LOOKUPS,
-             "boot option or configuration": KERNEL_LOOKUPS, "assumption": ASSUMPTIONS}  # fmt: skip
+             "boot option or configuration": KERNEL_LOOKUPS,
+             "look-up of a virtual machine": VM_LOOKUPS, "assumption": ASSUMPTIONS}  # fmt: skip
     kind = next(kind for kind, names in kinds.items() if name in names)
     meaning = f"True where {LOOKUPS[name]}."
     read_by = [Mention(item.name, item.meaning) for item in readers_of(name)]

@@ -10,6 +10,7 @@ from archcaps.logic.prose import Formula, prose, simplest
 from archcaps.questions.explain_results import Case, Condition, VerdictRow
 from archcaps.questions.explain_rules import case, in_words
 from archcaps.rules import verdict
+from archcaps.rules.host_border import host_responsible
 from archcaps.rules.shown import model
 from archcaps.rules.verdict import Claim, Responsible, Safety, Truth
 from archcaps.tables.words import words
@@ -113,8 +114,11 @@ def rows_of(kind: str, name: str) -> list[VerdictRow]:
             return [VerdictRow([], _condition(formula))]
         case "responsible":
             cases = model()
-            choice = verdict.responsible(cases.guest, cases.offered, cases.true, _ONE)
-            node = next(node for node, label in choice.rows if label is Responsible(name))
-            return [VerdictRow([], _condition(simplest(node, TRUE)))]
+            choices = (
+                verdict.responsible(cases.guest, cases.offered, cases.true, _ONE),
+                host_responsible(cases.guest, _ONE),
+            )
+            nodes = [node for choice in choices for node, label in choice.rows if label is Responsible(name)]
+            return [VerdictRow([], _condition(simplest(node, TRUE))) for node in nodes]
         case _:
             return []

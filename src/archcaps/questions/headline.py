@@ -20,10 +20,13 @@ _WORDS = {
 def headline(verdicts: list[Verdict], *, disable_fb_clear: bool | None) -> str:
     """Return a few sentences: the worst that was found, what is behind it, and who is responsible."""
     exposed = [verdict for verdict in verdicts if verdict.exposed]
+    open_hosts = [verdict for verdict in verdicts if verdict.exposes_host]
     undecided = [verdict for verdict in verdicts if verdict.undecided]
     wrong = [verdict for verdict in verdicts if verdict.wrong]
     if exposed:
         start, concerned = f"EXPOSED: data can leak in this guest ({_names(exposed)})", exposed
+    elif open_hosts:
+        start, concerned = f"EXPOSED: data of the host can leak to this guest ({_names(open_hosts)})", wrong
     elif undecided:
         start, concerned = f"UNDECIDED: facts are missing for {_names(undecided)}", wrong
     elif wrong:
@@ -37,7 +40,11 @@ def headline(verdicts: list[Verdict], *, disable_fb_clear: bool | None) -> str:
             sentences.append(f"{words[0].upper()}{words[1:]} ({truth}: {_names(found)})")
     if disable_fb_clear and any(verdict.truth.value == "broken-promise" for verdict in concerned):
         sentences.append("KVM sets FB_CLEAR_DIS while it runs")
-    responsible = list(dict.fromkeys(str(verdict.responsible) for verdict in concerned))
+    if exposed and open_hosts:
+        sentences.append(f"Data of the host can leak to this guest too ({_names(open_hosts)})")
+    found_responsible = [verdict.responsible for verdict in concerned if verdict.wrong or verdict.exposed]
+    found_responsible += [verdict.host_responsible for verdict in open_hosts]
+    responsible = list(dict.fromkeys(map(str, found_responsible)))
     if responsible:
         sentences.append(f"Responsible: {', '.join(responsible)}")
     return ". ".join(sentences) + "."

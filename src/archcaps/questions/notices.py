@@ -8,6 +8,7 @@ from archcaps.questions.results import Notice, Verdict
 from archcaps.rules import notices as rules
 from archcaps.rules import verdict as verdicts_of
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
+from archcaps.rules.kvm_vmx_entry import verw_with_fb_clear_dis
 from archcaps.rules.linux_mitigations import TEXTS
 from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.names import VULNERABILITIES
@@ -17,7 +18,10 @@ __all__ = ["notices_of"]
 
 def notices_of(reader: Reader, verdicts: list[Verdict]) -> list[Notice]:
     """Return what there is to notice beside the verdicts."""
-    return [*_contradictions(reader), *_unverified(reader, verdicts), *_texts(reader), *_differences(reader)]
+    return [
+        *_contradictions(reader), *_derived(reader), *_unverified(reader, verdicts), *_texts(reader),
+        *_differences(reader),
+    ]  # fmt: skip
 
 
 def _contradictions(reader: Reader) -> list[Notice]:
@@ -31,6 +35,16 @@ def _contradictions(reader: Reader) -> list[Notice]:
         if value(rules.unreachable_msr(guest, kvm, bit)):
             found.append(Notice("contradiction", f"the guest is shown {bit}, whose MSR it can not reach"))
     return found
+
+
+def _derived(reader: Reader) -> list[Notice]:
+    if not reader.ternary.value(verw_with_fb_clear_dis(reader.model.guest)):
+        return []
+    text = (
+        "the host's own VERW before VM entry is run with FB_CLEAR_DIS set: this follows from the order of the steps in "
+        "KVM's source and is not confirmed on hardware"
+    )
+    return [Notice("derived", text)]
 
 
 def _unverified(reader: Reader, verdicts: list[Verdict]) -> list[Notice]:

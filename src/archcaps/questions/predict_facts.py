@@ -9,10 +9,11 @@ from typing import Final
 
 import msgspec
 
+from archcaps.machine.cmdline import parse
 from archcaps.machine.facts import LIST_FLAGS
-from archcaps.machine.given_options import config_items
+from archcaps.machine.given_options import Options, config_items
 from archcaps.machine.identity import identity_lookups
-from archcaps.machine.kvm_parameters import kvm_lookups
+from archcaps.machine.l1tf import kvm_lookups
 from archcaps.machine.options import option_values
 from archcaps.machine.snapshot import Kernel
 from archcaps.questions.predict_case import UNSAID_BITS, Case, number_of
@@ -74,12 +75,12 @@ def _kernel(
     release: str | None, cmdline: str | None, config: str, xen_pv: bool | None, parameters: tuple[tuple[str, str], ...]
 ) -> Values:
     behaviours = _behaviours(release)
-    given = Kernel(config=json.loads(config))
+    items = config_items(Kernel(config=json.loads(config)), "config")
     values: dict[str, bool | None] = dict(behaviours)
-    values |= option_values(cmdline, config_items(given, "config"), behaviours)
+    values |= option_values(cmdline, items, behaviours)
     values["xen_pv"] = xen_pv
-    known = kvm_lookups(dict(parameters), cmdline, behaviours["attack_vectors"])
-    values |= {name: value for name, value in known.items() if value is not None}
+    options = None if cmdline is None else Options(parse(cmdline), items, behaviours)
+    values |= kvm_lookups(dict(parameters), options)
     return {f"{KERNEL}.{name}": value for name, value in values.items()}
 
 

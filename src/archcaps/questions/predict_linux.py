@@ -39,7 +39,7 @@ class LinuxPrediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
 
     vuln: dict[str, str | list[str | None]]
     bugs: list[str]
-    verw: dict[str, bool | None | list[bool | None]]
+    verw: dict[str, bool | list[bool | None] | None]
     bugs_possible: list[str] = []
 
 
@@ -180,7 +180,7 @@ def _list(label: str | list[str | None] | None) -> list[str | None]:
     return label if isinstance(label, list) else [label]
 
 
-def _feature(exists: Planes, holds: Planes, every: int) -> list[bool | None | list[bool | None]]:
+def _feature(exists: Planes, holds: Planes, every: int) -> list[bool | list[bool | None] | None]:
     """Return for each row whether a feature is set (null: there is none), or what it may be."""
     can = {
         True: ~exists[1] & ~holds[1] & every,

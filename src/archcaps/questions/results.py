@@ -68,7 +68,11 @@ class Deciding(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The verdict on one vulnerability."""
+    """The verdict on one vulnerability, on both borders.
+
+    `safety` and `responsible`: guest user code against the guest's kernel; `host_safety` and `host_responsible`: the
+    guest against its host.
+    """
 
     vulnerability: str
     shown: list[ShownBit]
@@ -80,19 +84,28 @@ class Verdict(msgspec.Struct, frozen=True):
     truth: Possible
     safety: Possible
     responsible: Possible
+    cleared_before_entry: bool | None
+    host_safety: Possible
+    host_responsible: Possible
     why: list[Line]
+    host_why: list[Line]
     decided_by: list[Deciding]
     missing: dict[str, str]
 
     @property
     def exposed(self) -> bool:
-        """Whether data can leak."""
+        """Whether data of the guest's kernel can leak to its user code."""
         return self.safety.value == "exposed"
 
     @property
+    def exposes_host(self) -> bool:
+        """Whether data of the host can leak to the guest."""
+        return self.host_safety.value == "exposed"
+
+    @property
     def undecided(self) -> bool:
-        """Whether truth or safety can not be told from what is known."""
-        return not (self.truth.decided and self.safety.decided)
+        """Whether truth or a safety can not be told from what is known."""
+        return not (self.truth.decided and self.safety.decided and self.host_safety.decided)
 
     @property
     def wrong(self) -> bool:

@@ -52,6 +52,8 @@ def _request(name: str, why: str) -> tuple[str, str]:
 
 
 def _by_kind(owner: str, fact: str, why: str) -> str:
+    if fact in ("l1d_flush_never", "l1d_flush_always", "ept_off"):
+        return f"{owner}: parameters of kvm_intel (vmentry_l1d_flush, ept) and the kernel's command line"
     if fact in KERNEL_LOOKUPS:
         return f"{owner}: kernel command line and configuration"
     if fact in BEHAVIOURS:

@@ -10,7 +10,7 @@ from archcaps.questions.decode import Change, Decoded, DecodedBit, DecodedField,
 from archcaps.tables.bits import BITS, bits_of
 
 if TYPE_CHECKING:
-    from archcaps.report.terminal import Style
+    from archcaps.report.page import Style
 
 __all__ = ["Writer", "decode_schema", "render_json"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from archcaps.questions.explain_results import (
     BitFacts,
@@ -19,6 +19,9 @@ from archcaps.questions.explain_results import (
     VulnerabilityFacts,
 )
 
+if TYPE_CHECKING:
+    from archcaps.report.page import Style
+
 __all__ = ["explain_schema", "render", "render_json", "render_names"]
 
 _NARROWEST = 40
@@ -27,14 +30,6 @@ _STEP = "  "
 _GROUPS, _LONGEST = 8, 1000
 _USERS = {"intel": "Intel", "linux": "Linux", "qemu": "QEMU", "libvirt": "libvirt", "xen": "Xen"}
 _CELLS = {True: "yes", False: "no", None: "-"}
-
-
-class Style(Protocol):
-    """How to set text off: `click.style`, or anything that takes the same words."""
-
-    def __call__(self, text: str, *, fg: str | None = None, bold: bool | None = None) -> str:
-        """Return `text` in that colour and weight."""
-        ...
 
 
 def render_json(answer: Explained) -> str:

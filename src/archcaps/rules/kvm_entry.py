@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcaps.logic.graph import Node, choose, rule
 from archcaps.rules import linux_bugs as bugs
-from archcaps.rules.kvm_offer import Kvm, kvm_get_arch_capabilities
+from archcaps.rules.kvm_offer import Kvm, kvm_get_arch_capabilities, on_svm
 from archcaps.rules.linux_mitigations import clear_cpu_buf
 from archcaps.rules.views import Cpu
 
@@ -42,6 +42,5 @@ def noverw(vcpu: Cpu) -> Node:
 def vmx_update_fb_clear_dis(vcpu: Cpu, kvm: Kvm) -> Node:
     """KVM sets FB_CLEAR_DIS while this vCPU runs: it can, the host needs no VERW, the guest's value asks for none."""
     host, kernel = kvm.host, kvm.kernel
-    svm = host.vendor_amd | host.vendor_hygon
     host_clears = kernel.fb_clear_dis_spares_clearing_host & clear_cpu_buf(host, kernel)
-    return kernel.toggles_fb_clear & ~svm & ~host_clears & vmx_setup_fb_clear_ctrl(kvm) & ~noverw(vcpu)
+    return kernel.toggles_fb_clear & ~on_svm(kvm) & ~host_clears & vmx_setup_fb_clear_ctrl(kvm) & ~noverw(vcpu)

@@ -13,7 +13,10 @@ from archcaps.rules import linux_bugs_branch as branch_bugs
 from archcaps.rules.linux_memory import gds_switched_off
 from archcaps.rules.views import Cpu, Kernel
 
-__all__ = ["OFFERED_CPUID", "Kvm", "kvm_get_arch_capabilities", "kvm_get_supported_cpuid"]
+__all__ = [
+    "OFFERED_CPUID", "Kvm", "kvm_get_arch_capabilities", "kvm_get_supported_cpuid", "l1tf_vmx_mitigation_needed",
+    "l1tf_vmx_mitigation_never", "on_svm",
+]  # fmt: skip
 
 _VALUE = "Linux 5.10.223 to 7.3.4 arch/x86/kvm/x86.c kvm_get_arch_capabilities"
 _L1TF = "Linux 5.10.223 to 7.3.4 arch/x86/kvm/vmx/vmx.c vmx_setup_l1d_flush"
@@ -42,13 +45,23 @@ class Kvm:
     scope: str = "kvm"
 
 
+@rule("Linux 5.10.223 to 7.3.4 arch/x86/kvm/svm/svm.c svm_init: the CPU has SVM")
+def on_svm(kvm: Kvm) -> Node:
+    """Guests run under SVM, AMD's and Hygon's, not under VMX."""
+    return kvm.host.vendor_amd | kvm.host.vendor_hygon
+
+
+@rule(_L1TF)
+def l1tf_vmx_mitigation_needed(kvm: Kvm) -> Node:
+    """The host has to flush the L1D at VM entry: it has L1TF, uses EPT and is not told that another one flushes."""
+    host, kernel = kvm.host, kvm.kernel
+    return ~on_svm(kvm) & bugs.x86_bug_l1tf(host, kernel) & ~kernel.ept_off & ~host.skip_l1dfl_vmentry
+
+
 @rule(_L1TF)
 def l1tf_vmx_mitigation_never(kvm: Kvm) -> Node:
-    """The L1D flush at VM entry is NEVER done: L1TF, EPT, no SKIP_L1DFL_VMENTRY, and so set; VMX only."""
-    host, kernel = kvm.host, kvm.kernel
-    svm = host.vendor_amd | host.vendor_hygon
-    needed = bugs.x86_bug_l1tf(host, kernel) & ~kernel.ept_off & ~host.skip_l1dfl_vmentry
-    return ~svm & needed & kernel.l1d_flush_never
+    """The L1D flush at VM entry would be needed and is NEVER done, because it is so set."""
+    return l1tf_vmx_mitigation_needed(kvm) & kvm.kernel.l1d_flush_never
 
 
 @rule("Linux 6.1.192, 6.12.117, 7.1.5 arch/x86/kernel/cpu/bugs.c gds_select_mitigation, gds_ucode_mitigated")

@@ -114,8 +114,8 @@ def tsa_verw_on_exit_to_user(cpu: Cpu, kernel: Kernel) -> Node:
 
 
 @rule(_TSA)
-def tsa_verw_at_vm_entry(cpu: Cpu, kernel: Kernel) -> Node:
-    """TSA runs VERW before a guest is entered: with VERW_CLEAR unless for user space only; or forced in a guest."""
+def tsa_verw_before_vmrun(cpu: Cpu, kernel: Kernel) -> Node:
+    """TSA asks for VERW before a guest is entered: with VERW_CLEAR unless for user and kernel only; or so forced."""
     forced = ~bugs.x86_feature_verw_clear(cpu, kernel) & cpu.hypervisor & kernel.tsa_forces_verw_in_vm
     wanted = bugs.x86_feature_verw_clear(cpu, kernel) & ~tsa_user_only(kernel)
     return bugs.x86_bug_tsa(cpu, kernel) & ~tsa_switched_off(kernel) & (wanted | forced)
@@ -125,7 +125,7 @@ def tsa_verw_at_vm_entry(cpu: Cpu, kernel: Kernel) -> Node:
 def clear_cpu_buf_vm(cpu: Cpu, kernel: Kernel) -> Node:
     """The feature CLEAR_CPU_BUF_VM is set: until 6.18 by TSA alone, later wherever VERW runs on exit to user."""
     chosen = kernel.has_clear_cpu_buf_vm_mmio & verw_selected(cpu, kernel)
-    return kernel.has_clear_cpu_buf_vm & (chosen | tsa_verw_at_vm_entry(cpu, kernel))
+    return kernel.has_clear_cpu_buf_vm & (chosen | tsa_verw_before_vmrun(cpu, kernel))
 
 
 @rule(_VERW)

@@ -18,7 +18,7 @@ from archcaps.rules.kvm_entry import FIVE_NO, vcpu_arch_capabilities, vmx_update
 from archcaps.rules.kvm_offer import OFFERED_CPUID, Kvm, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.rules.kvm_tsx import rtm_executes
 from archcaps.rules.linux_bugs import x86_feature_rtm
-from archcaps.rules.views import Cpu, Kernel, Silicon
+from archcaps.rules.views import Cpu, Kernel, Silicon, Vm
 from archcaps.tables.names import VULNERABILITIES
 
 __all__ = ["Case", "Model", "model"]
@@ -37,6 +37,7 @@ class Case:
     kvm: Kvm
     silicon: Silicon
     disable_fb_clear: Node
+    vm: Vm
 
     @cached_property
     def affected(self) -> Mapping[str, Node]:
@@ -92,7 +93,7 @@ def _as_shown(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:
     """The guest as it is: what it can read, and FB_CLEAR_DIS by the value its vCPU holds."""
     shown = Cpu("guest")
     held = {bit: vcpu_arch_capabilities(shown, kvm, bit) for bit in SPOKEN_OF}
-    return Case("guest", shown, kernel, kvm, silicon, vmx_update_fb_clear_dis(Cpu("vcpu", held), kvm))
+    return Case("guest", shown, kernel, kvm, silicon, vmx_update_fb_clear_dis(Cpu("vcpu", held), kvm), Vm())
 
 
 def _as_offered(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:
@@ -100,7 +101,7 @@ def _as_offered(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:
     given = {bit: kvm_get_arch_capabilities(kvm, bit) for bit in SPOKEN_OF}
     given |= {bit: kvm_get_supported_cpuid(kvm, bit) for bit in OFFERED_CPUID}
     cpu = Cpu("offered", given | _same_for_any_guest(kvm.host))
-    return Case("offered", cpu, kernel, kvm, silicon, vmx_update_fb_clear_dis(cpu, kvm))
+    return Case("offered", cpu, kernel, kvm, silicon, vmx_update_fb_clear_dis(cpu, kvm), Vm())
 
 
 def _as_true(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:
@@ -128,7 +129,7 @@ def _as_true(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:
         "tsa_fill_no": tsa_immune,
     }
     cpu = Cpu("true", given | _same_for_any_guest(kvm.host))
-    return Case("true", cpu, kernel, kvm, silicon, FALSE)
+    return Case("true", cpu, kernel, kvm, silicon, FALSE, Vm())
 
 
 def _same_for_any_guest(host: Cpu) -> dict[str, Node]:

@@ -51,6 +51,12 @@ def verw_overwrites_mds_buffers(silicon: Silicon) -> Node:
     return silicon.md_clear & ~silicon.mds_no
 
 
+@rule("Linux 7.1.5 Documentation/admin-guide/hw-vuln/mds.rst, virtualization mitigation; Intel SDM (L1D_FLUSH)")
+def l1d_flush_overwrites_mds_buffers(silicon: Silicon) -> Node:
+    """The L1D_FLUSH command overwrites what MDS samples: on a part with MDS and its microcode, not on later ones."""
+    return silicon.flush_l1d & silicon.md_clear & ~silicon.mds_no
+
+
 @rule(_TAA)
 def verw_overwrites_taa_buffers(silicon: Silicon) -> Node:
     """VERW overwrites what TAA samples: MD_CLEAR, and no MDS_NO or else the TAA microcode (TSX_CTRL, no TAA_NO)."""

@@ -55,7 +55,7 @@ class Truth(StrEnum):
 
 
 class Safety(StrEnum):
-    """Whether guest user code can sample the guest kernel's data at mode switches."""
+    """Whether data can leak over a border at the switch from one side to the other."""
 
     SAFE = "safe"
     EXPOSED = "exposed"
@@ -68,6 +68,7 @@ class Responsible(StrEnum):
     USERSPACE = "userspace"
     KVM = "KVM"
     MICROCODE = "microcode"
+    HOST_KERNEL = "host kernel"
     GUEST_KERNEL = "guest kernel"
 
 

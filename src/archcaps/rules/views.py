@@ -12,9 +12,9 @@ from types import MappingProxyType
 from archcaps.logic.graph import Node, fact
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
 from archcaps.tables.kernels import BEHAVIOURS
-from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS
+from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS, VM_LOOKUPS
 
-__all__ = ["Cpu", "Kernel", "Silicon"]
+__all__ = ["Cpu", "Kernel", "Silicon", "Vm"]
 
 _NOTHING: Mapping[str, Node] = MappingProxyType({})
 
@@ -62,6 +62,18 @@ class Kernel:
         if name in BEHAVIOURS or name in KERNEL_LOOKUPS:
             return fact(f"{self.scope}.{name}")
         raise AttributeError(f"no table knows a kernel behaviour or option called {name!r}")
+
+
+class Vm:
+    """The virtual machine as KVM sees it, apart from its CPU."""
+
+    def __init__(self, scope: str = "vm") -> None:
+        self.scope = scope
+
+    def __getattr__(self, name: str) -> Node:
+        if name in VM_LOOKUPS:
+            return fact(f"{self.scope}.{name}")
+        raise AttributeError(f"no table knows anything of a virtual machine called {name!r}")
 
 
 class Silicon(Cpu):

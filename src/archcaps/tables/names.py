@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ASSUMPTIONS", "CPU_LOOKUPS", "KERNEL_LOOKUPS", "SILICON_LOOKUPS", "VULNERABILITIES"]
+__all__ = ["ASSUMPTIONS", "CPU_LOOKUPS", "KERNEL_LOOKUPS", "SILICON_LOOKUPS", "VM_LOOKUPS", "VULNERABILITIES"]
 
 #: The vulnerabilities of the VERW family, by the names of their sysfs files, in the order they are reported.
 VULNERABILITIES: Final = ("mds", "tsx_async_abort", "mmio_stale_data", "reg_file_data_sampling", "tsa")
@@ -117,7 +117,7 @@ KERNEL_LOOKUPS: Final = {
     "tsx_auto": "tsx=auto, or CONFIG_X86_INTEL_TSX_MODE_AUTO and no option",
     "gds_off": "gather_data_sampling=off, or compiled off and no option",
     "l1d_flush_never": "kvm_intel's vmentry_l1d_flush is never, or auto with l1tf=off or mitigations=off",
-    "l1d_flush_always": "kvm_intel's vmentry_l1d_flush is always, or auto with l1tf=full or full,force",
+    "l1d_flush_always": "kvm_intel's vmentry_l1d_flush is always, or auto with l1tf=full, or l1tf=full,force is given",
     "ept_off": "kvm_intel runs with ept=0",
     # Branch prediction (machine/branch_options.py): what the command line chooses, and what is built in.
     "spectre_v1_off": "nospectre_v1, or compiled off",
@@ -174,10 +174,19 @@ KERNEL_LOOKUPS: Final = {
     "unprivileged_bpf": "unprivileged users may load eBPF programs",
 }
 
+VM_LOOKUPS: Final = {
+    "has_assigned_device": "KVM counts a device assigned to the guest (KVM_DEV_VFIO_FILE_ADD)",
+    "has_mapped_host_mmio": "host MMIO is mapped into the guest's memory",
+}
+
 #: Assumptions by name: what holds if it is made, and what is supposed otherwise.
 ASSUMPTIONS: Final = {
     "user_mmio": (
         "guest user code maps MMIO (a device given to guest user space, as by VFIO or UIO)",
-        "no guest user maps MMIO (--assume user-mmio judges the other case)",
+        "no guest user maps MMIO (else: --assume user-mmio)",
+    ),
+    "host_mmio": (
+        "the guest has host MMIO mapped, by a device that is assigned to it",
+        "the guest has no host MMIO mapped and no device assigned (else: --assume host-mmio)",
     ),
 }

@@ -18,9 +18,9 @@ from archcaps.rules.kvm_entry import vmx_update_fb_clear_dis
 from archcaps.rules.kvm_offer import OFFERED_CPUID, Kvm
 from archcaps.rules.kvm_tsx import rtm_executes
 from archcaps.rules.linux_mitigations import TEXTS
+from archcaps.rules.linux_spectre_v2 import MODES
 from archcaps.rules.notices import promised_msrs
 from archcaps.rules.shown import Case, Model, model
-from archcaps.rules.linux_spectre_v2 import MODES
 from archcaps.rules.views import Cpu, Kernel, Silicon, Vm
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
 from archcaps.tables.kernels import BEHAVIOURS

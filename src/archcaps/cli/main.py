@@ -20,6 +20,7 @@ _COMMANDS = {
     "check": "archcaps.cli.check",
     "decode": "archcaps.cli.decode",
     "explain": "archcaps.cli.explain",
+    "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "trace": "archcaps.cli.trace",
 }

@@ -30,7 +30,9 @@ def l1tf_choices(options: Options | None) -> frozenset[str]:
     }
     kvm = options.built("KVM")
     guests = (True, False) if kvm is None and "user_kernel" in _removed(options) else (kvm is not False,)
-    return frozenset(_choice(options, vectors, later, guest) for vectors, later, guest in product(*states.values(), guests))
+    return frozenset(
+        _choice(options, vectors, later, guest) for vectors, later, guest in product(*states.values(), guests)
+    )
 
 
 def _removed(options: Options) -> frozenset[str]:

@@ -54,8 +54,8 @@ class Cpu(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
 
     Linux tries some MSRs and looks at whether the access faults: `ls_cfg_readable` is the answer of MSR 0xC0011020 to a
     read, `msr_writes_succeed` of MSR 0x49 to a write (SBPB). `snp_host`: the firmware enabled SEV-SNP for a host.
-    `platform_id` is bits 52:50 of MSR 0x17; `vmx_enabled`: IA32_FEAT_CTL lets VMX be used; `ram_above_half`: RAM lies in
-    the upper half of the physical addresses.
+    `platform_id` is bits 52:50 of MSR 0x17; `vmx_enabled`: IA32_FEAT_CTL lets VMX be used; `ram_above_half`: RAM lies
+    in the upper half of the physical addresses.
     """
 
     vendor: _Text | None = None
@@ -90,7 +90,8 @@ class Kernel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """The kernel that runs on this CPU.
 
     `config` is the name of a known configuration or CONFIG_ items (without the prefix); `behaviours` are observed
-    ones, which beat those of the release; `xen_pv`: it runs as a Xen PV guest. `options_provenance` and `options_source` are of `cmdline` and `config`.
+    ones, which beat those of the release; `xen_pv`: it runs as a Xen PV guest. `options_provenance` and
+    `options_source` are of `cmdline` and `config`.
     """
 
     release: _Text | None = None

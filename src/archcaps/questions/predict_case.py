@@ -6,6 +6,8 @@ Keys that are missing are unknown; keys that are not known are let through.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -32,9 +34,10 @@ _WIDTHS: Final = {"family": 0x10E, "model": 0xFF, "stepping": 0xF, "core_type": 
 class Case(msgspec.Struct, kw_only=True):
     """One case as its line gives it.
 
-    `arch_caps` None: RDMSR 0x10a faults, so that every bit counts as 0; UNSET: unknown. `msrs` by number as text: 0x8b is the microcode
-    revision (in the upper half on Intel), 0x17 has the platform, 0xc0011020 can be read if it is there; any other MSR
-    reads 0 where `msrs` is given. `bits` are all CPUID bits that are shown.
+    `bits` are all CPUID bits that are shown; with `hidden`, those that are known to be 0, the others are unknown.
+    `arch_caps` None: RDMSR 0x10a faults, so that every bit counts as 0; UNSET: unknown. `msrs` by number as text: 0x8b
+    is the microcode revision (in the upper half on Intel), 0x17 has the platform, 0xc0011020 can be read if it is
+    there; any other MSR reads 0 where `msrs` is given.
     """
 
     kernel: str | None = None
@@ -45,6 +48,7 @@ class Case(msgspec.Struct, kw_only=True):
     core_type: int | str | None = 0
     hypervisor: bool | None = None
     bits: list[str] | None = None
+    hidden: list[str] | None = None
     arch_caps: int | str | msgspec.UnsetType | None = msgspec.UNSET
     msrs: dict[str, int | str] | None = None
     msr_writes_succeed: bool | None = None
@@ -59,10 +63,10 @@ class Case(msgspec.Struct, kw_only=True):
         """Return the family, model, stepping or core type."""
         return number_of(getattr(self, name))
 
-    @property
-    def shown(self) -> frozenset[str]:
-        """The CPUID bits that are shown."""
-        return frozenset(self.bits or ())
+    def bit_values(self) -> Mapping[str, bool | None]:
+        """Return what is known of each CPUID bit; the same object for the same bits."""
+        hidden = None if self.hidden is None else frozenset(self.hidden)
+        return _bit_values(None if self.bits is None else frozenset(self.bits), hidden, self.hypervisor)
 
     @property
     def threads(self) -> int | None:
@@ -78,6 +82,20 @@ class Case(msgspec.Struct, kw_only=True):
             if int(name, 0) == index:
                 return number_of(value)
         return None
+
+
+@lru_cache(maxsize=1 << 14)
+def _bit_values(
+    shown: frozenset[str] | None, hidden: frozenset[str] | None, hypervisor: bool | None
+) -> Mapping[str, bool | None]:
+    values: dict[str, bool | None] = dict.fromkeys(_CPUID_BITS)
+    if shown is not None and hidden is None:
+        values |= dict.fromkeys(_CPUID_BITS - UNSAID_BITS, False)
+    values |= dict.fromkeys(hidden or (), False)
+    values |= dict.fromkeys(shown or (), True)
+    if hypervisor is not None or not values["hypervisor"]:  # its own key says whether it is shown
+        values["hypervisor"] = hypervisor
+    return values
 
 
 _DECODER: Final = msgspec.json.Decoder(Case)
@@ -103,7 +121,7 @@ def parse_case(line: bytes, where: str) -> Case:
         except ValueError as error:
             raise InputError(f"kernel: {error}", where) from error
     if case.smp is not None and not _SMP.match(str(case.smp)):
-        raise InputError(f"smp: {case.smp!r}, expected a number of CPUs, as 1 or \"2,threads=2\"", where)
+        raise InputError(f'smp: {case.smp!r}, expected a number of CPUs, as 1 or "2,threads=2"', where)
     config_items(Kernel(config=case.config), f"{where}: config")
     return case
 
@@ -128,14 +146,14 @@ def _check_number(value: int | str | None, most: int, where: str) -> None:
 
 def _check_bits(case: Case, where: str) -> None:
     seen = set()
-    for name in case.bits or ():
+    for name in (*(case.bits or ()), *(case.hidden or ())):
         if name in seen:
             raise InputError(f"bits: {name} is given twice, expected each bit once", where)
         seen.add(name)
         if name not in _CPUID_BITS:
             kind = "a bit of an MSR" if name in ARCH_CAPABILITIES else "unknown"
             raise InputError(f"bits: {name!r} is {kind}{nearest(name, _CPUID_BITS)}, expected a CPUID bit", where)
-    if case.hypervisor is False and "hypervisor" in seen:
+    if case.hypervisor is False and "hypervisor" in (case.bits or ()):
         raise InputError("bits: hypervisor is named and the key hypervisor is false, expected one of the two", where)
 
 

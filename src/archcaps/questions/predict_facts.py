@@ -16,8 +16,8 @@ from archcaps.machine.identity import identity_lookups
 from archcaps.machine.l1tf import kvm_lookups
 from archcaps.machine.options import option_values
 from archcaps.machine.snapshot import Kernel
-from archcaps.questions.predict_case import UNSAID_BITS, Case, number_of
-from archcaps.tables.bits import ARCH_CAPABILITIES, BITS, REGISTERS, bits_of
+from archcaps.questions.predict_case import Case, number_of
+from archcaps.tables.bits import ARCH_CAPABILITIES, bits_of
 from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
 from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
 from archcaps.tables.old_microcode import old_microcode
@@ -32,29 +32,27 @@ KERNEL: Final = "guest_kernel"
 Values = Mapping[str, bool | None]
 
 _UCODE_REV, _PLATFORM_ID, _FEAT_CTL, _MCU_OPT_CTRL, _LS_CFG = 0x8B, 0x17, 0x3A, 0x123, 0xC0011020
-_CPUID_BITS: Final = tuple(name for name, bit in BITS.items() if REGISTERS[bit.register].kind == "cpuid")
 _GDS_LOCKED: Final = bits_of("ia32_mcu_opt_ctrl")["gds_mitg_locked"].mask
 
 
-def parts_of_facts(case: Case) -> Iterator[Values]:
-    """Yield the facts of a case in parts; parts that cases have in common are the same object."""
-    bits = case.shown
-    hybrid = None if case.bits is None else "hybrid" in bits
+def parts_of_facts(case: Case) -> Iterator[tuple[str, Values]]:
+    """Yield the facts of a case in parts, each with its scope; parts that cases have in common are the same object."""
+    bits = case.bit_values()
     part = Part(
-        case.vendor, case.number("family"), case.number("model"), case.number("stepping"), hybrid,
+        case.vendor, case.number("family"), case.number("model"), case.number("stepping"), bits["hybrid"],
         case.number("core_type"),
     )  # fmt: skip
     intel = case.vendor == "GenuineIntel"
-    yield _kernel(
+    yield KERNEL, _kernel(
         case.kernel, case.cmdline,
         json.dumps(case.config, sort_keys=True), case.xen_pv,
         tuple(sorted(case.kvm_parameters.items())),
     )  # fmt: skip
-    yield _part(part, case.kernel)
-    yield _microcode(part, _revision(case, intel=intel), _platform(case), case.kernel)
-    yield _cpuid(None if case.bits is None else bits, case.hypervisor)
-    yield _arch_capabilities(case)
-    yield _rest(case)
+    yield CPU, _part(part, case.kernel)
+    yield CPU, _microcode(part, _revision(case, intel=intel), _platform(case), case.kernel)
+    yield CPU, bits
+    yield CPU, _arch_capabilities(case)
+    yield CPU, _rest(case)
 
 
 def _revision(case: Case, *, intel: bool) -> int | None:
@@ -81,7 +79,7 @@ def _kernel(
     values["xen_pv"] = xen_pv
     options = None if cmdline is None else Options(parse(cmdline), items, behaviours)
     values |= kvm_lookups(dict(parameters), options)
-    return {f"{KERNEL}.{name}": value for name, value in values.items()}
+    return values
 
 
 @lru_cache(maxsize=1 << 10)
@@ -98,35 +96,22 @@ def _part(part: Part, release: str | None) -> Values:
     parsed = None if release is None else Release.parse(release)
     for name, (which, flag) in LIST_FLAGS.items():
         values[name] = None if parsed is None else list_flag(which, flag, part, parsed).value
-    return {f"{CPU}.{name}": value for name, value in values.items()}
+    return values
 
 
 @lru_cache(maxsize=1 << 14)
 def _microcode(part: Part, revision: int | None, platform: int | None, release: str | None) -> Values:
     old = None if release is None else old_microcode(part, platform, revision, Release.parse(release)).value
     return {
-        f"{CPU}.tsa_microcode": tsa_microcode(part, revision, unlisted=False),
-        f"{CPU}.bad_spectre_microcode": bad_spectre_microcode(part, revision).value,
-        f"{CPU}.old_microcode": old,
+        "tsa_microcode": tsa_microcode(part, revision, unlisted=False),
+        "bad_spectre_microcode": bad_spectre_microcode(part, revision).value,
+        "old_microcode": old,
     }
-
-
-@lru_cache(maxsize=1 << 14)
-def _cpuid(shown: frozenset[str] | None, hypervisor: bool | None) -> Values:
-    """CPUID's bits: those not named are 0, but for the few that cases have no name for."""
-    values: dict[str, bool | None] = dict.fromkeys(_CPUID_BITS)
-    if shown is not None:
-        values = {name: name in shown or (None if name in UNSAID_BITS else False) for name in _CPUID_BITS}
-    if hypervisor is not None or shown is None or "hypervisor" not in shown:
-        values["hypervisor"] = hypervisor
-    return {f"{CPU}.{name}": value for name, value in values.items()}
 
 
 @lru_cache(maxsize=1 << 14)
 def _arch_capabilities_bits(value: int | None) -> Values:
-    return {
-        f"{CPU}.{name}": None if value is None else bool(value & bit.mask) for name, bit in ARCH_CAPABILITIES.items()
-    }
+    return {name: None if value is None else bool(value & bit.mask) for name, bit in ARCH_CAPABILITIES.items()}
 
 
 def _arch_capabilities(case: Case) -> Values:
@@ -160,4 +145,4 @@ def _rest_values(*answers: bool | None) -> Values:
         "gds_mitg_locked", "smt_active", "smt_supported", "ls_cfg_readable", "sbpb_write_succeeds", "ram_above_half",
         "vmx_enabled",
     )  # fmt: skip
-    return {f"{CPU}.{name}": value for name, value in zip(names, answers, strict=True)}
+    return dict(zip(names, answers, strict=True))

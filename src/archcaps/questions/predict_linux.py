@@ -20,7 +20,7 @@ from archcaps.questions.predict_case import Case
 from archcaps.questions.predict_facts import CPU, KERNEL, parts_of_facts
 from archcaps.rules import linux_mitigations as verw
 from archcaps.rules.linux_bug_names import BUGS
-from archcaps.rules.linux_files import JOINED_TEXTS, TEXTS
+from archcaps.rules.linux_files import TEXTS, FileTexts
 from archcaps.rules.linux_mitigations import Text
 from archcaps.rules.views import Cpu, Kernel
 
@@ -52,11 +52,8 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
     planes = BitPlanes(len(cases), _facts(cases))
     answers = [LinuxPrediction(vuln={}, bugs=[], verw={}) for _ in cases]
     for file, texts in _texts().items():
-        for answer, text in zip(answers, _labels(texts, planes), strict=True):
-            if text is not None:
-                answer.vuln[file] = text
-    for file, line in _joined_texts().items():
-        for answer, text in zip(answers, _lines(line, planes), strict=True):
+        column = _lines(texts, planes) if isinstance(texts, Concatenation) else _labels(texts, planes)
+        for answer, text in zip(answers, column, strict=True):
             if text is not None:
                 answer.vuln[file] = text
     for name, bug in _bugs().items():
@@ -74,19 +71,18 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
 
 def _facts(cases: Sequence[Case]) -> dict[str, Planes]:
     """Return the planes of all facts. A part of facts that cases share is looked at once, whatever their number."""
-    columns: dict[int, tuple[Mapping[str, bool | None], list[int]]] = {}
+    shared: dict[int, tuple[str, Mapping[str, bool | None], list[int]]] = {}
     for row, case in enumerate(cases):
-        for part in parts_of_facts(case):
-            columns.setdefault(id(part), (part, []))[1].append(row)
-    true: dict[str, int] = {}
-    false: dict[str, int] = {}
-    for part, rows in columns.values():
+        for scope, part in parts_of_facts(case):
+            shared.setdefault(id(part), (scope, part, []))[2].append(row)
+    sides: dict[str, dict[str, list[int]]] = {}
+    for scope, part, rows in shared.values():
         mask = _mask(rows, len(cases))
+        names = sides.setdefault(scope, {})
         for name, value in part.items():
             if value is not None:
-                plane = true if value else false
-                plane[name] = plane.get(name, 0) | mask
-    return {name: (true.get(name, 0), false.get(name, 0)) for name in true.keys() | false.keys()}
+                names.setdefault(name, [0, 0])[not value] |= mask
+    return {f"{scope}.{name}": (true, false) for scope, names in sides.items() for name, (true, false) in names.items()}
 
 
 def _mask(rows: Sequence[int], count: int) -> int:
@@ -200,15 +196,9 @@ def _scopes() -> tuple[Cpu, Kernel]:
 
 
 @cache
-def _texts() -> dict[str, Choice[Text]]:
+def _texts() -> dict[str, FileTexts]:
     cpu, kernel = _scopes()
     return {file: texts(cpu, kernel) for file, texts in TEXTS.items()}
-
-
-@cache
-def _joined_texts() -> dict[str, Concatenation]:
-    cpu, kernel = _scopes()
-    return {file: texts(cpu, kernel) for file, texts in JOINED_TEXTS.items()}
 
 
 @cache

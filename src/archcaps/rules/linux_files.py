@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from archcaps.logic.concatenation import Concatenation
 from archcaps.rules import linux_mitigations
@@ -13,14 +13,21 @@ from archcaps.rules.linux_memory import MEMORY_TEXTS
 from archcaps.rules.linux_mitigations import Texts
 from archcaps.rules.views import Cpu, Kernel
 
-__all__ = ["JOINED_TEXTS", "TEXTS"]
+__all__ = ["TEXTS", "FileTexts"]
 
-#: A file's text as a choice for a CPU and a kernel, by the file's name. None is the text of a file that is not there.
-TEXTS: Final[Mapping[str, Callable[[Cpu, Kernel], Texts]]] = MappingProxyType(
-    {**linux_mitigations.TEXTS, **MEMORY_TEXTS, **BRANCH_TEXTS}
-)
+#: The files in the order in which the kernel makes them. Source: Linux 7.1.5 drivers/base/cpu.c
+_ORDER: Final = (
+    "meltdown", "spectre_v1", "spectre_v2", "spec_store_bypass", "l1tf", "mds", "tsx_async_abort", "itlb_multihit",
+    "srbds", "mmio_stale_data", "retbleed", "spec_rstack_overflow", "gather_data_sampling", "reg_file_data_sampling",
+    "ghostwrite", "old_microcode", "indirect_target_selection", "tsa", "vmscape",
+)  # fmt: skip
+FileTexts: TypeAlias = Texts | Concatenation
 
-#: The files whose text is put together of fields.
-JOINED_TEXTS: Final[Mapping[str, Callable[[Cpu, Kernel], Concatenation]]] = MappingProxyType(
-    {"spectre_v2": spectre_v2_texts}
+_ALL: Final[Mapping[str, Callable[[Cpu, Kernel], FileTexts]]] = {
+    **linux_mitigations.TEXTS, **MEMORY_TEXTS, **BRANCH_TEXTS, "spectre_v2": spectre_v2_texts,
+}  # fmt: skip
+#: A file's text as a choice for a CPU and a kernel, by the file's name; that of `spectre_v2` is put together of fields.
+#: None is the text of a file that is not there.
+TEXTS: Final[Mapping[str, Callable[[Cpu, Kernel], FileTexts]]] = MappingProxyType(
+    {file: _ALL[file] for file in _ORDER if file in _ALL}
 )

@@ -273,6 +273,10 @@ def _texts(
 ) -> Texts:
     """Return the choice of: no file, one of the `plain` texts, or one of the `states` with one of the `suffixes`."""
     rows: list[tuple[Node, Text]] = [(~has_file, NO_FILE), *plain]
-    for state, text in states:
-        rows += [(state & suffix, text + ending) for suffix, ending in suffixes]
-    return Choice.first_true(rows)
+    # Each suffix excludes the others by itself: where the state is unknown it still rules out what it can not be.
+    endings = Choice.first_true(suffixes).rows
+    for state, text in states[:-1]:
+        rows += [(state & suffix, text + ending) for suffix, ending in endings]
+    last = states[-1][1]
+    rows += [(suffix, last + ending) for suffix, ending in endings[:-1]]
+    return Choice.first_true([*rows, (TRUE, last + endings[-1][1])])

@@ -1,0 +1,52 @@
+"""Lines of cases answered as they come: many at once, and each at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from archcaps.errors import InputError
+from archcaps.questions.predict_case import Case, parse_case
+from archcaps.questions.predict_linux import ROWS, LinuxPrediction, predict_linux
+
+__all__ = ["Answered", "NotACase", "answer_lines"]
+
+
+class NotACase(msgspec.Struct, frozen=True):
+    """What stands in the place of an answer to a line that is no case: where, what and what was expected."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Answers to the lines of one batch, in their order; `failed` of them are errors."""
+
+    answers: list[LinuxPrediction | NotACase]
+    failed: int
+
+
+def answer_lines(lines: Iterable[tuple[str, bytes] | None]) -> Iterator[Answered]:
+    """Yield answers for `lines`, each with where it stands; None asks for an answer to what has come so far."""
+    cases: list[Case | NotACase] = []
+    for each in lines:
+        if each is not None:
+            where, line = each
+            try:
+                cases.append(parse_case(line, where))
+            except InputError as error:
+                cases.append(NotACase(str(error)))
+        if cases and (each is None or len(cases) == ROWS):
+            yield _answer(cases)
+            cases = []
+    if cases:
+        yield _answer(cases)
+
+
+def _answer(cases: list[Case | NotACase]) -> Answered:
+    good = [case for case in cases if isinstance(case, Case)]
+    found = iter(predict_linux(good))
+    answers = [next(found) if isinstance(case, Case) else case for case in cases]
+    return Answered(answers, len(cases) - len(good))

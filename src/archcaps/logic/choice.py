@@ -17,10 +17,14 @@ L = TypeVar("L")
 
 @dataclass(frozen=True)
 class Answer(Generic[L]):
-    """What is known of a choice: the labels still possible (one: decided) and the inputs that decided or would."""
+    """What is known of a choice: the labels still possible (one: decided) and the inputs that decided or would.
+
+    `complete` is False where there are more labels than are listed.
+    """
 
     possible: tuple[L, ...]
     reasons: frozenset[str]
+    complete: bool = True
 
     @property
     def decided(self) -> bool:
@@ -57,6 +61,15 @@ class Choice(Generic[L]):
     def one_of(cls, rows: Iterable[tuple[Node, L]]) -> Choice[L]:
         """Return the choice whose conditions exclude each other and of which one always holds."""
         return cls(tuple(rows))
+
+    @classmethod
+    def by_case(cls, cases: Iterable[tuple[Node, Choice[L]]]) -> Choice[L]:
+        """Return the choice that is, in each case, another one; of the cases exactly one always holds.
+
+        Written with the cases as more conditions of one choice, a case that is out would not rule its labels out
+        wherever their own conditions are unknown.
+        """
+        return cls(tuple((case & condition, label) for case, choice in cases for condition, label in choice.rows))
 
     @property
     def labels(self) -> tuple[L, ...]:

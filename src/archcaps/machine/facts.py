@@ -185,10 +185,11 @@ def _add_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
 
 
 def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
-    """Add what the rules about branch prediction ask of the CPU: families, microcode, and how MSRs answer."""
+    """Add what the rules about branch prediction ask of the CPU: threads, microcode, and how MSRs answer."""
     cpu = snapshot.cpu
     provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
     answers = {
+        "smt_supported": True if cpu.smt_supported is None and cpu.smt_active else cpu.smt_supported,
         "ls_cfg_readable": cpu.ls_cfg_readable,
         "sbpb_write_succeeds": cpu.msr_writes_succeed,
         "snp_host": cpu.snp_host,

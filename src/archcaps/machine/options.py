@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from archcaps.machine.branch_options import branch_option_values
 from archcaps.machine.cmdline import VECTORS, parse
 from archcaps.machine.given_options import Options, Values
 from archcaps.machine.options_memory import memory_values
@@ -38,7 +39,8 @@ def option_values(
     mitigation off at all, how it reads options, and what it does by default with TSX.
     """
     if cmdline is None:
-        return dict.fromkeys(name for name in KERNEL_LOOKUPS if name not in _NOT_OPTIONS)
+        unknown: Values = dict.fromkeys(name for name in KERNEL_LOOKUPS if name not in _NOT_OPTIONS)
+        return unknown | branch_option_values(cmdline, config, behaviours)
     options = Options(parse(cmdline), config, behaviours)
     return (
         {"nosmt": options.line.has("nosmt")}
@@ -46,6 +48,7 @@ def option_values(
         | _verw(options)
         | _tsa(options)
         | memory_values(options)
+        | branch_option_values(cmdline, config, behaviours)
     )
 
 

@@ -50,6 +50,8 @@ class Reading(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 class Cpu(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The CPU's identity (CPUID leaves 0 and 1), and what decides list rows: core type, microcode, threads.
 
+    `smt_supported`: more than one thread of a core is there; `smt_active`: and online.
+
     Linux tries some MSRs and looks at whether the access faults: `ls_cfg_readable` is the answer of MSR 0xC0011020 to a
     read, `msr_writes_succeed` of MSR 0x49 to a write (SBPB). `snp_host`: the firmware enabled SEV-SNP for a host.
     `platform_id` is bits 52:50 of MSR 0x17; `vmx_enabled`: IA32_FEAT_CTL lets VMX be used; `ram_above_half`: RAM lies
@@ -63,6 +65,7 @@ class Cpu(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     core_type: _Number | None = None
     microcode: _Number | None = None
     smt_active: bool | None = None
+    smt_supported: bool | None = None
     ls_cfg_readable: bool | None = None
     msr_writes_succeed: bool | None = None
     snp_host: bool | None = None

@@ -18,6 +18,7 @@ from archcaps.rules.kvm_entry import vmx_update_fb_clear_dis
 from archcaps.rules.kvm_offer import OFFERED_CPUID, Kvm
 from archcaps.rules.kvm_tsx import rtm_executes
 from archcaps.rules.linux_mitigations import TEXTS
+from archcaps.rules.linux_spectre_v2 import MODES
 from archcaps.rules.notices import promised_msrs
 from archcaps.rules.shown import Case, Model, model
 from archcaps.rules.views import Cpu, Kernel, Silicon, Vm
@@ -44,7 +45,8 @@ __all__ = [
 
 _MODULES: Final = (
     "silicon", "linux_bugs", "linux_mitigations", "kvm_offer", "kvm_entry", "kvm_vmx_entry", "kvm_tsx", "shown",
-    "verdict", "host_border", "notices",
+    "verdict", "host_border", "notices", "linux_features", "linux_spectre_v2", "linux_retbleed", "linux_srso",
+    "linux_branch_texts",
 )  # fmt: skip
 #: Whose an input is, by the scope of its name: before the words, and before the name in a formula.
 _SCOPES: Final = {
@@ -129,6 +131,7 @@ def arguments_of(name: str) -> list[tuple[str, ...]]:
         "claim": [claim.value for claim in verdict.Claim],
         "truth": [truth.value for truth in verdict.Truth],
         "label": ("offered", "true"),
+        "mode": MODES,
     }
     wanted = [values[parameter] for parameter in _parameters(function) if parameter in values]
     return list(product(*wanted)) if wanted else []

@@ -130,6 +130,7 @@ def _rest(case: Case) -> Values:
     return _rest_values(
         locked,
         None if case.threads is None else case.threads > 1,
+        None if case.threads is None else case.threads > 1,
         True if case.msr(_LS_CFG) is not None else None,
         case.msr_writes_succeed,
         case.ram_above_half,
@@ -140,5 +141,8 @@ def _rest(case: Case) -> Values:
 
 @lru_cache(maxsize=1 << 10)
 def _rest_values(*answers: bool | None) -> Values:
-    names = ("gds_mitg_locked", "smt_active", "ls_cfg_readable", "sbpb_write_succeeds", "ram_above_half", "vmx_enabled")
+    names = (
+        "gds_mitg_locked", "smt_active", "smt_supported", "ls_cfg_readable", "sbpb_write_succeeds", "ram_above_half",
+        "vmx_enabled",
+    )  # fmt: skip
     return dict(zip(names, answers, strict=True))

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Final
+from itertools import product
+from typing import Final, cast
 
 import msgspec
 
 from archcaps.logic.bitplanes import BitPlanes, Planes
 from archcaps.logic.choice import Choice
+from archcaps.logic.concatenation import JOINED, LIMIT, Concatenation, Split, joined
 from archcaps.logic.graph import Node
 from archcaps.questions.predict_case import Case
 from archcaps.questions.predict_facts import CPU, KERNEL, parts_of_facts
 from archcaps.rules import linux_mitigations as verw
 from archcaps.rules.linux_bug_names import BUGS
-from archcaps.rules.linux_files import TEXTS
+from archcaps.rules.linux_files import TEXTS, FileTexts
 from archcaps.rules.linux_mitigations import Text
 from archcaps.rules.views import Cpu, Kernel
 
@@ -50,7 +52,8 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
     planes = BitPlanes(len(cases), _facts(cases))
     answers = [LinuxPrediction(vuln={}, bugs=[], verw={}) for _ in cases]
     for file, texts in _texts().items():
-        for answer, text in zip(answers, _labels(texts, planes), strict=True):
+        column = _lines(texts, planes) if isinstance(texts, Concatenation) else _labels(texts, planes)
+        for answer, text in zip(answers, column, strict=True):
             if text is not None:
                 answer.vuln[file] = text
     for name, bug in _bugs().items():
@@ -121,6 +124,58 @@ def _labels(texts: Choice[Text], planes: BitPlanes) -> list[str | list[str | Non
     return found
 
 
+def _lines(line: Concatenation, planes: BitPlanes) -> list[str | list[str | None] | None]:
+    """Return for each row the one text of a line that is left, or all that are (as `Concatenation.answer` has it)."""
+    found = _joined(line, planes, planes.every)
+    supposed = [_supposed(split, planes) for split in line.splits]
+    still_open = 0
+    for _, rows in supposed:
+        still_open |= rows
+    texts: dict[int, dict[str | None, None]] = {row: {} for row in _rows(still_open)}
+    for parts in product(*(possible for possible, _ in supposed)):
+        rows = still_open
+        observing = planes
+        for (more, permitted), (_, open_rows) in zip(parts, supposed, strict=True):
+            rows &= permitted
+            observing = observing.observing(more, permitted & open_rows)
+        if rows:
+            of_parts = _joined(line, observing, rows)
+            for row in _rows(rows):
+                texts[row] |= dict.fromkeys(_list(of_parts[row]))
+    for row, possible in texts.items():
+        found[row] = next(iter(possible)) if len(possible) == 1 else list(possible)[:LIMIT]
+    return found
+
+
+def _supposed(split: Split, planes: BitPlanes) -> tuple[list[tuple[Mapping[str, bool], int]], int]:
+    """Return what each label of a split supposes with the rows in which it is possible, and the rows left open."""
+    questions = _questions(cast("Choice[Text]", split.choice))
+    open_rows = planes.every
+    for chosen, _ in questions.values():
+        open_rows &= ~planes.planes(chosen)[0]
+    possible = []
+    for label, (chosen, permitted) in questions.items():
+        rows = planes.planes(chosen)[0] | (open_rows & ~planes.planes(permitted)[1])
+        if rows and label is not None:
+            possible.append((split.by_label[label], rows))
+    return possible, open_rows
+
+
+def _joined(line: Concatenation, planes: BitPlanes, rows: int) -> list[str | list[str | None] | None]:
+    found = _labels(line.whole, planes)
+    fields = [_labels(cast("Choice[Text]", choice), planes) for _, choice in line.fields]
+    for row in _rows(rows):
+        possible = _list(found[row])
+        if JOINED in possible:
+            texts = joined(possible, [[text or "" for text in _list(field[row])] for field in fields])
+            found[row] = texts[0] if len(texts) == 1 else texts
+    return found
+
+
+def _list(label: str | list[str | None] | None) -> list[str | None]:
+    return label if isinstance(label, list) else [label]
+
+
 def _feature(exists: Planes, holds: Planes, every: int) -> list[bool | list[bool | None] | None]:
     """Return for each row whether a feature is set (null: there is none), or what it may be."""
     can = {
@@ -141,7 +196,7 @@ def _scopes() -> tuple[Cpu, Kernel]:
 
 
 @cache
-def _texts() -> dict[str, Choice[Text]]:
+def _texts() -> dict[str, FileTexts]:
     cpu, kernel = _scopes()
     return {file: texts(cpu, kernel) for file, texts in TEXTS.items()}
 

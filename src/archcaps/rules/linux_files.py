@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
+from archcaps.logic.concatenation import Concatenation
 from archcaps.rules import linux_mitigations
+from archcaps.rules.linux_branch_texts import BRANCH_TEXTS, spectre_v2_texts
 from archcaps.rules.linux_memory import MEMORY_TEXTS
 from archcaps.rules.linux_mitigations import Texts
 from archcaps.rules.views import Cpu, Kernel
 
-__all__ = ["TEXTS"]
+__all__ = ["TEXTS", "FileTexts"]
 
 #: The files in the order in which the kernel makes them. Source: Linux 7.1.5 drivers/base/cpu.c
 _ORDER: Final = (
@@ -19,8 +21,13 @@ _ORDER: Final = (
     "srbds", "mmio_stale_data", "retbleed", "spec_rstack_overflow", "gather_data_sampling", "reg_file_data_sampling",
     "ghostwrite", "old_microcode", "indirect_target_selection", "tsa", "vmscape",
 )  # fmt: skip
-_ALL: Final = {**linux_mitigations.TEXTS, **MEMORY_TEXTS}
-#: A file's text as a choice for a CPU and a kernel, by the file's name. None is the text of a file that is not there.
-TEXTS: Final[Mapping[str, Callable[[Cpu, Kernel], Texts]]] = MappingProxyType(
+FileTexts: TypeAlias = Texts | Concatenation
+
+_ALL: Final[Mapping[str, Callable[[Cpu, Kernel], FileTexts]]] = {
+    **linux_mitigations.TEXTS, **MEMORY_TEXTS, **BRANCH_TEXTS, "spectre_v2": spectre_v2_texts,
+}  # fmt: skip
+#: A file's text as a choice for a CPU and a kernel, by the file's name; that of `spectre_v2` is put together of fields.
+#: None is the text of a file that is not there.
+TEXTS: Final[Mapping[str, Callable[[Cpu, Kernel], FileTexts]]] = MappingProxyType(
     {file: _ALL[file] for file in _ORDER if file in _ALL}
 )

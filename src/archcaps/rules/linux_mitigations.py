@@ -12,6 +12,7 @@ from functools import cache
 from archcaps.logic.choice import Choice
 from archcaps.logic.graph import TRUE, Node, choose, rule
 from archcaps.rules import linux_bugs as bugs
+from archcaps.rules.linux_retbleed import retbleed_disables_smt
 from archcaps.rules.views import Cpu, Kernel
 
 _VERW = (
@@ -170,7 +171,7 @@ def sched_smt_active(cpu: Cpu, kernel: Kernel) -> Node:
         | (mmio & ~stays_off(cpu, kernel, "mmio"))
     )
     l1tf = bugs.x86_bug_l1tf(cpu, kernel) & kernel.l1tf_nosmt
-    return cpu.smt_active & ~kernel.nosmt & ~l1tf & ~off
+    return cpu.smt_active & ~kernel.nosmt & ~l1tf & ~off & ~retbleed_disables_smt(cpu, kernel)
 
 
 @cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def assert_possible(case: Case, row: dict[str, str], name: str) -> int:
     compared = 0
     for file in TEXTS:
         recorded = row.get(file)
-        if recorded:
+        if recorded and file not in answer.vuln_cut:
             text = answer.vuln.get(file)
             assert recorded in (text if isinstance(text, list) else [text]), (name, file)
             compared += 1
@@ -113,8 +114,11 @@ def test_published_outputs_are_possible() -> None:
     compared = 0
     for row in rows_of("published-outputs.csv.gz"):
         flags = row["cpuid_flags_read"].split()
+        read = re.search(r"\d+\.\d+\.[1-9]\d*(?=,| \()", row["kernel"])
+        if ", " in row["spectre_v2"].partition("; ")[0] and not read:
+            row = row | {"spectre_v2": ""}  # from a kernel older than the one whose tables are asked
         case = Case(
-            kernel=row["checked_with_tables_of"],
+            kernel=read[0] if read else row["checked_with_tables_of"],
             vendor=VENDORS[row["vendor"]],
             family=int(row["family"]),
             model=int(row["model"]),

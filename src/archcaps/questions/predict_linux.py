@@ -52,8 +52,8 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
     planes = BitPlanes(len(cases), _facts(cases))
     answers = [LinuxPrediction(vuln={}, bugs=[], verw={}) for _ in cases]
     for file, texts in _texts().items():
-        column = _lines(texts, planes) if isinstance(texts, Concatenation) else _labels(texts, planes)
-        for answer, text in zip(answers, column, strict=True):
+        line = _lines(texts, planes) if isinstance(texts, Concatenation) else _labels(texts, planes)
+        for answer, text in zip(answers, line, strict=True):
             if text is not None:
                 answer.vuln[file] = text
     for name, bug in _bugs().items():

@@ -3,6 +3,7 @@
 The kernels here have no recorded cases, or none with options; beside each group stands the function that was read.
 """
 
+# ruff: noqa: E501  # a case is a line, with its text whole
 from __future__ import annotations
 
 import pytest
@@ -74,7 +75,9 @@ def test_bad_spectre_microcode_takes_speculation_control_back() -> None:
     assert set(unknown) == {"Vulnerable", f"{SSB} via prctl"}
 
 
-RETPOLINES = "Mitigation: Retpolines; IBPB: conditional; IBRS_FW; STIBP: disabled; RSB filling; PBRSB-eIBRS: Not affected"
+RETPOLINES = (
+    "Mitigation: Retpolines; IBPB: conditional; IBRS_FW; STIBP: disabled; RSB filling; PBRSB-eIBRS: Not affected"
+)
 EIBRS = "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; PBRSB-eIBRS: SW sequence"
 
 

@@ -63,6 +63,21 @@ class Case(msgspec.Struct, kw_only=True):
         """Return the family, model, stepping or core type."""
         return number_of(getattr(self, name))
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that most texts depend on is given."""
+        given = (
+            self.kernel,
+            self.vendor,
+            self.family,
+            self.model,
+            self.hypervisor,
+            self.bits,
+            self.cmdline,
+            self.config,
+        )
+        return None not in given and self.arch_caps is not msgspec.UNSET and self.hidden is None
+
     def bit_values(self) -> Mapping[str, bool | None]:
         """Return what is known of each CPUID bit; the same object for the same bits."""
         hidden = None if self.hidden is None else frozenset(self.hidden)
@@ -84,7 +99,7 @@ class Case(msgspec.Struct, kw_only=True):
         return None
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 11)
 def _bit_values(
     shown: frozenset[str] | None, hidden: frozenset[str] | None, hypervisor: bool | None
 ) -> Mapping[str, bool | None]:

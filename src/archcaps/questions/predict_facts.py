@@ -90,7 +90,7 @@ def _behaviours(release: str | None) -> Values:
     return {name: behaviour(name, parsed).value for name in BEHAVIOURS}
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 13)
 def _part(part: Part, release: str | None) -> Values:
     values = dict(identity_lookups(part))
     parsed = None if release is None else Release.parse(release)
@@ -109,7 +109,7 @@ def _microcode(part: Part, revision: int | None, platform: int | None, release: 
     }
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 11)
 def _arch_capabilities_bits(value: int | None) -> Values:
     return {name: None if value is None else bool(value & bit.mask) for name, bit in ARCH_CAPABILITIES.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,10 @@ from archcaps.questions.predict_case import Case, parse_case
 from archcaps.questions.predict_linux import ROWS, LinuxPrediction, predict_linux
 
 __all__ = ["Answered", "NotACase", "answer_lines"]
+
+
+#: A case of which much is unknown has thousands of possible texts: it takes the place of so many others in a batch.
+_OPEN: Final = 32
 
 
 class NotACase(msgspec.Struct, frozen=True):
@@ -31,16 +36,18 @@ class Answered:
 def answer_lines(lines: Iterable[tuple[str, bytes] | None]) -> Iterator[Answered]:
     """Yield answers for `lines`, each with where it stands; None asks for an answer to what has come so far."""
     cases: list[Case | NotACase] = []
+    weight = 0
     for each in lines:
         if each is not None:
             where, line = each
             try:
-                cases.append(parse_case(line, where))
+                cases.append(case := parse_case(line, where))
+                weight += 1 if case.complete else _OPEN
             except InputError as error:
                 cases.append(NotACase(str(error)))
-        if cases and (each is None or len(cases) == ROWS):
+        if cases and (each is None or weight >= ROWS or len(cases) >= ROWS):
             yield _answer(cases)
-            cases = []
+            cases, weight = [], 0
     if cases:
         yield _answer(cases)
 

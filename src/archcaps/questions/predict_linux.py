@@ -26,14 +26,14 @@ from archcaps.rules.views import Cpu, Kernel
 
 __all__ = ["ROWS", "LinuxPrediction", "predict_linux"]
 
-#: Cases answered at once: more take memory and save no time.
-ROWS: Final = 4096
+#: Cases answered at once: more take memory and save little time.
+ROWS: Final = 1024
 
 
 class LinuxPrediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the kernel concludes. A list holds every value that missing facts leave possible, null in it is no file.
 
-    `vuln`: the text of each file that there is; `bugs`: what /proc/cpuinfo lists for sure, in its order;
+    `vuln`: the text of each file that there is; `vuln_cut`: files whose list was cut, so that it is not all; `bugs`: what /proc/cpuinfo lists for sure, in its order;
     `bugs_possible`: what it may list besides; `verw`: the features that say where VERW runs, null: no such feature.
     """
 
@@ -41,6 +41,7 @@ class LinuxPrediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     bugs: list[str]
     verw: dict[str, bool | list[bool | None] | None]
     bugs_possible: list[str] = []
+    vuln_cut: list[str] = []
 
 
 def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
@@ -54,8 +55,10 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
     for file, texts in _texts().items():
         line = _lines(texts, planes) if isinstance(texts, Concatenation) else _labels(texts, planes)
         for answer, text in zip(answers, line, strict=True):
+            if isinstance(text, list) and len(text) > LIMIT:
+                answer.vuln_cut.append(file)
             if text is not None:
-                answer.vuln[file] = text
+                answer.vuln[file] = text[:LIMIT] if isinstance(text, list) else text
     for name, bug in _bugs().items():
         there, not_there = planes.planes(bug)
         for row in _rows(there):
@@ -141,9 +144,10 @@ def _lines(line: Concatenation, planes: BitPlanes) -> list[str | list[str | None
         if rows:
             of_parts = _joined(line, observing, rows)
             for row in _rows(rows):
-                texts[row] |= dict.fromkeys(_list(of_parts[row]))
+                if len(texts[row]) <= LIMIT:
+                    texts[row] |= dict.fromkeys(_list(of_parts[row]))
     for row, possible in texts.items():
-        found[row] = next(iter(possible)) if len(possible) == 1 else list(possible)[:LIMIT]
+        found[row] = next(iter(possible)) if len(possible) == 1 else list(possible)
     return found
 
 
@@ -164,11 +168,14 @@ def _supposed(split: Split, planes: BitPlanes) -> tuple[list[tuple[Mapping[str, 
 def _joined(line: Concatenation, planes: BitPlanes, rows: int) -> list[str | list[str | None] | None]:
     found = _labels(line.whole, planes)
     fields = [_labels(cast("Choice[Text]", choice), planes) for _, choice in line.fields]
+    made: dict[tuple[tuple[str | None, ...], ...], list[str | None]] = {}
     for row in _rows(rows):
         possible = _list(found[row])
         if JOINED in possible:
-            texts = joined(possible, [[text or "" for text in _list(field[row])] for field in fields])
-            found[row] = texts[0] if len(texts) == 1 else texts
+            parts = (tuple(possible), *(tuple(_list(field[row])) for field in fields))
+            if parts not in made:
+                made[parts] = joined(possible, [[text or "" for text in part] for part in parts[1:]])
+            found[row] = made[parts][0] if len(made[parts]) == 1 else made[parts]
     return found
 
 

@@ -54,8 +54,8 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
     planes = BitPlanes(len(cases), _facts(cases))
     answers = [LinuxPrediction(vuln={}, bugs=[], verw={}) for _ in cases]
     for file, texts in _texts().items():
-        column = _lines(texts, planes) if isinstance(texts, Concatenation) else _labels(texts, planes)
-        for answer, text in zip(answers, column, strict=True):
+        line = _lines(texts, planes) if isinstance(texts, Concatenation) else _labels(texts, planes)
+        for answer, text in zip(answers, line, strict=True):
             if isinstance(text, list) and len(text) > LIMIT:
                 answer.vuln_cut.append(file)
             if text is not None:

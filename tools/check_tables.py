@@ -149,8 +149,8 @@ def faults(tables: Path = TABLES) -> list[str]:
     found += observation_faults(read(tables / "kernels" / "behaviours.csv"), observations)
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
-        *sorted(readings),
-        "linux_lists/releases.csv", "silicon/vendors.csv", "silicon/parts.csv", "silicon/unverified.csv",
+        *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
+        "silicon/parts.csv", "silicon/unverified.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

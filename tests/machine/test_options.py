@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import pytest
 
-from archcaps.machine.options import l1d_flush_state, l1tf_choices, option_values
+from archcaps.machine.cmdline import parse
+from archcaps.machine.given_options import Options
+from archcaps.machine.l1tf import l1d_flush_state, l1tf_choices
+from archcaps.machine.options import option_values
 
 CONFIG = {"MITIGATION_MDS": "y", "MITIGATION_TAA": "y", "MITIGATION_MMIO_STALE_DATA": "y", "MITIGATION_RFDS": "y",
-          "MITIGATION_TSA": "y", "MITIGATION_GDS": "y", "KVM": "m", "CPU_MITIGATIONS": "y"}  # fmt: skip
+          "MITIGATION_TSA": "y", "MITIGATION_GDS": "y", "MITIGATION_SRBDS": "y", "KVM": "m", "KVM_INTEL": "m",
+          "MITIGATION_PAGE_TABLE_ISOLATION": "y"}  # fmt: skip
 BEHAVIOURS: dict[str, bool | None] = {
-    "mitigation_configs": True,
-    "tsx_auto_by_default": False,
-    "attack_vectors": False,
-}
+    "mitigation_configs": True, "tsx_auto_by_default": False, "gds_force_config": False, "attack_vectors": True,
+    "selects_then_applies": True, "pti_option_stays": False,
+}  # fmt: skip
+#: What holds without any option: all attack vectors are mitigated, KVM is built and splits huge pages.
+USUAL = {
+    "vector_user_kernel", "vector_user_user", "vector_guest_host", "vector_guest_guest", "vector_cross_thread",
+    "kvm_intel_built", "kvm_splits_huge_pages",
+}  # fmt: skip
+USER = {"vector_user_kernel", "vector_user_user"}
+GUEST = {"vector_guest_host", "vector_guest_guest"}
+#: What mitigations=off leaves of that.
+OFF = {"mitigations_off", "pti_off", "kvm_intel_built"}
+NOSMT = {"mitigations_nosmt", "mds_nosmt", "taa_nosmt", "mmio_nosmt", "l1tf_nosmt"}
 
 
-def true_ones(cmdline: str) -> set[str]:
-    values = option_values(cmdline, CONFIG, BEHAVIOURS)
+def old(**behaviours: bool) -> dict[str, bool | None]:
+    """A kernel before attack vectors: 6.14, or what `behaviours` say besides."""
+    return {**BEHAVIOURS, "attack_vectors": False, "selects_then_applies": False, **behaviours}
+
+
+def true_ones(cmdline: str, behaviours: dict[str, bool | None] = BEHAVIOURS) -> set[str]:
+    values = option_values(cmdline, CONFIG, behaviours)
     assert None not in values.values()
     return {name for name, value in values.items() if value}
 
@@ -40,52 +58,118 @@ def true_ones(cmdline: str) -> set[str]:
         ('mds="off"', {"mds_off"}),
         ("tsx=on tsx=off", set[str]()),
         ("-- tsx=on mds=off", {"tsx_on"}),  # tsx= alone is searched for everywhere
-        ("mitigations=off mitigations=auto", {"no_user_vector", "no_guest_vector"}),  # the vectors stay taken out
         ("mitigations=none", set[str]()),
-        ("mitigations=,no_user_kernel,no_user_user", {"no_user_vector"}),
-        ("mitigations=auto,no_user_kernel,bogus,no_user_user", set[str]()),  # the rest is not read
         ("reg_file_data_sampling=off", {"rfds_off"}),
         ("reg_file_data_sampling=on", {"rfds_on"}),
-        ("mitigations=off", {"mitigations_off", "no_user_vector", "no_guest_vector", "gds_off"}),
-        ("mitigations=auto,nosmt", {"mds_nosmt", "taa_nosmt", "mmio_nosmt"}),
-        ("mitigations=auto;no_user_kernel", set[str]()),
-        ("mitigations=auto,no_user_kernel,no_user_user", {"no_user_vector"}),
-        ("mitigations=auto,no_guest_host,no_guest_guest", {"no_guest_vector"}),
         ("tsx=on", {"tsx_on"}),
         ("tsx=auto", {"tsx_auto"}),
         ("tsx=sideways", set[str]()),  # anything else is off
         ("tsa=user", {"tsa_user"}),
         ("tsa=off", {"tsa_off"}),
         ("gather_data_sampling=off", {"gds_off"}),
+        ("gather_data_sampling=off gather_data_sampling=force", {"gds_force"}),
+        ("srbds=off", {"srbds_off"}),
+        ("srbds=off srbds=on", set[str]()),  # any other value takes it back
+        ("nosmt", {"nosmt"}),
+        ("nosmt=force", {"nosmt"}),
+        ("l1tf=full", {"l1tf_nosmt"}),
+        ("l1tf=flush", set[str]()),
+        ("nopti", {"pti_off"}),
+        ("nopti pti=auto", set[str]()),  # the last of them decides
+        ("pti=on nopti", {"pti_off"}),
         ("init=/sbin/init -- mds=off", set[str]()),  # what follows is init's
     ],
 )
 def test_options(cmdline: str, expected: set[str]) -> None:
+    assert true_ones(cmdline) == expected | USUAL
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "expected"),
+    [
+        ("mitigations=off", OFF),
+        ("mitigations=off,whatever", OFF),  # the word is looked for at the start alone
+        ("mitigations=off mitigations=auto", OFF - {"mitigations_off"} | {"kvm_splits_huge_pages"}),  # vectors stay out
+        ("mitigations=off pti=on", OFF - {"pti_off"}),  # a single option stays
+        ("mitigations=,no_user_kernel,no_user_user", USUAL - USER | {"pti_off"}),
+        ("mitigations=auto,no_user_kernel,bogus,no_user_user", USUAL - {"vector_user_kernel"} | {"pti_off"}),
+        ("mitigations=auto;no_user_kernel", USUAL),
+        ("mitigations=auto,no_guest_host,no_guest_guest", USUAL - GUEST),
+        ("mitigations=auto,no_cross_thread", USUAL - {"vector_cross_thread"}),
+        ("mitigations=auto,nosmt", USUAL | NOSMT),
+        ("mitigations=auto,nosmt,no_user_user", USUAL - {"vector_user_user"} | NOSMT),
+        ("mitigations=auto,nosmt l1tf=flush", USUAL | NOSMT - {"l1tf_nosmt"}),
+    ],
+)
+def test_mitigations_from_6_17_on(cmdline: str, expected: set[str]) -> None:
+    """Linux 6.17.0, 7.1.5 kernel/cpu.c mitigations_parse_cmdline, read by hand."""
     assert true_ones(cmdline) == expected
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "true", "false"),
+    [
+        ("mitigations=off", {"mitigations_off", "pti_off"}, {"kvm_splits_huge_pages"}),
+        ("mitigations=off,no_user_user", set[str](), {"mitigations_off", "pti_off"}),  # no value of it
+        ("mitigations=off mitigations=auto", set[str](), {"mitigations_off"}),  # the last one decides
+        ("mitigations=off pti=on", {"pti_off"}, set[str]()),  # 6.12: it beats pti=on
+        ("mitigations=auto,nosmt", NOSMT, set[str]()),
+        ("mitigations=auto,nosmt l1tf=flush", NOSMT, set[str]()),  # until 6.14 it beats l1tf= too
+    ],
+)
+def test_mitigations_before_6_17(cmdline: str, true: set[str], false: set[str]) -> None:
+    """Linux 6.12.33 kernel/cpu.c, arch/x86/mm/pti.c, arch/x86/kernel/cpu/bugs.c, read by hand."""
+    found = true_ones(cmdline, old())
+    assert true <= found
+    assert not false & found
+
+
+def test_in_6_16_l1tf_beats_nosmt_and_not_off() -> None:
+    """Linux 6.16.1 arch/x86/kernel/cpu/bugs.c l1tf_select_mitigation."""
+    assert "l1tf_nosmt" not in true_ones("mitigations=auto,nosmt l1tf=flush", old(selects_then_applies=True))
+    assert "l1tf_nosmt" not in true_ones("mitigations=off l1tf=full", old(selects_then_applies=True))
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "off"),
+    [
+        ("mitigations=off pti=on", False),  # pti=on beats mitigations=off
+        ("pti=on nopti", False),  # and nopti, wherever it stands
+        ("mitigations=off pti=auto", False),
+        ("mitigations=off pti=maybe", True),  # no value of it: as if not given
+        ("-- nopti", True),  # searched for in the whole line
+        ("pti=off", True),
+    ],
+)
+def test_page_table_isolation_until_6_6(cmdline: str, off: bool) -> None:
+    """Linux 6.6.150 arch/x86/mm/pti.c pti_check_boottime_disable, read by hand."""
+    assert ("pti_off" in true_ones(cmdline, old(pti_option_stays=True))) is off
 
 
 @pytest.mark.parametrize(
     ("cmdline", "before", "since"),
     [
-        ("", "auto", "auto"),
+        ("", "flush", "flush"),
         ("l1tf=off", "off", "off"),
         ("mitigations=off", "off", "off"),
         ("mitigations=off l1tf=full", "off", "full"),  # up to 6.16 it beats l1tf=, from 6.17 on l1tf= stays
         ("l1tf=off l1tf=flush", "flush", "flush"),
         ("l1tf=full,force", "full,force", "full,force"),
-        ("mitigations=auto,no_user_kernel,no_guest_host", "auto", "off"),
+        ("mitigations=auto,no_user_kernel,no_guest_host", "flush", "off"),
+        ("mitigations=auto,nosmt l1tf=off", "flush,nosmt", "off"),
     ],
 )
 def test_the_kernel_s_choice_for_l1tf(cmdline: str, before: str, since: str) -> None:
-    assert l1tf_choices(cmdline, attack_vectors=False) == {before}
-    assert l1tf_choices(cmdline, attack_vectors=True) == {since}
-    assert l1tf_choices(cmdline, None) == {before, since}
+    line = parse(cmdline)
+    assert l1tf_choices(Options(line, CONFIG, old())) == {before}
+    assert l1tf_choices(Options(line, CONFIG, BEHAVIOURS)) == {since}
+    assert l1tf_choices(Options(line, CONFIG, {**BEHAVIOURS, "attack_vectors": None})) >= {since}
 
 
 @pytest.mark.parametrize(
     ("parameter", "l1tf", "state"),
     [
-        ("auto", "auto", "cond"),
+        ("auto", "flush", "cond"),
         ("auto", "off", "never"),
         ("auto", "flush,nosmt", "cond"),
         ("auto", "full", "always"),
@@ -102,47 +186,17 @@ def test_when_the_l1d_is_flushed(parameter: str | None, l1tf: str, state: str | 
     assert l1d_flush_state(parameter, l1tf) == state
 
 
-@pytest.mark.parametrize(
-    ("cmdline", "before", "since"),
-    [
-        ("gather_data_sampling=force", False, False),
-        ("mitigations=off gather_data_sampling=force", True, False),
-        ("mitigations=off mitigations=auto", False, True),  # the vectors stay taken out
-        ("mitigations=off mitigations=auto,nosmt", False, False),  # but cross-thread comes back
-        ("mitigations=auto,no_user_kernel,no_user_user,no_guest_host,no_guest_guest", False, False),
-        ("mitigations=auto,no_user_kernel,no_user_user,no_guest_host,no_guest_guest,no_cross_thread", False, True),
-    ],
-)
-def test_gds_is_off_by_mitigations_up_to_6_16_and_by_the_vectors_from_6_17(
-    cmdline: str, before: bool, since: bool
-) -> None:
-    """Linux 6.16.1 and 7.1.5 arch/x86/kernel/cpu/bugs.c gds_select_mitigation, should_mitigate_vuln."""
-
-    def gds_off(attack_vectors: bool | None) -> bool | None:
-        return option_values(cmdline, CONFIG, {**BEHAVIOURS, "attack_vectors": attack_vectors})["gds_off"]
-
-    assert gds_off(False) is before
-    assert gds_off(True) is since
-    assert gds_off(None) is (before if before is since else None)
-
-
-def test_gds_compiled_off_is_off_unless_it_is_forced() -> None:
-    config = {**CONFIG, "MITIGATION_GDS": "n"}
-    assert option_values("", config, BEHAVIOURS)["gds_off"] is True
-    assert option_values("gather_data_sampling=force", config, BEHAVIOURS)["gds_off"] is False
-
-
 def test_an_unknown_command_line_leaves_everything_unknown() -> None:
-    values = option_values(None, CONFIG, BEHAVIOURS)
-    assert values.pop("mitigations_compiled_out") is False  # the configuration alone says that
-    assert set(values.values()) == {None}
+    assert set(option_values(None, CONFIG, BEHAVIOURS).values()) == {None}
 
 
 def test_an_unknown_configuration_leaves_what_it_decides_unknown() -> None:
     values = option_values("", None, BEHAVIOURS)
     assert values["mds_off"] is None
     assert values["mitigations_off"] is False
-    assert values["no_guest_vector"] is None
+    assert values["vector_guest_host"] is None
+    assert values["vector_user_kernel"] is True
+    assert values["pti_off"] is None
     assert values["tsx_on"] is None
     given = option_values("mds=full tsx=off", None, BEHAVIOURS)
     assert given["mds_off"] is False
@@ -160,11 +214,3 @@ def test_compiled_off_is_off_unless_an_option_says_otherwise() -> None:
     values = option_values("", config, BEHAVIOURS)
     assert (values["mds_off"], values["tsa_off"], values["tsx_auto"]) == (True, True, True)
     assert option_values("mds=full tsa=on", config, BEHAVIOURS)["mds_off"] is False
-
-
-@pytest.mark.parametrize(
-    ("config", "value"),
-    [({"CPU_MITIGATIONS": "n"}, True), ({"KVM": "y"}, None), (None, None), ({"MITIGATION_GDS": "y"}, False)],
-)
-def test_a_kernel_built_without_cpu_mitigations(config: dict[str, str] | None, value: bool | None) -> None:
-    assert option_values("", config, BEHAVIOURS)["mitigations_compiled_out"] is value

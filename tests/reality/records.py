@@ -25,7 +25,8 @@ def records() -> tuple[Record, ...]:
 def snapshot_of(record: Record, role: str, release: str | None = None) -> Snapshot:
     """Return the machine that a record describes: what the emulator answered to CPUID and RDMSR.
 
-    Bits that the recorder had no name for were 0, the microcode revision was 0, and the kernels were Debian's.
+    Bits that the recorder had no name for were 0, the microcode revision was 0, every read and write of an
+    MSR succeeded, and the kernels were Debian's.
     """
     given = record["input"]
     shown = [*given["bits"], *(["hypervisor"] if given["hypervisor"] else [])]
@@ -41,6 +42,9 @@ def snapshot_of(record: Record, role: str, release: str | None = None) -> Snapsh
             core_type=0,
             microcode=0,
             smt_active="threads=2" in str(given["smp"]),
+            smt_supported="threads=2" in str(given["smp"]),
+            ls_cfg_readable=True,
+            msr_writes_succeed=True,
         ),
         cpuid=Cpuid(shown=shown),
         registers={"ia32_arch_capabilities": Reading(value=value if value is not None else 0)},

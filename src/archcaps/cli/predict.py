@@ -3,95 +3,105 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO
 
 import click
 
-from archcaps.errors import InputError
-from archcaps.questions.predict_input import parse_case
-from archcaps.questions.predict_kvm import Failed, KvmPrediction, predict_kvm
-from archcaps.report.predict import render_line
+from archcaps.cli.input_lines import lines_of
+from archcaps.cli.screen import width
+from archcaps.questions.predict_lines import answer_kvm_lines, answer_lines
+from archcaps.questions.predict_linux import predict_linux
+from archcaps.questions.predict_single import single_case
+from archcaps.report.predict import render_lines, render_table
 
 __all__ = ["predict"]
 
 _DATA = 65
-#: A line longer than this is no case.
-_LINE_BYTES = 1 << 24
 
 _EPILOG = """
 \b
 A case, of which every key may be missing (unknown) and others may be there:
-  kernel            the host kernel's release: "6.12.117"
+  kernel            the kernel's release: "6.12.117"
   vendor            CPUID's vendor string: "GenuineIntel"
-  family, model, stepping, hypervisor
-  bits              all CPUID bits that are shown, by archcaps' names
+  family, model, stepping
+  hypervisor        CPUID says that the kernel runs in a virtual machine
+  bits              the CPUID bits that are shown, by archcaps' names; given,
+                    others are 0 (null_sel_clr_base, monitor: unknown)
   arch_caps         MSR 0x10a: a number, or text as "0x2b"; null: no such MSR
-  msrs              other MSRs: {"0x8b": "0x0"} is the microcode revision
-  cmdline, config   the kernel's command line and configuration
-  kvm_parameters    of KVM's modules, in place of those of cmdline and of
-                    the defaults, which hold where cmdline is given
-  guest_values      what to set MSR 0x10a to, one after the other
-  guest_cpuid_arch_capabilities   whether the vCPU's CPUID shows that MSR
+  msrs              other MSRs: {"0x8b": microcode revision, "0x17": platform,
+                    "0xc0011020": if it can be read, ...}; those not named
+                    read 0, but these three are unknown
+  msr_writes_succeed  whether writing MSR 0x49 (SBPB) succeeds
+  cmdline, config   the kernel's command line, and its configuration by name
+                    or items: {"KVM": "m", ...}
+  smp               1, or a text as "2,threads=2"
+  core_type         native core type of CPUID leaf 0x1a (0 if not given)
+  kvm_parameters    of KVM's modules where it runs: {"ept": "Y", ...}
+  guest_values      with --kvm: what to set MSR 0x10a of a vCPU to, one after
+                    the other
+  guest_cpuid_arch_capabilities   with --kvm: whether its CPUID shows that MSR
+  xen_pv, ram_above_half   false if not given: a Xen PV guest; RAM above half
+                    of the physical address space
 
 \b
-Example:
+Examples:
+  archcaps predict --kernel 6.12.117 --cpu 6/0x6a/6 --flags md_clear,avx
+  archcaps predict examples/predict/linux.ndjson
   archcaps predict --kvm examples/predict/kvm.ndjson
 
 \b
 Exit codes:
-  0  every line was answered
+  0  every case was answered
   65 a line was no case (its answer is {"error": ...}), or a file can not be read
-  64, 70 wrong usage, internal error
+  64 and 66 and more: wrong usage, internal error
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--kvm", is_flag=True, help="What KVM offers on the host, and does with values for MSR 0x10a.")
-def predict(files: tuple[str, ...], kvm: bool) -> int:
-    """Say what a kernel does on a machine: one case a line in, one answer a line out, both JSON.
+@click.option("--kernel", metavar="RELEASE", help="One case from options: the kernel that looks at the CPU.")
+@click.option("--cpu", metavar="CPU", help="[VENDOR:]FAMILY/MODEL/STEPPING, as intel:6/0x6a/6 or amd:0x19/1/1.")
+@click.option("--arch-capabilities", metavar="VALUE", help="MSR 0x10a, or none if CPUID does not show it.")
+@click.option("--flags", metavar="NAMES", help="The CPUID bits that are shown, parted by commas.")
+@click.option("--cmdline", metavar="OPTIONS", help="The kernel's command line (empty if not given).")
+@click.option("--config", metavar="NAME", help="The kernel's configuration (upstream-defaults if not given).")
+@click.option("--microcode", metavar="REVISION", help="The microcode revision.")
+@click.option("--smt/--no-smt", default=None, help="Whether a core has two threads.")
+@click.option("--guest/--bare-metal", default=True, help="In a virtual machine (the default), or not.")
+@click.option("--json", "as_json", is_flag=True, help="The one case's answer as JSON, as for lines.")
+def predict(
+    files: tuple[str, ...], *, kvm: bool, guest: bool, smt: bool | None, as_json: bool, **given: str | None
+) -> int:
+    """Say what a Linux kernel concludes on a CPU: one case a line in, one answer a line out, both JSON.
 
-    With --kvm the answer is what KVM offers as MSR 0x10a, what a new vCPU holds there, and for each of the case's
-    guest_values whether KVM takes it, what is read back, and whether FB_CLEAR_DIS is set while the guest runs
-    (schemas/predict-kvm-1.json). Numbers are hexadecimal text; null is unknown. A word that is partly known is
-    {"value": ..., "known": mask}. FILE - or none is standard input.
+    The answer has the exact text of each file under /sys/devices/system/cpu/vulnerabilities, the bugs of
+    /proc/cpuinfo, and the kernel's VERW features (schemas/predict-linux-1.json). Where a missing fact leaves several
+    values possible it has the list of them; null in it is a file that is not there. FILE - or none is standard input.
+
+    With --kvm the case is a host, and the answer what its KVM offers as MSR 0x10a, what a new vCPU holds there, and for
+    each of guest_values whether KVM takes it, what is read back, and whether FB_CLEAR_DIS is set while the guest runs
+    (schemas/predict-kvm-1.json). Numbers are hexadecimal text; null is unknown; a word that is partly known is
+    {"value": ..., "known": mask}.
     """
-    if not kvm:
-        raise click.UsageError("say what to predict: --kvm")
+    if smt is not None or any(value is not None for value in given.values()):
+        if files:
+            raise click.UsageError("a case from options and cases from files can not be given together")
+        if kvm:
+            raise click.UsageError("--kvm takes cases from files: a host has more to say than options can")
+        if given["kernel"] is None:
+            raise click.UsageError("--kernel is missing: which kernel looks at the CPU?")
+        case = single_case(given, smt=smt, guest=guest)
+        answers = predict_linux([case])
+        text = render_lines(answers).decode() if as_json else render_table(answers[0], width())
+        click.echo(text, nl=False)
+        return 0
     answered = failed = 0
-    for where, line in _lines(files or ("-",)):
-        try:
-            answer: KvmPrediction | Failed = predict_kvm(parse_case(line, where))
-        except InputError as error:
-            answer, failed = Failed(str(error)), failed + 1
-        answered += 1
-        sys.stdout.write(render_line(answer))
-        sys.stdout.flush()
+    answer = answer_kvm_lines if kvm else answer_lines
+    for batch in answer(lines_of(files or ("-",))):
+        sys.stdout.buffer.write(render_lines(batch.answers))
+        sys.stdout.buffer.flush()
+        answered += len(batch.answers)
+        failed += batch.failed
     if failed:
         click.echo(f"archcaps predict: {failed} of {answered} lines were no case (their answers say why)", err=True)
     return _DATA if failed else 0
-
-
-def _lines(files: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """Yield each line that is not blank, with where it stands, as it comes."""
-    for name in files:
-        if name == "-":
-            yield from _lines_of(sys.stdin.buffer, "standard input")
-            continue
-        try:
-            with Path(name).open("rb") as file:
-                yield from _lines_of(file, name)
-        except OSError as error:
-            raise InputError(f"can not be read: {error.strerror or error}", name) from error
-
-
-def _lines_of(file: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
-    number = 0
-    while line := file.readline(_LINE_BYTES):
-        number += 1
-        if not line.endswith(b"\n") and len(line) == _LINE_BYTES:
-            raise InputError(f"the line is longer than {_LINE_BYTES >> 20} MiB", f"{name}:{number}")
-        if line.strip():
-            yield f"{name}:{number}", line

@@ -60,6 +60,15 @@ class BitPlanes:
                     raise ValueError(f"{name} has a row beyond the {rows} there are")
         self._planes: dict[Node, Planes] = {}
 
+    def observing(self, more: Mapping[str, bool], rows: int) -> BitPlanes:
+        """Return the same reading with more rules observed in the rows of the plane `rows`."""
+        observed = dict(self.observed)
+        for name, value in more.items():
+            true, false = observed.get(name, (0, 0))
+            true, false = true & ~rows, false & ~rows
+            observed[name] = (true | rows, false) if value else (true, false | rows)
+        return BitPlanes(self.rows, self.facts, observed)
+
     def planes(self, node: Node) -> Planes:
         """Return the rows where `node` is surely true, and those where it is surely false."""
         known = self._planes

@@ -17,10 +17,14 @@ L = TypeVar("L")
 
 @dataclass(frozen=True)
 class Answer(Generic[L]):
-    """What is known of a choice: the labels still possible (one: decided) and the inputs that decided or would."""
+    """What is known of a choice: the labels still possible (one: decided) and the inputs that decided or would.
+
+    `complete` is False where there are more labels than are listed.
+    """
 
     possible: tuple[L, ...]
     reasons: frozenset[str]
+    complete: bool = True
 
     @property
     def decided(self) -> bool:
@@ -58,6 +62,15 @@ class Choice(Generic[L]):
         """Return the choice whose conditions exclude each other and of which one always holds."""
         return cls(tuple(rows))
 
+    @classmethod
+    def by_case(cls, cases: Iterable[tuple[Node, Choice[L]]]) -> Choice[L]:
+        """Return the choice that is, in each case, another one; of the cases exactly one always holds.
+
+        Written with the cases as more conditions of one choice, a case that is out would not rule its labels out
+        wherever their own conditions are unknown.
+        """
+        return cls(tuple((case & condition, label) for case, choice in cases for condition, label in choice.rows))
+
     @property
     def labels(self) -> tuple[L, ...]:
         """Every label, in order, once."""
@@ -92,7 +105,7 @@ class Choice(Generic[L]):
             chosen = self.is_in([label])
             if ternary.value(chosen) is True:
                 return Answer((label,), ternary.reasons(chosen))
-            permitted = self._permits(label)
+            permitted = self.permits(label)
             if ternary.value(permitted) is False:
                 out |= ternary.reasons(permitted)
             else:
@@ -111,9 +124,10 @@ class Choice(Generic[L]):
             true, _ = planes.planes(self.is_in([label]))
             chosen[label] = true & undecided
             undecided &= ~true
-        return {label: rows | undecided & ~planes.planes(self._permits(label))[1] for label, rows in chosen.items()}
+        return {label: rows | undecided & ~planes.planes(self.permits(label))[1] for label, rows in chosen.items()}
 
-    def _permits(self, label: L) -> Node:
+    def permits(self, label: L) -> Node:
+        """Return the node that fails where the choice can not fall on `label`."""
         own, others = self._split(frozenset((label,)))
         return own & ~others
 

@@ -48,6 +48,10 @@ class Ternary:
         self._values: MutableMapping[Node, bool | None] = {}
         self._reasons: dict[Node, frozenset[str]] = {}
 
+    def observing(self, more: Mapping[str, bool]) -> Ternary:
+        """Return the same reading with more rules observed."""
+        return Ternary(self.facts, {**self.observed, **more}, self._cost)
+
     def value(self, node: Node) -> bool | None:
         """Return what is known of `node`: True, False, or None for unknown."""
         if node not in self._values:

@@ -5,16 +5,21 @@ What is not Boolean is looked up here, before the graph: list rows, a microcode 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from archcaps.machine.options import ASSUMED_CONFIG, config_items, l1d_flush_state, l1tf_choices, option_values
+from archcaps.machine.cmdline import parse
+from archcaps.machine.given_options import ASSUMED_CONFIG, Options, config_items
+from archcaps.machine.identity import identity_lookups
+from archcaps.machine.l1tf import kvm_lookups
+from archcaps.machine.options import option_values
 from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, bits_of
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
 from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
-from archcaps.tables.names import ASSUMPTIONS, KERNEL_LOOKUPS, VM_LOOKUPS
+from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, VM_LOOKUPS
+from archcaps.tables.old_microcode import old_microcode
 from archcaps.tables.silicon import published, tsa_microcode
 
 __all__ = ["Datum", "Facts", "facts_of", "facts_of_host", "part_of"]
@@ -33,6 +38,18 @@ LIST_FLAGS = {
     "listed_rfds": ("blacklist", "RFDS"),
     "listed_its": ("blacklist", "ITS"),
     "listed_tsa": ("blacklist", "TSA"),
+    "listed_no_swapgs": ("whitelist", "NO_SWAPGS"),
+    "listed_no_itlb_multihit": ("whitelist", "NO_ITLB_MULTIHIT"),
+    "listed_no_spectre_v2": ("whitelist", "NO_SPECTRE_V2"),
+    "listed_no_eibrs_pbrsb": ("whitelist", "NO_EIBRS_PBRSB"),
+    "listed_no_bhi": ("whitelist", "NO_BHI"),
+    "listed_srbds": ("blacklist", "SRBDS"),
+    "listed_mmio_sbds": ("blacklist", "MMIO_SBDS"),
+    "listed_retbleed": ("blacklist", "RETBLEED"),
+    "listed_smt_rsb": ("blacklist", "SMT_RSB"),
+    "listed_srso": ("blacklist", "SRSO"),
+    "listed_its_native_only": ("blacklist", "ITS_NATIVE_ONLY"),
+    "listed_vmscape": ("blacklist", "VMSCAPE"),
 }
 _PUBLISHED = {
     "mds_published": "mds",
@@ -40,10 +57,6 @@ _PUBLISHED = {
     "rfds_published": "reg_file_data_sampling",
     "tsa_published": "tsa",
 }
-#: Zen 1 and 2 models of family 0x17. Source: Linux 6.12.117 arch/x86/kernel/cpu/amd.c bsp_init_amd
-_ZEN_1_AND_2 = (range(0x00, 0x80), range(0x90, 0x92), range(0xA0, 0xB0))
-#: Zen 5 models of family 0x1a on which every kernel read agrees. Source: Linux 6.12.117, 6.18.9, 7.1.5, the same place
-_ZEN_5 = (range(0x00, 0x30), range(0x40, 0x50), range(0x60, 0x80))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +104,6 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
     for scope in ("offered", "true"):
         _add_lists(facts, scope, host, guest.kernel.release)
         _add_microcode(facts, scope, host, unlisted=False)
-    _add_host_parameters(facts, host)
     _add_silicon(facts, host)
     user_mmio = "user-mmio" in assumptions
     facts.add("assume.user_mmio", user_mmio, "assumed", _assumed("user_mmio", holds=user_mmio))
@@ -111,7 +123,6 @@ def facts_of_host(host: Snapshot) -> Facts:
     """
     facts = Facts()
     _add_machine(facts, "host", host, defaults=False)
-    _add_host_parameters(facts, host)
     return facts
 
 
@@ -180,32 +191,36 @@ def _add_bits(facts: Facts, scope: str, snapshot: Snapshot) -> None:
 def _add_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
     cpu = snapshot.cpu
     provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
-    family, model = _int(cpu.family), _int(cpu.model)
-
-    def known(condition: bool, *parts: object) -> bool | None:
-        return None if None in parts else condition
-
-    for name, string in (("intel", "GenuineIntel"), ("amd", "AuthenticAMD"), ("hygon", "HygonGenuine")):
-        facts.add(f"{scope}.vendor_{name}", known(cpu.vendor == string, cpu.vendor), provenance, source)
-    facts.add(f"{scope}.family_0x19", known(family == 0x19, family), provenance, source)
-    facts.add(f"{scope}.family_0x1a", known(family == 0x1A, family), provenance, source)
-    facts.add(f"{scope}.unknown_zen_model", _unknown_zen_model(family, model), provenance, source)
+    for name, value in identity_lookups(part_of(snapshot)).items():
+        facts.add(f"{scope}.{name}", value, provenance, source)
     facts.add(f"{scope}.smt_active", cpu.smt_active, provenance, source)
+    _add_branch_identity(facts, scope, snapshot)
     _add_microcode(facts, scope, snapshot, unlisted=False)
 
 
-def _unknown_zen_model(family: int | None, model: int | None) -> bool | None:
-    if family not in (None, 0x17, 0x19, 0x1A):
-        return False
-    if family is None or model is None:
-        return None
-    match family:
-        case 0x17:
-            return not any(model in models for models in _ZEN_1_AND_2)
-        case 0x19:
-            return model >= 0xB0
-        case _:
-            return False if any(model in models for models in _ZEN_5) else None
+def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
+    """Add what the rules about branch prediction ask of the CPU: threads, microcode, and how MSRs answer."""
+    cpu = snapshot.cpu
+    provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
+    answers = {
+        "smt_supported": True if cpu.smt_supported is None and cpu.smt_active else cpu.smt_supported,
+        "ls_cfg_readable": cpu.ls_cfg_readable,
+        "sbpb_write_succeeds": cpu.msr_writes_succeed,
+        "snp_host": cpu.snp_host,
+        "ram_above_half": cpu.ram_above_half,
+        "vmx_enabled": cpu.vmx_enabled,
+    }
+    for name, answer in answers.items():
+        why = source if answer is not None else f"nobody tried: {CPU_LOOKUPS[name]}"
+        facts.add(f"{scope}.{name}", answer, provenance, why)
+    bad = bad_spectre_microcode(part_of(snapshot), _int(cpu.microcode))
+    facts.add(f"{scope}.bad_spectre_microcode", bad.value, provenance, bad.source)
+    if snapshot.kernel.release is None:
+        facts.add(f"{scope}.old_microcode", None, "", "the kernel release is not known")
+    else:
+        release = Release.parse(snapshot.kernel.release)
+        old = old_microcode(part_of(snapshot), _int(cpu.platform_id), _int(cpu.microcode), release)
+        facts.add(f"{scope}.old_microcode", old.value, provenance, old.source)
 
 
 def _add_microcode(facts: Facts, scope: str, snapshot: Snapshot, *, unlisted: bool | None) -> None:
@@ -218,9 +233,6 @@ def _add_microcode(facts: Facts, scope: str, snapshot: Snapshot, *, unlisted: bo
     if cpu.vendor not in (None, "AuthenticAMD"):
         provenance, source = "published", "the microcode against TSA is AMD's (AMD-SB-7029)"
     facts.add(f"{scope}.tsa_microcode", found, provenance, source)
-    bad = bad_spectre_microcode(part_of(snapshot), _int(cpu.microcode))
-    table = f"{revision} [Linux arch/x86/kernel/cpu/intel.c bad_spectre_microcode]"
-    facts.add(f"{scope}.bad_spectre_microcode", bad, cpu.provenance or snapshot.provenance, table)
 
 
 def _add_lists(facts: Facts, scope: str, snapshot: Snapshot, kernel: str | None) -> None:
@@ -258,28 +270,23 @@ def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool)
         config = {"KVM": "y", **config}  # it runs guests
     provenance, source = kernel.options_provenance or provenance, kernel.options_source or source
     told = source or (f"command line {cmdline!r}" if cmdline else "no mitigation options on the command line")
+    _add_xen(facts, scope, snapshot)
     for name, value in option_values(cmdline, config, values).items():
         why = f"the command line or configuration is not known: {KERNEL_LOOKUPS[name]}" if value is None else told
         facts.add(f"{scope}.{name}", value, "assumed" if assumed else provenance, why)
+    # What the modules' parameters say stands above what they would be by default.
+    options = None if kernel.cmdline is None else Options(parse(kernel.cmdline), config, values)
+    for name, value in kvm_lookups(snapshot.kvm.parameters, options).items():
+        facts.add(f"{scope}.{name}", value, snapshot.provenance, _source(snapshot, None))
 
 
-def _add_host_parameters(facts: Facts, host: Snapshot) -> None:
-    """Module parameters of KVM."""
-    parameters: Mapping[str, str] = host.kvm.parameters
-    cmdline = host.kernel.cmdline
-    scope, provenance, source = "host_kernel", host.provenance, _source(host, None)
-    vectors = facts.known.get("host_kernel.attack_vectors")
-    chosen = l1tf_choices(cmdline, None if vectors is None else vectors.value)
-    states = {l1d_flush_state(parameters.get("vmentry_l1d_flush"), each) for each in chosen}
-    for state in ("never", "always"):
-        so = {each == state for each in states}
-        known = len(so) == 1 and None not in states
-        facts.add(f"{scope}.l1d_flush_{state}", so.pop() if known else None, provenance, source)
-    ept = parameters.get("ept")
-    off = None if ept is None else ept.upper() in ("N", "0")
-    facts.add(f"{scope}.ept_off", off, provenance, source)
-    ignore = parameters.get("ignore_msrs")
-    facts.add(f"{scope}.ignore_msrs", None if ignore is None else ignore.upper() in ("Y", "1"), provenance, source)
+def _add_xen(facts: Facts, scope: str, snapshot: Snapshot) -> None:
+    """A kernel on bare metal is no Xen PV guest: Xen shows its guests, dom0 too, that they run under a hypervisor."""
+    virtual = facts.known.get(f"{snapshot.role}.hypervisor")
+    xen_pv = snapshot.kernel.xen_pv
+    if xen_pv is None and virtual is not None and not virtual.value:
+        xen_pv = False
+    facts.add(f"{scope}.xen_pv", xen_pv, snapshot.provenance, _source(snapshot, snapshot.kernel.source))
 
 
 def _add_vm(facts: Facts, guest: Snapshot, *, host_mmio: bool) -> None:

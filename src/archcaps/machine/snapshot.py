@@ -48,7 +48,15 @@ class Reading(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 
 
 class Cpu(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """The CPU's identity (CPUID leaves 0 and 1), and what decides list rows: core type, microcode, threads."""
+    """The CPU's identity (CPUID leaves 0 and 1), and what decides list rows: core type, microcode, threads.
+
+    `smt_supported`: more than one thread of a core is there; `smt_active`: and online.
+
+    Linux tries some MSRs and looks at whether the access faults: `ls_cfg_readable` is the answer of MSR 0xC0011020 to a
+    read, `msr_writes_succeed` of MSR 0x49 to a write (SBPB). `snp_host`: the firmware enabled SEV-SNP for a host.
+    `platform_id` is bits 52:50 of MSR 0x17; `vmx_enabled`: IA32_FEAT_CTL lets VMX be used; `ram_above_half`: RAM lies
+    in the upper half of the physical addresses.
+    """
 
     vendor: _Text | None = None
     family: _Number | None = None
@@ -57,6 +65,13 @@ class Cpu(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     core_type: _Number | None = None
     microcode: _Number | None = None
     smt_active: bool | None = None
+    smt_supported: bool | None = None
+    ls_cfg_readable: bool | None = None
+    msr_writes_succeed: bool | None = None
+    snp_host: bool | None = None
+    platform_id: _Number | None = None
+    vmx_enabled: bool | None = None
+    ram_above_half: bool | None = None
     provenance: Provenance | None = None
     source: _Text | None = None
 
@@ -75,13 +90,15 @@ class Kernel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """The kernel that runs on this CPU.
 
     `config` is the name of a known configuration or CONFIG_ items (without the prefix); `behaviours` are observed
-    ones, which beat those of the release. `options_provenance` and `options_source` are of `cmdline` and `config`.
+    ones, which beat those of the release; `xen_pv`: it runs as a Xen PV guest. `options_provenance` and
+    `options_source` are of `cmdline` and `config`.
     """
 
     release: _Text | None = None
     cmdline: _Text | None = None
     config: str | dict[str, str] | None = None
     behaviours: dict[str, bool] = {}
+    xen_pv: bool | None = None
     provenance: Provenance | None = None
     source: _Text | None = None
     options_provenance: Provenance | None = None

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from archcaps.errors import InputError
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.kvm import Kvm
-from archcaps.questions.predict_input import Case, integer
+from archcaps.questions.predict_case import Case, number_of
+from archcaps.questions.predict_host import host_of_case
 from archcaps.questions.vcpu import ARCH_CAP, Vcpu
 from archcaps.questions.word import ALL, Word, either
 
-__all__ = ["Failed", "KnownBits", "KvmPrediction", "SetValue", "predict_kvm"]
+__all__ = ["KnownBits", "KvmPrediction", "SetValue", "predict_kvm"]
 
 #: How many KVMs are kept: cases with one host often follow each other.
 _KEPT = 64
@@ -47,29 +47,19 @@ class KvmPrediction(msgspec.Struct, frozen=True):
     values: list[SetValue]
 
 
-class Failed(msgspec.Struct, frozen=True):
-    """The answer for a line that is no case: where it stands, what is wrong, and what was expected."""
-
-    error: str
-
-
-def predict_kvm(case: Case) -> KvmPrediction:
+def predict_kvm(case: Case, where: str) -> KvmPrediction:
     """Return what KVM offers on the case's host, and what it does with each of its `guest_values`.
 
     Raises:
-        InputError: a value of the case is of another kind than expected.
+        InputError: a value of the case is none that is expected; `where` says in which line.
     """
-    host = case.snapshot("host")
-    values = _guest_values(case)
-    shown = case.given.get("guest_cpuid_arch_capabilities")
-    if shown is not None and not isinstance(shown, bool):
-        raise InputError(
-            f"{shown!r} is of another kind (expected true or false)", f"{case.where}: guest_cpuid_arch_capabilities"
-        )
-    kvm = _KVMS.of(host)
+    shown = case.guest_cpuid_arch_capabilities
+    kvm = _KVMS.of(host_of_case(case, where))
     vcpus = [_vcpu(kvm, one) for one in ((True, False) if shown is None else (shown,))]
     initial = either([vcpu.arch_capabilities for vcpu in vcpus])
-    return KvmPrediction(_hex(kvm.supported_arch_cap), _hex(initial), [_set(vcpus, value) for value in values])
+    return KvmPrediction(
+        _hex(kvm.supported_arch_cap), _hex(initial), [_set(vcpus, number_of(value) or 0) for value in case.guest_values]
+    )
 
 
 class _Kvms:
@@ -95,15 +85,6 @@ def _vcpu(kvm: Kvm, shown: bool) -> Vcpu:
     vcpu = kvm.create_vm().create_vcpu()
     vcpu.set_cpuid2(["arch_capabilities"] if shown else [])
     return vcpu
-
-
-def _guest_values(case: Case) -> list[int]:
-    given = case.given.get("guest_values")
-    if given is None:
-        return []
-    if not isinstance(given, list):
-        raise InputError(f"{given!r} is of another kind (expected a list of numbers)", f"{case.where}: guest_values")
-    return [integer(value, 64, f"{case.where}: guest_values") for value in given]
 
 
 def _set(vcpus: Sequence[Vcpu], value: int) -> SetValue:

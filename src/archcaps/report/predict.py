@@ -1,22 +1,68 @@
-"""The answers of `archcaps predict` as JSON: a line each, as their committed schemas say."""
+"""Answers of `archcaps predict`: as JSON lines, and one on Linux as a table."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable
+
 import msgspec
 
-from archcaps.questions.predict_kvm import Failed, KvmPrediction
+from archcaps.questions.predict_kvm import KvmPrediction
+from archcaps.questions.predict_lines import NotACase
+from archcaps.questions.predict_linux import LinuxPrediction
 
-__all__ = ["predict_kvm_schema", "render_line"]
+__all__ = ["predict_kvm_schema", "predict_linux_schema", "render_lines", "render_table"]
 
 _ENCODER = msgspec.json.Encoder()
+_NO_FILE = "(no such file)"
+_NO_FEATURE = "no such feature"
 
 
-def render_line(answer: KvmPrediction | Failed) -> str:
-    """Return an answer as one JSON object on one line, with a line feed at its end."""
-    return _ENCODER.encode(answer).decode() + "\n"
+def render_lines(answers: Iterable[LinuxPrediction | KvmPrediction | NotACase]) -> bytes:
+    """Return the answers as JSON, one a line."""
+    buffer = bytearray()
+    for answer in answers:
+        buffer += _ENCODER.encode(answer)
+        buffer += b"\n"
+    return bytes(buffer)
+
+
+def render_table(answer: LinuxPrediction, width: int) -> str:
+    """Return one answer as a table of files and texts; where several texts are possible, one a line."""
+    column = max(map(len, answer.vuln), default=0) + 2
+    lines = []
+    for file, text in answer.vuln.items():
+        texts = text if isinstance(text, list) else [text]
+        for number, each in enumerate(texts):
+            start = file if number == 0 else "  or"
+            lines += textwrap.wrap(
+                _NO_FILE if each is None else each, max(width, 40),
+                initial_indent=start.ljust(column), subsequent_indent=" " * column,
+            )  # fmt: skip
+    lines.append("")
+    lines += _listed("bugs: ", answer.bugs, width)
+    lines += _listed("possible: ", answer.bugs_possible, width) if answer.bugs_possible else []
+    for name, value in answer.verw.items():
+        values = value if isinstance(value, list) else [value]
+        lines.append(f"{name}: {' or '.join(map(_said, values))}")
+    return "\n".join(lines) + "\n"
+
+
+def _listed(title: str, names: list[str], width: int) -> list[str]:
+    return textwrap.wrap(" ".join(names) or "none", max(width, 40), initial_indent=title, subsequent_indent="  ")
+
+
+def _said(value: bool | None) -> str:
+    return _NO_FEATURE if value is None else "set" if value else "not set"
 
 
 def predict_kvm_schema() -> dict[str, object]:
     """Return the JSON Schema of one line of `archcaps predict --kvm`."""
-    answers, components = msgspec.json.schema_components([KvmPrediction, Failed])
+    answers, components = msgspec.json.schema_components([KvmPrediction, NotACase])
+    return {"anyOf": list(answers), "$defs": components}
+
+
+def predict_linux_schema() -> dict[str, object]:
+    """Return the JSON Schema of one line that `archcaps predict` answers."""
+    answers, components = msgspec.json.schema_components([LinuxPrediction, NotACase])
     return {"anyOf": list(answers), "$defs": components}

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from archcaps.logic.graph import FALSE, TRUE, Node, choose, rule
 from archcaps.rules import linux_bugs as bugs
+from archcaps.rules import linux_bugs_branch as branch_bugs
 from archcaps.rules import linux_features as features
+from archcaps.rules.linux_memory import gds_switched_off
 from archcaps.rules.views import Cpu, Kernel
 
 __all__ = [
@@ -75,7 +77,7 @@ def gds_mitigated(kvm: Kvm) -> Node:
     A host that is itself a virtual machine leaves that to its hypervisor, and does not count it as done.
     """
     host = kvm.host
-    return ~host.hypervisor & host.gds_ctrl & (~kvm.kernel.gds_off | host.gds_mitg_locked)
+    return ~host.hypervisor & host.gds_ctrl & (~gds_switched_off(kvm.kernel) | host.gds_mitg_locked)
 
 
 @rule(_VALUE)
@@ -104,14 +106,14 @@ def forced_on(kvm: Kvm, bit: str) -> Node:
         "pschange_mc_no": TRUE,
         "skip_l1dfl_vmentry": ~l1tf_vmx_mitigation_never(kvm),
         "rdcl_no": ~bugs.x86_bug_cpu_meltdown(host, kernel),
-        "ssb_no": ~bugs.x86_bug_spec_store_bypass(host, kernel),
+        "ssb_no": ~branch_bugs.x86_bug_spec_store_bypass(host, kernel),
         "mds_no": ~bugs.x86_bug_mds(host, kernel),
         "taa_no": bugs.x86_feature_rtm(host, kernel) & ~bugs.x86_bug_taa(host, kernel),
     }
     where_known = {
         "gds_no": kernel.offers_gds_no & (~bugs.x86_bug_gds(host, kernel) | gds_mitigated(kvm)),
         "rfds_no": kernel.offers_rfds_bits & ~bugs.x86_bug_rfds(host, kernel),
-        "its_no": kernel.offers_its_no & ~bugs.x86_bug_its(host, kernel),
+        "its_no": kernel.offers_its_no & ~branch_bugs.x86_bug_its(host, kernel),
     }
     return (always | where_known).get(bit, FALSE)
 

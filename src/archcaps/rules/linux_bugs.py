@@ -1,6 +1,7 @@
-"""What a Linux kernel finds about its CPU: bug bits, under the kernel's own names.
+"""What a Linux kernel finds about its CPU: the bug bits of data sampling, Meltdown and page tables, and old microcode.
 
-The same rules serve the host (on what the hardware shows) and the guest (on what it is shown).
+Named as the kernel names them; `linux_bugs_branch` has those of speculation past branches, `linux_errata` the vendors'
+errata. The same rules serve the host (on what the hardware shows) and the guest (on what it is shown).
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def arch_cap_mmio_immune(cpu: Cpu) -> Node:
 @rule(_BUGS)
 def x86_bug_mmio_stale_data(cpu: Cpu, kernel: Kernel) -> Node:
     """MMIO stale data: on the black list, and not all three NO bits."""
-    return ~cpu.listed_no_speculation & cpu.listed_mmio & ~arch_cap_mmio_immune(cpu)
+    immune = arch_cap_mmio_immune(cpu)
+    return kernel.has_mmio_stale_data & ~cpu.listed_no_speculation & cpu.listed_mmio & ~immune
 
 
 @rule(_BUGS)
@@ -125,19 +127,25 @@ def x86_bug_l1tf(cpu: Cpu, kernel: Kernel) -> Node:
 
 
 @rule(_BUGS)
-def x86_bug_spec_store_bypass(cpu: Cpu, kernel: Kernel) -> Node:
-    """SSB: not on the white list, and neither SSB_NO nor AMD's SSB_NO."""
-    return ~cpu.listed_no_speculation & ~cpu.listed_no_ssb & ~cpu.ssb_no & ~cpu.amd_ssb_no
+def x86_bug_gds(cpu: Cpu, kernel: Kernel) -> Node:
+    """GDS: on the black list, no GDS_NO, and AVX is shown."""
+    return kernel.has_gds & ~cpu.listed_no_speculation & cpu.listed_gds & ~cpu.gds_no & cpu.avx
 
 
 @rule(_BUGS)
-def x86_bug_gds(cpu: Cpu, kernel: Kernel) -> Node:
-    """GDS: on the black list, no GDS_NO, and AVX is shown."""
-    return ~cpu.listed_no_speculation & cpu.listed_gds & ~cpu.gds_no & cpu.avx
+def x86_bug_srbds(cpu: Cpu, kernel: Kernel) -> Node:
+    """SRBDS: on the black list for it or for its MMIO form, and RDRAND or RDSEED is shown; no NO bit clears it."""
+    listed = cpu.listed_srbds | cpu.listed_mmio_sbds
+    return kernel.has_srbds & ~cpu.listed_no_speculation & listed & (cpu.rdrand | cpu.rdseed)
 
 
-@rule("Linux 6.1.192, 6.12.117, 7.1.5 arch/x86/kernel/cpu/common.c vulnerable_to_its")
-def x86_bug_its(cpu: Cpu, kernel: Kernel) -> Node:
-    """ITS: Intel without ITS_NO and BHI_CTRL, on the black list or under a hypervisor."""
-    named = cpu.listed_its | cpu.hypervisor
-    return ~cpu.listed_no_speculation & cpu.vendor_intel & ~cpu.its_no & ~cpu.bhi_ctrl & named
+@rule(_BUGS)
+def x86_bug_itlb_multihit(cpu: Cpu, kernel: Kernel) -> Node:
+    """ITLB multihit: not on the white list, and no PSCHANGE_MC_NO; asked of parts that do not speculate too."""
+    return ~cpu.listed_no_itlb_multihit & ~cpu.pschange_mc_no
+
+
+@rule("Linux 6.16.1, 6.17.0, 6.18.35, 7.1.5 arch/x86/kernel/cpu/common.c cpu_has_old_microcode")
+def x86_bug_old_microcode(cpu: Cpu, kernel: Kernel) -> Node:
+    """Old microcode: on bare metal, and older than the newest that the kernel's table has for the part."""
+    return kernel.has_old_microcode & ~cpu.hypervisor & cpu.old_microcode

@@ -12,6 +12,7 @@ from functools import cache
 from archcaps.logic.choice import Choice
 from archcaps.logic.graph import TRUE, Node, choose, rule
 from archcaps.rules import linux_bugs as bugs
+from archcaps.rules.linux_retbleed import retbleed_disables_smt
 from archcaps.rules.views import Cpu, Kernel
 
 _VERW = (
@@ -35,12 +36,30 @@ Text = str | None
 Texts = Choice[Text]
 
 
+@rule("Linux 6.17.0, 7.1.5 arch/x86/kernel/cpu/bugs.c should_mitigate_vuln")
+def user_vector(kernel: Kernel) -> Node:
+    """Attacks from user space are to be mitigated, on the kernel or on other users."""
+    return kernel.vector_user_kernel | kernel.vector_user_user
+
+
+@rule("Linux 6.17.0, 7.1.5 arch/x86/kernel/cpu/bugs.c should_mitigate_vuln")
+def guest_vector(kernel: Kernel) -> Node:
+    """Attacks from guests are to be mitigated, on the host or on other guests."""
+    return kernel.vector_guest_host | kernel.vector_guest_guest
+
+
+@rule("Linux 6.17.0, 7.1.5 arch/x86/kernel/cpu/bugs.c should_mitigate_vuln")
+def any_vector(kernel: Kernel) -> Node:
+    """Attacks from user space or from guests are to be mitigated."""
+    return user_vector(kernel) | guest_vector(kernel)
+
+
 @rule(_VERW)
 def switched_off(kernel: Kernel, name: str) -> Node:
     """This mitigation is off by option: its own, or mitigations=off where that still rules."""
     option_off, option_on = getattr(kernel, f"{name}_off"), getattr(kernel, f"{name}_on")
-    no_vector = kernel.no_user_vector & kernel.no_guest_vector
-    return choose(kernel.attack_vectors, option_off | (~option_on & no_vector), kernel.mitigations_off | option_off)
+    off = option_off | (~option_on & ~any_vector(kernel))
+    return choose(kernel.attack_vectors, off, kernel.mitigations_off | option_off)
 
 
 @rule("Linux 6.16.1, 7.1.5 arch/x86/kernel/cpu/bugs.c taa_vulnerable; 6.1.192 taa_select_mitigation")
@@ -68,22 +87,22 @@ def verw_selected(cpu: Cpu, kernel: Kernel) -> Node:
 def tsa_switched_off(kernel: Kernel) -> Node:
     """TSA is not mitigated: tsa=off, or nothing left to mitigate it for."""
     given = kernel.tsa_on | kernel.tsa_user | kernel.tsa_vm
-    no_vector = kernel.no_user_vector & kernel.no_guest_vector
-    return choose(kernel.attack_vectors, kernel.tsa_off | (~given & no_vector), kernel.mitigations_off | kernel.tsa_off)
+    off = kernel.tsa_off | (~given & ~any_vector(kernel))
+    return choose(kernel.attack_vectors, off, kernel.mitigations_off | kernel.tsa_off)
 
 
 @rule(_TSA)
 def tsa_user_only(kernel: Kernel) -> Node:
     """TSA is mitigated between user and kernel only: tsa=user, or from 6.17 no guest vector and no option."""
     given = kernel.tsa_on | kernel.tsa_vm
-    return kernel.tsa_user | (kernel.attack_vectors & ~given & kernel.no_guest_vector & ~kernel.no_user_vector)
+    return kernel.tsa_user | (kernel.attack_vectors & ~given & ~guest_vector(kernel) & user_vector(kernel))
 
 
 @rule(_TSA)
 def tsa_vm_only(kernel: Kernel) -> Node:
     """TSA is mitigated at VM entry only: tsa=vm, or from 6.17 no user vector and no option."""
     given = kernel.tsa_on | kernel.tsa_user
-    return kernel.tsa_vm | (kernel.attack_vectors & ~given & kernel.no_user_vector & ~kernel.no_guest_vector)
+    return kernel.tsa_vm | (kernel.attack_vectors & ~given & ~user_vector(kernel) & guest_vector(kernel))
 
 
 @rule(_TSA)
@@ -103,9 +122,29 @@ def tsa_verw_before_vmrun(cpu: Cpu, kernel: Kernel) -> Node:
 
 
 @rule(_VERW + "; " + _TSA)
+def x86_feature_clear_cpu_buf_vm(cpu: Cpu, kernel: Kernel) -> Node:
+    """The feature CLEAR_CPU_BUF_VM is set: until 6.18 by TSA alone, later wherever VERW runs on exit to user."""
+    chosen = kernel.has_clear_cpu_buf_vm_mmio & verw_selected(cpu, kernel)
+    return kernel.has_clear_cpu_buf_vm & (chosen | tsa_verw_before_vmrun(cpu, kernel))
+
+
+@rule(_VERW)
+def x86_feature_clear_cpu_buf_vm_mmio(cpu: Cpu, kernel: Kernel) -> Node:
+    """The feature CLEAR_CPU_BUF_VM_MMIO is set (from 6.19): MMIO is mitigated, and VERW does not run anyway."""
+    mmio = bugs.x86_bug_mmio_stale_data(cpu, kernel) & ~stays_off(cpu, kernel, "mmio")
+    return kernel.has_clear_cpu_buf_vm_mmio & mmio & ~verw_selected(cpu, kernel)
+
+
+@rule(_VERW + "; " + _TSA)
 def clear_cpu_buf(cpu: Cpu, kernel: Kernel) -> Node:
     """The kernel runs VERW on exit to user (X86_FEATURE_CLEAR_CPU_BUF), for whichever bug."""
     return verw_selected(cpu, kernel) | tsa_verw_on_exit_to_user(cpu, kernel)
+
+
+@rule(_VERW + "; " + _TSA)
+def x86_feature_clear_cpu_buf(cpu: Cpu, kernel: Kernel) -> Node:
+    """The feature CLEAR_CPU_BUF is set: the kernel has it, and runs VERW on exit to user."""
+    return kernel.has_clear_cpu_buf & clear_cpu_buf(cpu, kernel)
 
 
 @rule(_VERW)
@@ -128,7 +167,7 @@ def taa_has_microcode(cpu: Cpu) -> Node:
 
 @rule(_SMT)
 def sched_smt_active(cpu: Cpu, kernel: Kernel) -> Node:
-    """SMT is active after boot: two threads a core, and no mitigation in force asked for nosmt."""
+    """SMT is active after boot: two threads a core, no nosmt, and no mitigation in force asked for nosmt."""
     mds = bugs.x86_bug_mds(cpu, kernel) & ~bugs.x86_bug_msbds_only(cpu, kernel) & kernel.mds_nosmt
     taa = taa_vulnerable(cpu, kernel) & kernel.taa_nosmt
     mmio = bugs.x86_bug_mmio_stale_data(cpu, kernel) & kernel.mmio_nosmt
@@ -137,7 +176,8 @@ def sched_smt_active(cpu: Cpu, kernel: Kernel) -> Node:
         | (taa & ~stays_off(cpu, kernel, "taa"))
         | (mmio & ~stays_off(cpu, kernel, "mmio"))
     )
-    return cpu.smt_active & ~off
+    l1tf = bugs.x86_bug_l1tf(cpu, kernel) & kernel.l1tf_nosmt
+    return cpu.smt_active & ~kernel.nosmt & ~l1tf & ~off & ~retbleed_disables_smt(cpu, kernel)
 
 
 @cache
@@ -239,6 +279,10 @@ def _texts(
 ) -> Texts:
     """Return the choice of: no file, one of the `plain` texts, or one of the `states` with one of the `suffixes`."""
     rows: list[tuple[Node, Text]] = [(~has_file, NO_FILE), *plain]
-    for state, text in states:
-        rows += [(state & suffix, text + ending) for suffix, ending in suffixes]
-    return Choice.first_true(rows)
+    # Each suffix excludes the others by itself: where the state is unknown it still rules out what it can not be.
+    endings = Choice.first_true(suffixes).rows
+    for state, text in states[:-1]:
+        rows += [(state & suffix, text + ending) for suffix, ending in endings]
+    last = states[-1][1]
+    rows += [(suffix, last + ending) for suffix, ending in endings[:-1]]
+    return Choice.first_true([*rows, (TRUE, last + endings[-1][1])])

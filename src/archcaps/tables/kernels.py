@@ -28,7 +28,12 @@ LONG_TERM: Final = frozenset(("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.18
 LAST_OF_MAJOR: Final = {3: 19, 4: 20, 5: 19, 6: 19}
 
 #: The tables of readings: each has a column a behaviour, each behaviour stands in one of them.
-READINGS: Final = ("kernels/readings/verw_family.csv", "kernels/readings/kvm.csv")
+READINGS: Final = (
+    "kernels/readings/verw_family.csv",
+    "kernels/readings/kvm.csv",
+    "kernels/readings/linux_bugs.csv",
+    "kernels/readings/linux_branches.csv",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ VENDORS: Final = {
 
 #: Native core types of CPUID leaf 0x1A EAX[31:24]. Source: Intel SDM volume 2, CPUID leaf 1AH
 CORE_TYPES: Final = {0x20: "ATOM", 0x40: "CORE"}
+_EVERY_LIST: Final = "the same in every list read that has the flag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +48,59 @@ class Part:
 def _lists_with(flag: str) -> tuple[Track, dict[Version, tuple[str, str]]]:
     """Return the releases whose lists were read, and for each: the version whose list files it has, and the source.
 
-    A release that took `flag` up later than its list's other flags does not count for it.
+    A list does not speak for the flags in `later` (the release took them up later, or has other rows for them), and
+    where `only` names flags it speaks for these alone.
     """
     found = {
         Release.parse(row["release"]).version: (row["list"], row["source"])
         for row in read_csv("linux_lists/releases.csv")
-        if flag not in row["later"].split("|")
+        if flag not in row["later"].split("|") and (not row["only"] or flag in row["only"].split("|"))
     }
     return Track.of(found), found
 
 
-def _fits(row: dict[str, str], part: Part) -> bool | None:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of a list; None where it takes any."""
+
+    vendor: str | None
+    family: int | None
+    model: int | None
+    steppings: range | None
+    core_type: str | None
+    flags: frozenset[str]
+
+
+@cache
+def _rows(version: str, name: str) -> tuple[_Row, ...]:
+    def number(text: str) -> int | None:
+        return None if text == "ANY" else int(text, 16)
+
+    def steppings(low: int | None, high: int | None) -> range | None:
+        return None if low is None or high is None else range(low, high + 1)
+
+    return tuple(
+        _Row(
+            None if row["vendor"] == "ANY" else row["vendor"],
+            number(row["family"]),
+            number(row["model_hex"]),
+            steppings(number(row["step_min"]), number(row["step_max"])),
+            None if row["cpu_type"] == "ANY" else row["cpu_type"],
+            frozenset(row["flags"].split("|")),
+        )
+        for row in read_csv(f"linux_lists/{name}-{version}.csv")
+    )
+
+
+def _fits(row: _Row, part: Part) -> bool | None:
     """Return whether `row` fits `part`: True, False, or None where the part is not known well enough."""
-    vendor = None if part.vendor is None else VENDORS.get(part.vendor, part.vendor)
-    low, high = row["step_min"], row["step_max"]
-    tests = [
-        row["vendor"] == "ANY" or _same(vendor, row["vendor"]),
-        row["family"] == "ANY" or _same(part.family, int(row["family"], 16)),
-        row["model_hex"] == "ANY" or _same(part.model, int(row["model_hex"], 16)),
-        low == "ANY" or (None if part.stepping is None else int(low, 16) <= part.stepping <= int(high, 16)),
-        row["cpu_type"] == "ANY" or _core_fits(row["cpu_type"], part),
-    ]
+    tests = (
+        row.vendor is None or _same(part.vendor and VENDORS.get(part.vendor, part.vendor), row.vendor),
+        row.family is None or _same(part.family, row.family),
+        row.model is None or _same(part.model, row.model),
+        row.steppings is None or (None if part.stepping is None else part.stepping in row.steppings),
+        row.core_type is None or _core_fits(row.core_type, part),
+    )
     if False in tests:
         return False
     return None if None in tests else True
@@ -87,60 +120,77 @@ def _core_fits(wanted: str, part: Part) -> bool | None:
 @cache
 def _knows(version: str, name: str, flag: str) -> bool:
     """Whether a list uses `flag` at all: the list of a kernel older than a vulnerability says nothing of it."""
-    return any(flag in row["flags"].split("|") for row in read_csv(f"linux_lists/{name}-{version}.csv"))
+    return any(flag in row.flags for row in _rows(version, name))
+
+
+@lru_cache(maxsize=1 << 16)
+def _flags(version: str, name: str, part: Part) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the flags that the first row that fits has for sure, and those that it may have."""
+    candidates = []
+    for row in _rows(version, name):
+        fits = _fits(row, part)
+        if fits is not False:
+            candidates.append(row.flags)
+        if fits:
+            break
+    else:
+        candidates.append(frozenset())
+    return frozenset.intersection(*candidates), frozenset.union(*candidates)
 
 
 def _flag_in(version: str, name: str, flag: str, part: Part) -> bool | None:
     """Return whether the first row of the list that fits has `flag`: every row that may be the first must agree."""
-    answers = set()
-    for row in read_csv(f"linux_lists/{name}-{version}.csv"):
-        fits = _fits(row, part)
-        if fits is not False:
-            answers.add(flag in row["flags"].split("|"))
-        if fits:
-            break
-    else:
-        answers.add(False)
-    return answers.pop() if len(answers) == 1 else None
+    sure, possible = _flags(version, name, part)
+    return True if flag in sure else None if flag in possible else False
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
+def _lists_for(name: str, flag: str, release: Release) -> tuple[frozenset[str], str]:
+    """Return the versions of the list that speak for `flag` at `release`, and where; none: nothing near was read."""
+    track, lists = _lists_with(flag)
+    below, above = (None, None) if release.hides_point_release else track.bracket(release.version)
+    if below is not None and above is not None:
+        return frozenset((lists[below][0], lists[above][0])), lists[below][1]
+    if lists and min(lists) <= release.version <= max(lists):
+        knowing = frozenset(version for version, _ in lists.values() if _knows(version, name, flag))
+        return knowing, _EVERY_LIST
+    return frozenset(), ""
+
+
 def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
     """Return whether `release`'s list `name` (``whitelist``, ``blacklist``) gives `part` this flag.
 
     Where the release itself was not read, the lists on both sides of it must agree, or else every list there is.
     """
-    track, lists = _lists_with(flag)
-    below, above = (None, None) if release.hides_point_release else track.bracket(release.version)
-    if below is not None and above is not None:
-        versions = {lists[below][0], lists[above][0]}
-        where = lists[below][1]
-    elif min(lists) <= release.version <= max(lists):
-        versions = {version for version, _ in lists.values() if _knows(version, name, flag)}
-        where = "the same in every list read that has the flag"
-    else:
+    versions, where = _lists_for(name, flag, release)
+    if not versions:
         return Finding(None, f"no {name} was read near {release.text}")
     found = {_flag_in(version, name, flag, part) for version in versions}
-    if len(found) > 1 and below is not None:
+    if len(found) > 1 and where is not _EVERY_LIST:
         return Finding(None, f"{flag} differs between the {name}s around {release.text}")
     value = found.pop() if len(found) == 1 else None
     return Finding(value, f"cpu_vuln_{name} (common.c), {where}")
 
 
-def bad_spectre_microcode(part: Part, revision: int | None) -> bool | None:
-    """Return whether `revision` (u32) is one that Linux takes speculation control back for; None: unknown.
+def bad_spectre_microcode(part: Part, revision: int | None) -> Finding:
+    """Return whether `revision` is on Linux's list of bad Spectre microcode: at most the one listed for the part.
 
-    Source: Linux arch/x86/kernel/cpu/intel.c bad_spectre_microcode.
+    The list is the same in every kernel read (5.4.120 to 7.1.5); a part that it does not name is not on it.
+    Source: Linux arch/x86/kernel/cpu/intel.c spectre_bad_microcodes, bad_spectre_microcode.
     """
+    where = "spectre_bad_microcodes (intel.c), 5.4.120 to 7.1.5"
     if part.vendor not in (None, "GenuineIntel") or part.family not in (None, 6):
-        return False
-    worst = {
+        return Finding(False, f"{where}: Intel family 6 only")
+    fitting = [
         int(row["highest_bad_revision"], 16)
         for row in read_csv("linux_lists/bad_spectre_microcode.csv")
-        if part.model in (None, int(row["model"], 16)) and part.stepping in (None, int(row["stepping"], 16))
-    }
-    if not worst or (revision is not None and revision > max(worst)):
-        return False
-    if revision is None or None in (part.vendor, part.family, part.model, part.stepping):
-        return None
-    return True
+        if _same(part.model, int(row["model"], 16)) is not False
+        and _same(part.stepping, int(row["stepping"], 16)) is not False
+    ]
+    if not fitting:
+        return Finding(False, f"{where}: not listed")
+    if None in (part.vendor, part.family, part.model, part.stepping):
+        return Finding(None, "the part is not known")
+    if revision is None:
+        return Finding(None, f"the microcode revision is not known, and {where} has the part")
+    return Finding(revision <= fitting[0], f"{where}: up to {fitting[0]:#x}")

@@ -1,0 +1,115 @@
+"""A kernel's command line, taken apart as the kernel does.
+
+Source: Linux lib/cmdline.c next_arg, kernel/params.c parse_args, kernel/cpu.c mitigations_parse_cmdline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, Literal
+
+__all__ = ["VECTORS", "CommandLine", "Mitigations", "parse"]
+
+#: Attack vectors from 6.17 on, by the token that takes each out of mitigations=.
+VECTORS: Final = ("user_kernel", "user_user", "guest_host", "guest_guest", "cross_thread")
+#: A word of the command line: quotes keep blanks together.
+_WORD: Final = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+
+Kind = Literal["", "off", "auto", "auto,nosmt"]
+
+
+@dataclass(frozen=True)
+class Mitigations:
+    """What mitigations= ends as.
+
+    `kind` is nothing where it is not given; `removed` are the vectors it takes out (`VECTORS`), `smt` what it asks for
+    SMT: ``off`` (cross-thread attacks are not mitigated), ``auto``, or ``on`` (SMT goes where a mitigation asks).
+    """
+
+    kind: Kind = ""
+    removed: frozenset[str] = frozenset()
+    smt: Literal["off", "auto", "on"] = "auto"
+
+    @property
+    def off(self) -> bool:
+        """Whether cpu_mitigations_off() holds."""
+        return self.kind == "off"
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line: `text` as given, and its options up to a lone ``--``; in names ``-`` and ``_`` are alike."""
+
+    text: str
+    options: tuple[tuple[str, str | None], ...]
+
+    def values(self, option: str) -> list[str]:
+        """Return every value given for `option`, in order."""
+        return [value for name, value in self.options if name == option and value is not None]
+
+    def last(self, option: str, valid: Iterable[str] | None = None) -> str:
+        """Return the last value given for `option` (of those the kernel knows, where `valid` lists them), or ""."""
+        known = None if valid is None else frozenset(valid)
+        return next((value for value in reversed(self.values(option)) if known is None or value in known), "")
+
+    def has(self, option: str) -> bool:
+        """Whether `option` is given, with a value or without."""
+        return any(name == option for name, _ in self.options)
+
+    def words(self) -> Sequence[str]:
+        """Return all words, also behind ``--``: what cmdline_find_option looks through."""
+        return self.text.split()
+
+    def mitigations(self, *, attack_vectors: bool) -> Mitigations:
+        """Return what mitigations= ends as, in kernels with attack vectors (6.17) or before."""
+        return _mitigations(tuple(self.values("mitigations")), attack_vectors)
+
+
+@cache
+def parse(text: str) -> CommandLine:
+    """Return the command line taken apart."""
+    found: list[tuple[str, str | None]] = []
+    for word in _WORD.findall(text):
+        if word == "--":
+            break
+        name, sign, value = word.replace('"', "").partition("=")
+        found.append((name.replace("-", "_"), value if sign else None))
+    return CommandLine(text, tuple(found))
+
+
+@cache
+def _mitigations(values: tuple[str, ...], attack_vectors: bool) -> Mitigations:
+    kinds: tuple[Kind, ...] = ("auto,nosmt", "auto", "off")
+    found = Mitigations()
+    for value in values:
+        if not attack_vectors:
+            exact = next((kind for kind in kinds if value == kind), found.kind)
+            found = Mitigations(exact, smt="on" if exact == "auto,nosmt" else "auto")
+            continue
+        kind: Kind = next((kind for kind in kinds if value.startswith(kind)), "")
+        found = _with_kind(found, kind or found.kind)
+        found = _without_vectors(found, value[len(kind) :])
+    return found
+
+
+def _with_kind(before: Mitigations, kind: Kind) -> Mitigations:
+    """What was taken out stays out: only ``off`` and ``auto,nosmt`` change more than the kind."""
+    if kind == "off":
+        return Mitigations(kind, frozenset(VECTORS), "off")
+    return Mitigations(kind, before.removed, "on" if kind == "auto,nosmt" else before.smt)
+
+
+def _without_vectors(before: Mitigations, rest: str) -> Mitigations:
+    """Take out the vectors that follow a comma, up to the first token that names none."""
+    removed, smt = set(before.removed), before.smt
+    for token in rest.split(",")[1:] if rest.startswith(",") else []:
+        vector = token.removeprefix("no_")
+        if vector == token or vector not in VECTORS:
+            break
+        removed.add(vector)
+        if vector == "cross_thread":
+            smt = "off"
+    return Mitigations(before.kind, frozenset(removed), smt)

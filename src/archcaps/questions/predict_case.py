@@ -1,0 +1,192 @@
+"""Cases for `archcaps predict`: one JSON object a line, a CPU as it is shown and the kernel that looks at it.
+
+Keys that are missing are unknown; keys that are not known are let through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from archcaps.errors import InputError, nearest
+from archcaps.machine.given_options import config_items
+from archcaps.machine.snapshot import Kernel
+from archcaps.tables.bits import ARCH_CAPABILITIES, BITS, REGISTERS
+from archcaps.tables.kernels import Release
+
+__all__ = ["UNSAID_BITS", "Case", "number_of", "parse_case"]
+
+#: CPUID bits that `bits` may leave out without their being 0: cases were recorded without a name for them.
+UNSAID_BITS: Final = frozenset(("null_sel_clr_base", "monitor"))
+
+_CPUID_BITS: Final = frozenset(name for name, bit in BITS.items() if REGISTERS[bit.register].kind == "cpuid")
+_NUMBER: Final = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)\Z")
+_SMP: Final = re.compile(r"[0-9]+(?:,[a-z]+=[0-9]+)*\Z")
+_THREADS: Final = re.compile(r"threads=([0-9]+)")
+#: Bits of CPUID leaf 1 that hold family, model and stepping, the extended ones added.
+_WIDTHS: Final = {"family": 0x10E, "model": 0xFF, "stepping": 0xF, "core_type": 0xFF}
+
+
+class Case(msgspec.Struct, kw_only=True):
+    """One case as its line gives it.
+
+    `bits` are all CPUID bits that are shown; with `hidden`, those that are known to be 0, the others are unknown.
+    `arch_caps` None: RDMSR 0x10a faults, so that every bit counts as 0; UNSET: unknown. `msrs` by number as text: 0x8b
+    is the microcode revision (in the upper half on Intel), 0x17 has the platform, 0xc0011020 can be read if it is
+    there; any other MSR reads 0 where `msrs` is given. `guest_values` and `guest_cpuid_arch_capabilities` are for
+    questions about KVM: what a vCPU's MSR 0x10a is set to, and whether its CPUID shows it.
+    """
+
+    kernel: str | None = None
+    vendor: str | None = None
+    family: int | str | None = None
+    model: int | str | None = None
+    stepping: int | str | None = None
+    core_type: int | str | None = 0
+    hypervisor: bool | None = None
+    bits: list[str] | None = None
+    hidden: list[str] | None = None
+    arch_caps: int | str | msgspec.UnsetType | None = msgspec.UNSET
+    msrs: dict[str, int | str] | None = None
+    msr_writes_succeed: bool | None = None
+    cmdline: str | None = None
+    smp: int | str | None = None
+    config: str | dict[str, str] | None = None
+    kvm_parameters: dict[str, str] = {}
+    xen_pv: bool | None = False
+    ram_above_half: bool | None = False
+    guest_values: list[int | str] = []
+    guest_cpuid_arch_capabilities: bool | None = None
+
+    def number(self, name: str) -> int | None:
+        """Return the family, model, stepping or core type."""
+        return number_of(getattr(self, name))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that most texts depend on is given."""
+        given = (
+            self.kernel,
+            self.vendor,
+            self.family,
+            self.model,
+            self.hypervisor,
+            self.bits,
+            self.cmdline,
+            self.config,
+        )
+        return None not in given and self.arch_caps is not msgspec.UNSET and self.hidden is None
+
+    def bit_values(self) -> Mapping[str, bool | None]:
+        """Return what is known of each CPUID bit; the same object for the same bits."""
+        hidden = None if self.hidden is None else frozenset(self.hidden)
+        return _bit_values(None if self.bits is None else frozenset(self.bits), hidden, self.hypervisor)
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of a core: the text of `smp` may say so, and a number alone has one."""
+        if self.smp is None:
+            return None
+        found = _THREADS.search(str(self.smp))
+        return int(found[1]) if found else 1
+
+    def msr(self, index: int) -> int | None:
+        """Return what MSR `index` holds, or None where it is not given."""
+        for name, value in (self.msrs or {}).items():
+            if int(name, 0) == index:
+                return number_of(value)
+        return None
+
+
+@lru_cache(maxsize=1 << 11)
+def _bit_values(
+    shown: frozenset[str] | None, hidden: frozenset[str] | None, hypervisor: bool | None
+) -> Mapping[str, bool | None]:
+    values: dict[str, bool | None] = dict.fromkeys(_CPUID_BITS)
+    if shown is not None and hidden is None:
+        values |= dict.fromkeys(_CPUID_BITS - UNSAID_BITS, False)
+    values |= dict.fromkeys(hidden or (), False)
+    values |= dict.fromkeys(shown or (), True)
+    if hypervisor is not None or not values["hypervisor"]:  # its own key says whether it is shown
+        values["hypervisor"] = hypervisor
+    return values
+
+
+_DECODER: Final = msgspec.json.Decoder(Case)
+
+
+def parse_case(line: bytes, where: str) -> Case:
+    """Return the case in one line; `where` says which line it is.
+
+    Raises:
+        InputError: it is no JSON object, a value is of another kind or out of range, or a name is unknown.
+    """
+    try:
+        case = _DECODER.decode(line)
+    except msgspec.ValidationError as error:
+        raise InputError(_plain(str(error)), where) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"not JSON ({error}), expected one object", where) from error
+    _check_numbers(case, where)
+    _check_bits(case, where)
+    if case.kernel is not None:
+        try:
+            Release.parse(case.kernel)
+        except ValueError as error:
+            raise InputError(f"kernel: {error}", where) from error
+    if case.smp is not None and not _SMP.match(str(case.smp)):
+        raise InputError(f'smp: {case.smp!r}, expected a number of CPUs, as 1 or "2,threads=2"', where)
+    config_items(Kernel(config=case.config), f"{where}: config")
+    return case
+
+
+def _check_numbers(case: Case, where: str) -> None:
+    for name, most in _WIDTHS.items():
+        _check_number(getattr(case, name), most, f"{where}: {name}")
+    if case.arch_caps is not msgspec.UNSET:
+        _check_number(case.arch_caps, (1 << 64) - 1, f"{where}: arch_caps")
+    for value in case.guest_values:
+        _check_number(value, (1 << 64) - 1, f"{where}: guest_values")
+    for index, value in (case.msrs or {}).items():
+        _check_number(index, (1 << 32) - 1, f"{where}: msrs")
+        _check_number(value, (1 << 64) - 1, f"{where}: msrs {index}")
+
+
+def _check_number(value: int | str | None, most: int, where: str) -> None:
+    if isinstance(value, str) and not _NUMBER.match(value):
+        raise InputError(f"{value!r} is not a number, expected decimal or 0x and hexadecimal digits", where)
+    found = number_of(value)
+    if found is not None and not 0 <= found <= most:
+        raise InputError(f"{value} is out of range, expected 0 to {most:#x}", where)
+
+
+def _check_bits(case: Case, where: str) -> None:
+    seen = set()
+    for name in (*(case.bits or ()), *(case.hidden or ())):
+        if name in seen:
+            raise InputError(f"bits: {name} is given twice, expected each bit once", where)
+        seen.add(name)
+        if name not in _CPUID_BITS:
+            kind = "a bit of an MSR" if name in ARCH_CAPABILITIES else "unknown"
+            raise InputError(f"bits: {name!r} is {kind}{nearest(name, _CPUID_BITS)}, expected a CPUID bit", where)
+    if case.hypervisor is False and "hypervisor" in (case.bits or ()):
+        raise InputError("bits: hypervisor is named and the key hypervisor is false, expected one of the two", where)
+
+
+def number_of(value: int | str | None) -> int | None:
+    """Return a number given as such or as text: decimal, or 0x and hexadecimal digits."""
+    if isinstance(value, str):
+        return int(value, 16) if value.lower().startswith("0x") else int(value)
+    return value
+
+
+def _plain(message: str) -> str:
+    """Return msgspec's message with the key in front: ``family: expected ...``."""
+    text, _, path = message.partition(" - at `$")
+    key = path.rstrip("`").lstrip(".")
+    text = text[:1].lower() + text[1:]
+    return f"{key}: {text}" if key else text

@@ -1,0 +1,77 @@
+"""Linux's tables of the newest microcode of Intel's parts, as each kernel has them: cpu_latest_microcode.
+
+The first row that fits decides (arch/x86/kernel/cpu/match.c x86_match_cpu); a part without a row has no old microcode.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from packaging.version import Version
+
+from archcaps.tables.files import read_csv
+from archcaps.tables.kernels import Finding, Release, Track
+from archcaps.tables.linux_lists import Part
+
+__all__ = ["old_microcode"]
+
+#: Revisions with this bit are for debugging, and count as old. Source: Linux common.c cpu_has_old_microcode
+_DEBUG: Final = 1 << 31
+
+#: A row: family, model, mask of steppings, mask of platforms (0: any), the newest revision.
+_Row = tuple[int, int, int, int, int]
+
+
+@cache
+def _releases() -> tuple[Track, dict[Version, tuple[str, str]]]:
+    found = {
+        Release.parse(row["release"]).version: (row["table"], row["source"])
+        for row in read_csv("linux_lists/old_microcode.csv")
+    }
+    return Track.of(found), found
+
+
+@cache
+def _rows(table: str) -> tuple[_Row, ...]:
+    columns = ("family", "model", "stepping_mask", "platform_mask", "min_revision")
+    rows = (tuple(int(row[column], 16) for column in columns) for row in read_csv(f"linux_lists/{table}.csv"))
+    return tuple((family, model, steppings, mask, least) for family, model, steppings, mask, least in rows)
+
+
+def _answers(table: str, part: Part, platform: int | None, revision: int | None) -> set[bool | None]:
+    """Return what each row that may be the first to fit would answer."""
+    found: set[bool | None] = set()
+    for family, model, steppings, platforms, least in _rows(f"old_microcode-{table}"):
+        tests = [
+            None if part.family is None else part.family == family,
+            None if part.model is None else part.model == model,
+            None if part.stepping is None else part.stepping < 16 and bool(steppings >> part.stepping & 1),
+            True if not platforms else None if platform is None else bool(platforms >> platform & 1),
+        ]
+        if False in tests:
+            continue
+        found.add(None if revision is None else bool(revision & _DEBUG) or revision < least)
+        if None not in tests:
+            return found
+    return found | {False}
+
+
+def old_microcode(part: Part, platform: int | None, revision: int | None, release: Release) -> Finding:
+    """Return whether `release`'s table has a newer microcode than `revision` for the part, or it is one for debugging.
+
+    `platform` is the part's platform number (MSR 0x17, bits 52:50), 0 to 7; tables before 7.1 do not ask for it.
+    """
+    where = "cpu_latest_microcode (intel-ucode-defs.h)"
+    if part.vendor is not None and part.vendor != "GenuineIntel":
+        return Finding(False, f"{where}: Intel's parts only")
+    track, tables = _releases()
+    below, above = (None, None) if release.hides_point_release else track.bracket(release.version)
+    if below is None or above is None:
+        return Finding(None, f"no {where} was read near {release.text}")
+    found: set[bool | None] = set() if part.vendor is not None else {False}
+    for version in {tables[below][0], tables[above][0]}:
+        found |= _answers(version, part, platform, revision)
+    value = found.pop() if len(found) == 1 else None
+    missing = "the microcode revision is not known" if revision is None else "the part, its platform or the table"
+    return Finding(value, f"{where}, {tables[below][1]}" if value is not None else f"{missing}: {where}")

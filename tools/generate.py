@@ -30,6 +30,7 @@ from archcaps.questions.explain_rules import explain_rule, rules
 from archcaps.report.decode import decode_schema
 from archcaps.report.explain import explain_schema
 from archcaps.report.json import check_schema
+from archcaps.report.predict_linux import predict_linux_schema
 from archcaps.report.trace import trace_schema
 from archcaps.tables.bits import BITS, CONSUMERS, REGISTERS, Bit, Register, bits_of, fields_of
 from archcaps.tables.files import read_csv
@@ -322,6 +323,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "check-1.json": schema("archcaps check --json", check_schema()),
         ROOT / "schemas" / "decode-1.json": schema("archcaps decode --json", decode_schema()),
         ROOT / "schemas" / "explain-1.json": schema("archcaps explain --json", explain_schema()),
+        ROOT / "schemas" / "predict-linux-1.json": schema("archcaps predict", predict_linux_schema()),
         ROOT / "schemas" / "trace-1.json": schema("archcaps trace --json", trace_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
         reference / "cli.md": cli_page(),

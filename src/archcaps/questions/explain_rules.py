@@ -17,7 +17,7 @@ from archcaps.rules import host_border, verdict
 from archcaps.rules.kvm_entry import vmx_update_fb_clear_dis
 from archcaps.rules.kvm_offer import OFFERED_CPUID, Kvm
 from archcaps.rules.kvm_tsx import rtm_executes
-from archcaps.rules.linux_mitigations import TEXTS
+from archcaps.rules.linux_files import TEXTS, conditions_of
 from archcaps.rules.linux_spectre_v2 import MODES
 from archcaps.rules.notices import promised_msrs
 from archcaps.rules.shown import Case, Model, model
@@ -44,9 +44,9 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES: Final = (
-    "silicon", "linux_bugs", "linux_mitigations", "kvm_offer", "kvm_entry", "kvm_vmx_entry", "kvm_tsx", "shown",
-    "verdict", "host_border", "notices", "linux_features", "linux_spectre_v2", "linux_retbleed", "linux_srso",
-    "linux_branch_texts",
+    "silicon", "linux_bugs", "linux_bugs_branch", "linux_errata", "linux_mitigations", "linux_memory", "kvm_offer",
+    "kvm_entry", "kvm_vmx_entry", "kvm_tsx", "shown", "verdict", "host_border", "notices", "linux_features",
+    "linux_spectre_v2", "linux_retbleed", "linux_srso", "linux_branch_texts",
 )  # fmt: skip
 #: Whose an input is, by the scope of its name: before the words, and before the name in a formula.
 _SCOPES: Final = {
@@ -340,7 +340,7 @@ def _readers(accept: Callable[[Node], bool], among: Mapping[str, Node]) -> list[
             meanings[node.info.name] = node.info.meaning
     mentions = [Mention(names[0] if len(names) == 1 else rule, meanings[rule]) for rule, names in found.items()]
     for file, texts in TEXTS.items():
-        if any(map(accept, _near(node for node, _ in texts(CPU, KERNEL).rows))):
+        if any(map(accept, _near(conditions_of(texts(CPU, KERNEL))))):
             mentions.append(Mention(file, f"the text of the file {file}"))
     return mentions
 
@@ -368,5 +368,5 @@ def files_reading(name: str) -> list[str]:
 
 @cache
 def _facts_of(file: str) -> frozenset[str]:
-    return frozenset(_base(node.name) for node in walk(node for node, _ in TEXTS[file](CPU, KERNEL).rows)
-                     if node.kind is Kind.FACT)  # fmt: skip
+    nodes = walk(conditions_of(TEXTS[file](CPU, KERNEL)))
+    return frozenset(_base(node.name) for node in nodes if node.kind is Kind.FACT)

@@ -33,8 +33,9 @@ ROWS: Final = 1024
 class LinuxPrediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the kernel concludes. A list holds every value that missing facts leave possible, null in it is no file.
 
-    `vuln`: the text of each file that there is; `vuln_cut`: files whose list was cut, so that it is not all; `bugs`: what /proc/cpuinfo lists for sure, in its order;
-    `bugs_possible`: what it may list besides; `verw`: the features that say where VERW runs, null: no such feature.
+    `vuln`: the text of each file that there is; `vuln_cut`: files whose list was cut, so that it is not all; `bugs`:
+    what /proc/cpuinfo lists for sure, in its order; `bugs_possible`: what it may list besides; `verw`: the features
+    that say where VERW runs, null: no such feature.
     """
 
     vuln: dict[str, str | list[str | None]]
@@ -66,9 +67,9 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
         for row in _rows(planes.every & ~there & ~not_there):
             answers[row].bugs_possible.append(name)
     for name, (exists, holds) in _features().items():
-        column = _feature(planes.planes(exists), planes.planes(holds), planes.every)
-        for answer, value in zip(answers, column, strict=True):
-            answer.verw[name] = value
+        states = _feature(planes.planes(exists), planes.planes(holds), planes.every)
+        for answer, state in zip(answers, states, strict=True):
+            answer.verw[name] = state
     return answers
 
 
@@ -218,9 +219,12 @@ def _bugs() -> dict[str, Node]:
 def _features() -> dict[str, tuple[Node, Node]]:
     cpu, kernel = _scopes()
     return {
-        "CLEAR_CPU_BUF": (kernel.has_clear_cpu_buf, verw.clear_cpu_buf(cpu, kernel)),
-        "CLEAR_CPU_BUF_VM": (kernel.has_clear_cpu_buf_vm, verw.clear_cpu_buf_vm(cpu, kernel)),
-        "CLEAR_CPU_BUF_VM_MMIO": (kernel.has_clear_cpu_buf_vm_mmio, verw.clear_cpu_buf_vm_mmio(cpu, kernel)),
+        "CLEAR_CPU_BUF": (kernel.has_clear_cpu_buf, verw.x86_feature_clear_cpu_buf(cpu, kernel)),
+        "CLEAR_CPU_BUF_VM": (kernel.has_clear_cpu_buf_vm, verw.x86_feature_clear_cpu_buf_vm(cpu, kernel)),
+        "CLEAR_CPU_BUF_VM_MMIO": (
+            kernel.has_clear_cpu_buf_vm_mmio,
+            verw.x86_feature_clear_cpu_buf_vm_mmio(cpu, kernel),
+        ),
     }
 
 

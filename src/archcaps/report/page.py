@@ -109,7 +109,8 @@ def _ordinary(leaf: Line) -> bool:
     scope, _, name = leaf.name.partition(".")
     if scope.endswith("_kernel"):
         plain = ("has_", "attack_", "reads_", "asks_", "tests_", "arch_cap_")
-        return (name in KERNEL_LOOKUPS and not leaf.value) or name.startswith(plain)
+        usual = name.startswith("vector_")  # mitigated unless an option takes it out
+        return (name in KERNEL_LOOKUPS and leaf.value is usual) or name.startswith(plain)
     return name in ("listed_no_speculation", "arch_capabilities", "hypervisor") or name.startswith("vendor_")
 
 

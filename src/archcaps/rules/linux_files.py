@@ -7,13 +7,14 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from archcaps.logic.concatenation import Concatenation
+from archcaps.logic.graph import Node
 from archcaps.rules import linux_mitigations
 from archcaps.rules.linux_branch_texts import BRANCH_TEXTS, spectre_v2_texts
 from archcaps.rules.linux_memory import MEMORY_TEXTS
 from archcaps.rules.linux_mitigations import Texts
 from archcaps.rules.views import Cpu, Kernel
 
-__all__ = ["TEXTS", "FileTexts"]
+__all__ = ["TEXTS", "FileTexts", "conditions_of"]
 
 #: The files in the order in which the kernel makes them. Source: Linux 7.1.5 drivers/base/cpu.c
 _ORDER: Final = (
@@ -31,3 +32,11 @@ _ALL: Final[Mapping[str, Callable[[Cpu, Kernel], FileTexts]]] = {
 TEXTS: Final[Mapping[str, Callable[[Cpu, Kernel], FileTexts]]] = MappingProxyType(
     {file: _ALL[file] for file in _ORDER if file in _ALL}
 )
+
+
+def conditions_of(texts: FileTexts) -> list[Node]:
+    """Return the conditions that decide a file's text, of all its fields where it is put together."""
+    if not isinstance(texts, Concatenation):
+        return [node for node, _ in texts.rows]
+    fields = [node for _, choice in texts.fields for node, _ in choice.rows]
+    return [*(node for node, _ in texts.whole.rows), *fields]

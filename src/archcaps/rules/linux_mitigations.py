@@ -122,14 +122,14 @@ def tsa_verw_before_vmrun(cpu: Cpu, kernel: Kernel) -> Node:
 
 
 @rule(_VERW + "; " + _TSA)
-def clear_cpu_buf_vm(cpu: Cpu, kernel: Kernel) -> Node:
+def x86_feature_clear_cpu_buf_vm(cpu: Cpu, kernel: Kernel) -> Node:
     """The feature CLEAR_CPU_BUF_VM is set: until 6.18 by TSA alone, later wherever VERW runs on exit to user."""
     chosen = kernel.has_clear_cpu_buf_vm_mmio & verw_selected(cpu, kernel)
     return kernel.has_clear_cpu_buf_vm & (chosen | tsa_verw_before_vmrun(cpu, kernel))
 
 
 @rule(_VERW)
-def clear_cpu_buf_vm_mmio(cpu: Cpu, kernel: Kernel) -> Node:
+def x86_feature_clear_cpu_buf_vm_mmio(cpu: Cpu, kernel: Kernel) -> Node:
     """The feature CLEAR_CPU_BUF_VM_MMIO is set (from 6.19): MMIO is mitigated, and VERW does not run anyway."""
     mmio = bugs.x86_bug_mmio_stale_data(cpu, kernel) & ~stays_off(cpu, kernel, "mmio")
     return kernel.has_clear_cpu_buf_vm_mmio & mmio & ~verw_selected(cpu, kernel)
@@ -139,6 +139,12 @@ def clear_cpu_buf_vm_mmio(cpu: Cpu, kernel: Kernel) -> Node:
 def clear_cpu_buf(cpu: Cpu, kernel: Kernel) -> Node:
     """The kernel runs VERW on exit to user (X86_FEATURE_CLEAR_CPU_BUF), for whichever bug."""
     return verw_selected(cpu, kernel) | tsa_verw_on_exit_to_user(cpu, kernel)
+
+
+@rule(_VERW + "; " + _TSA)
+def x86_feature_clear_cpu_buf(cpu: Cpu, kernel: Kernel) -> Node:
+    """The feature CLEAR_CPU_BUF is set: the kernel has it, and runs VERW on exit to user."""
+    return kernel.has_clear_cpu_buf & clear_cpu_buf(cpu, kernel)
 
 
 @rule(_VERW)

@@ -97,7 +97,8 @@ EIBRS = "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; PBRSB-eIBRS: 
         ("7.1.5", "icelake", IBRS_BITS, IBRS_ALL, "spectre_bhi=off", f"{EIBRS}; BHI: Vulnerable"),
         ("7.1.5", "icelake", IBRS_BITS, IBRS_ALL, "spectre_bhi=vmexit", f"{EIBRS}; BHI: Vulnerable, KVM: SW loop"),
         ("6.6.150", "icelake", IBRS_BITS, IBRS_ALL, "spectre_bhi=vmexit", f"{EIBRS}; BHI: SW loop, KVM: SW loop"),
-        ("6.1.85", "icelake", IBRS_BITS, IBRS_ALL | PBRSB_NO, "", "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; RSB filling; PBRSB-eIBRS: Not affected; BHI: Syscall hardening, KVM: SW loop"),
+        ("6.1.85", "icelake", IBRS_BITS, IBRS_ALL | PBRSB_NO, "", "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; RSB filling; PBRSB-eIBRS: Not affected; BHI: SW loop, KVM: SW loop"),
+        ("6.1.85", "icelake", IBRS_BITS, IBRS_ALL | PBRSB_NO, "spectre_bhi=auto", "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; RSB filling; PBRSB-eIBRS: Not affected; BHI: Syscall hardening, KVM: SW loop"),
         # LFENCE: with its fields from 6.17, alone before, older kernels without that mode
         ("6.17.0", "icelake", "hypervisor", 0, "spectre_v2=retpoline,lfence", "Vulnerable: LFENCE; STIBP: disabled; RSB filling; PBRSB-eIBRS: Not affected; BHI: SW loop, KVM: SW loop"),
         ("6.16.1", "icelake", "hypervisor", 0, "spectre_v2=retpoline,lfence", "Vulnerable: LFENCE"),

@@ -20,6 +20,8 @@ Words = Callable[[str, bool], str]
 
 #: Of so many inputs at most the shortest formula is looked for.
 _SEARCHED: Final = 10
+#: Up to so many inputs a truth table is made at all: it has two to that power bits.
+_TABLED = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,10 +265,12 @@ def _rows(truth: int, count: int, before: tuple[bool | None, ...]) -> list[Row]:
 def simplest(node: Node, assume: Node = TRUE) -> Formula:
     """Return a shortest formula that is `node` wherever `assume` holds: what always has to hold, then the ways left.
 
-    Of many inputs only those that matter are searched; past ten it is the formula as written.
+    Of many inputs only those that matter are searched; past ten of these, or 18 of all, it is the formula as written.
     """
     inputs = inputs_of(node)
     inputs += [name for name in inputs_of(assume) if name not in inputs]
+    if len(inputs) > _TABLED:
+        return prose(node)
     given = vector(assume, inputs)
     truth = vector(node, inputs) & given
     by_name = dict(zip(inputs, columns(len(inputs)), strict=True))

@@ -142,7 +142,11 @@ def _read(
     values["vmscape_ibpb"] = vmscape == "ibpb"
     values["vmscape_forced"] = ("vmscape", "force") in given
     bhi = _last(given, "spectre_bhi", ("off", "on", *(["vmexit"] if kernel["knows_bhi_vmexit"] else ["auto"])))
-    values["bhi_off"] = bhi == "off" or (not bhi and compiled_off("MITIGATION_SPECTRE_BHI"))
+    # The first kernels with it were built with one of three defaults; where a configuration does not say so it is "on".
+    built = {} if config is None else {way: config.get(f"SPECTRE_BHI_{way.upper()}") == "y" for way in ("off", "auto")}
+    off = built.get("off") or compiled_off("MITIGATION_SPECTRE_BHI")
+    values["bhi_off"] = bhi == "off" or (not bhi and off)
+    values["bhi_auto"] = bhi == "auto" or (not bhi and built.get("auto"))
     values |= {"bhi_on": bhi == "on", "bhi_vmexit": bhi == "vmexit"}
     values["nosmt_force"] = ("nosmt", "force") in given
     return values

@@ -191,8 +191,8 @@ def bhi_field(cpu: Cpu, kernel: Kernel) -> Choice[str]:
             ((retpolines | lfence) & ~cpu.rrsba, "; BHI: Retpoline"),
             (off, "; BHI: Vulnerable (Syscall hardening enabled)"),
             (cpu.bhi_ctrl, "; BHI: BHI_DIS_S"),
-            (kernel.bhi_on, "; BHI: SW loop, KVM: SW loop"),
-            (TRUE, "; BHI: Syscall hardening, KVM: SW loop"),
+            (kernel.bhi_auto, "; BHI: Syscall hardening, KVM: SW loop"),
+            (TRUE, "; BHI: SW loop, KVM: SW loop"),
         )
     )
     hardens = kernel.bhi_hardens_syscalls

@@ -90,6 +90,12 @@ def speculation_can_be_reduced(cpu: Cpu, kernel: Kernel) -> Node:
     return kernel.srso_user_kernel & cpu.srso_bp_spec_reduce
 
 
+@rule(_SRSO)
+def vm_exit_is_built(kernel: Kernel) -> Node:
+    """IBPB at VM exit is built in: with IBPB at entry, or in older kernels with the mitigation of SRSO."""
+    return choose(kernel.srso_vm_exit_asks_entry, kernel.built_ibpb_entry, kernel.built_srso)
+
+
 @cache
 def spec_rstack_overflow_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     """Return the text of `spec_rstack_overflow` (source: srso_select_mitigation, srso_show_state)."""
@@ -119,17 +125,28 @@ def _lower_case(cpu: Cpu, kernel: Kernel) -> Texts:
             (retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
             (kernel.srso_microcode, "Mitigation: microcode"),
             (kernel.srso_ibpb & kernel.built_ibpb_entry, IBPB),
-            (kernel.srso_ibpb_vmexit & kernel.built_ibpb_entry, ON_VMEXIT),
+            (kernel.srso_ibpb_vmexit & vm_exit_is_built(kernel), ON_VMEXIT),
             (safe_ret, "Mitigation: safe RET"),
             (TRUE, VULNERABLE),
         )
     )
     missing = ", no microcode"
+    text_finds = choose(kernel.srso_text_probes_again, cpu_has_ibpb_brtype_microcode(cpu, kernel), found)
+    contradicting: Texts = Choice.one_of(
+        (condition, text if text == SMT_DISABLED else f"{text}{missing}") for condition, text in with_microcode.rows
+    )
     without: Texts = Choice.first_true(((safe_ret, f"Mitigation: safe RET{missing}"), (TRUE, VULNERABLE + missing)))
     # mitigations=off: nothing was looked for, so only what is shown counts.
-    shown = x86_feature_ibpb_brtype(cpu, kernel)
+    shown = choose(kernel.srso_text_probes_again, text_finds, x86_feature_ibpb_brtype(cpu, kernel))
     switched_off: Texts = Choice.first_true(((shown, VULNERABLE), (TRUE, VULNERABLE + missing)))
-    return Choice.by_case(((off, switched_off), (~off & found, with_microcode), (~off & ~found, without)))
+    return Choice.by_case(
+        (
+            (off, switched_off),
+            (~off & found & text_finds, with_microcode),
+            (~off & found & ~text_finds, contradicting),
+            (~off & ~found, without),
+        )
+    )
 
 
 def _named(cpu: Cpu, kernel: Kernel) -> Texts:
@@ -142,7 +159,7 @@ def _named(cpu: Cpu, kernel: Kernel) -> Texts:
             (found & srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
             (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
             (srso_vm_exit_selected(cpu, kernel) & speculation_can_be_reduced(cpu, kernel), REDUCED),
-            (srso_vm_exit_selected(cpu, kernel) & found & kernel.built_ibpb_entry, ON_VMEXIT),
+            (srso_vm_exit_selected(cpu, kernel) & found & vm_exit_is_built(kernel), ON_VMEXIT),
             (kernel.srso_ibpb & found & kernel.built_ibpb_entry, IBPB),
             (kernel.srso_microcode & found, MICROCODE_ALONE),
             (_plain_safe_ret(cpu, kernel) & kernel.built_srso & found, SAFE_RET),

@@ -142,6 +142,7 @@ KERNEL_LOOKUPS: Final = {
     "spectre_v2_user_ibpb": "spectre_v2_user=prctl,ibpb or seccomp,ibpb",
     "bhi_off": "spectre_bhi=off, or compiled off and no option",
     "bhi_on": "spectre_bhi=on",
+    "bhi_auto": "spectre_bhi=auto, or so compiled and no option, where the kernel knows it",
     "bhi_vmexit": "spectre_bhi=vmexit, where the kernel knows it",
     "ssb_off": "nospec_store_bypass_disable or spec_store_bypass_disable=off, or compiled off and no option",
     "ssb_on": "spec_store_bypass_disable=on",

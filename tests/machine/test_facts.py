@@ -26,6 +26,15 @@ def test_nothing_given_is_nothing_known_but_the_assumptions() -> None:
     }
 
 
+def test_a_host_is_built_with_kvm_and_mitigates_guest_vectors() -> None:
+    """Linux 6.17 and later: the guest vectors are on by default where KVM is built; of a guest nobody knows."""
+    kernel = Kernel(release="6.18.35", cmdline="", config="upstream-defaults")
+    host = Snapshot(format_version=1, role="host", kernel=kernel)
+    facts = facts_of(host, guest_with(kernel=kernel))
+    assert facts.known["host_kernel.no_guest_vector"].value is False
+    assert "guest_kernel.no_guest_vector" not in facts.known
+
+
 def test_a_complete_cpuid_list_says_no_to_every_other_bit() -> None:
     facts = facts_of(HOST, guest_with(cpuid=Cpuid(shown=["md_clear"])))
     assert facts.known["guest.md_clear"].value is True

@@ -40,7 +40,7 @@ def test_a_case_is_answered_with_texts_bugs_and_verw() -> None:
         ('{"kernel": "6.1', "line 2: not JSON"),
         ("[1]", "line 2: expected `object`, got `array`"),
         ('{"bits": ["avx", "avx"]}', "line 2: bits: avx is given twice, expected each bit once"),
-        ('{"bits": ["md_claer"]}', "line 2: bits: 'md_claer' is unknown (did you mean md_clear?), expected a CPUID bit"),
+        ('{"bits": ["md_claer"]}', "line 2: bits: 'md_claer' is unknown (did you mean md_clear?), expected a CPUID"),
         ('{"bits": ["mds_no"]}', "line 2: bits: 'mds_no' is a bit of an MSR"),
         ('{"kernel": "latest"}', "line 2: kernel: 'latest' is not a kernel release (expected something like 6.12."),
         ('{"family": 1000}', "line 2: family: 1000 is out of range, expected 0 to 0x10e"),

@@ -47,7 +47,11 @@ def test_no_option_is_none() -> None:
         ("-- spectre_v2=off", {"spectre_v2_off"}, set()),
         ("spectre-v2=off", set(), {"spectre_v2_off"}),
         ("retbleed=off,auto,nosmt", {"retbleed_nosmt"}, {"retbleed_nosmt"}),
-        ("retbleed=ibpb retbleed=force,what", {"retbleed_ibpb", "retbleed_forced"}, {"retbleed_ibpb", "retbleed_forced"}),
+        (
+            "retbleed=ibpb retbleed=force,what",
+            {"retbleed_ibpb", "retbleed_forced"},
+            {"retbleed_ibpb", "retbleed_forced"},
+        ),
         ("indirect_target_selection=force", {"its_on", "its_forced"}, {"its_on", "its_forced"}),
         ("vmscape=off vmscape=force", {"vmscape_forced"}, {"vmscape_forced"}),
         ("spec_rstack_overflow=ibpb-vmexit", {"srso_ibpb_vmexit"}, {"srso_ibpb_vmexit"}),

@@ -15,6 +15,7 @@ import pytest
 import archcaps
 from archcaps.questions.reader import Reader
 from archcaps.rules import linux_bugs as bugs
+from archcaps.rules import linux_bugs_branch as branch_bugs
 from archcaps.tables.bits import BITS
 from tests.reality.records import Record, records, snapshot_of
 
@@ -25,7 +26,8 @@ BUGS = {
     "mds": bugs.x86_bug_mds, "taa": bugs.x86_bug_taa, "mmio_stale_data": bugs.x86_bug_mmio_stale_data,
     "mmio_unknown": bugs.x86_bug_mmio_unknown, "rfds": bugs.x86_bug_rfds, "tsa": bugs.x86_bug_tsa,
     "cpu_meltdown": bugs.x86_bug_cpu_meltdown, "l1tf": bugs.x86_bug_l1tf,
-    "spec_store_bypass": bugs.x86_bug_spec_store_bypass, "gds": bugs.x86_bug_gds, "its": bugs.x86_bug_its,
+    "spec_store_bypass": branch_bugs.x86_bug_spec_store_bypass, "gds": bugs.x86_bug_gds,
+    "its": branch_bugs.x86_bug_its,
 }  # fmt: skip
 
 

@@ -57,9 +57,8 @@ def predict_kvm(case: Case, where: str) -> KvmPrediction:
     kvm = _KVMS.of(host_of_case(case, where))
     vcpus = [_vcpu(kvm, one) for one in ((True, False) if shown is None else (shown,))]
     initial = either([vcpu.arch_capabilities for vcpu in vcpus])
-    return KvmPrediction(
-        _hex(kvm.supported_arch_cap), _hex(initial), [_set(vcpus, number_of(value) or 0) for value in case.guest_values]
-    )
+    values = [_set(vcpus, number_of(value) or 0) for value in case.guest_values]
+    return KvmPrediction(_hex(kvm.supported_arch_cap), _hex(initial), values)
 
 
 class _Kvms:

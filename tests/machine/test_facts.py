@@ -31,8 +31,8 @@ def test_a_host_is_built_with_kvm_and_mitigates_guest_vectors() -> None:
     kernel = Kernel(release="6.18.35", cmdline="", config="upstream-defaults")
     host = Snapshot(format_version=1, role="host", kernel=kernel)
     facts = facts_of(host, guest_with(kernel=kernel))
-    assert facts.known["host_kernel.no_guest_vector"].value is False
-    assert "guest_kernel.no_guest_vector" not in facts.known
+    assert facts.known["host_kernel.vector_guest_host"].value is True
+    assert "guest_kernel.vector_guest_host" not in facts.known
 
 
 def test_a_complete_cpuid_list_says_no_to_every_other_bit() -> None:

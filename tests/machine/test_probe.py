@@ -27,7 +27,8 @@ def test_a_bare_metal_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {name: reading.value for name, reading in found.registers.items()} == {
         "cpuid_1_ecx": "0x0", "cpuid_7_0_ebx": "0x20", "cpuid_7_0_ecx": "0x0", "cpuid_7_0_edx": "0x20000000",
         "cpuid_7_2_edx": "0x0",
-        "cpuid_80000008_ebx": "0xffffffff", "cpuid_80000021_eax": "0x0", "cpuid_80000021_ecx": "0x0",
+        "cpuid_80000001_ecx": "0x0", "cpuid_80000008_ebx": "0xffffffff",
+        "cpuid_8000001f_eax": "0x0", "cpuid_80000021_eax": "0x0", "cpuid_80000021_ecx": "0x0",
         "ia32_arch_capabilities": "0x40080", "ia32_tsx_ctrl": "0x3", "ia32_mcu_opt_ctrl": "0x8",
     }  # fmt: skip
     assert found.cpuid is None

@@ -33,7 +33,8 @@ def test_what_a_vcpu_takes_is_tried(
     assert {name: reading.value for name, reading in found.offered.items()} == {
         "cpuid_1_ecx": "0x0", "cpuid_7_0_ebx": "0x20", "cpuid_7_0_ecx": "0x0", "cpuid_7_0_edx": "0x20000400",
         "cpuid_7_2_edx": "0x0",
-        "cpuid_80000008_ebx": "0x0", "cpuid_80000021_eax": "0x24", "cpuid_80000021_ecx": "0x6",
+        "cpuid_80000001_ecx": "0x0", "cpuid_80000008_ebx": "0x0",
+        "cpuid_8000001f_eax": "0x0", "cpuid_80000021_eax": "0x24", "cpuid_80000021_ecx": "0x6",
         "ia32_arch_capabilities": hex(OFFERED),
     }  # fmt: skip
     assert 0xAE80 not in kvm.calls  # KVM_RUN

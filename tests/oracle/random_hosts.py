@@ -143,6 +143,7 @@ def _observed(profile: Profile) -> dict[str, bool]:
         "tsx_init_reads_rtm_always_abort": profile.rtm_always_abort,
         "attack_vectors": profile.attack_vectors,
         "mitigation_configs": True,
+        "gds_force_config": False,
         # part of rules that are read, but nothing that is compared turns on these
         "has_mmio_unknown": True,
         "tsa_forces_verw_in_vm": True,

@@ -14,9 +14,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from archcaps.logic.bitplanes import BitPlanes, Planes
-from archcaps.logic.graph import Node
+from archcaps.logic.graph import Kind, Node, walk
 from archcaps.machine.facts import facts_of
 from archcaps.machine.snapshot import Snapshot
+from archcaps.rules.kvm_offer import kvm_get_arch_capabilities
+from archcaps.rules.kvm_vmx_entry import cleared_before_entry
+from archcaps.rules.shown import model
 from archcaps.tables.bits import ARCH_CAPABILITIES
 from tests.oracle.kvm import Kvm
 from tests.oracle.machines import PROFILES, Host, Profile
@@ -29,6 +32,17 @@ TRIPLES: Final = int(os.environ.get("ARCHCAPS_SWEEP") or 20_000)
 PARTS, HOSTS = (1, 20) if TRIPLES <= 20_000 else (32, 16)
 GUESTS: Final = -(-TRIPLES // (PARTS * HOSTS * len(PROFILES)))
 
+#: The facts that the compared rules read: others may stay unknown.
+READ: Final = frozenset(
+    node.name
+    for node in walk(
+        (
+            cleared_before_entry(model().guest, "mmio_stale_data"),
+            *(kvm_get_arch_capabilities(model().kvm, name) for name in ARCH_CAPABILITIES),
+        )
+    )
+    if node.kind is Kind.FACT
+)
 _EMPTY: Final = Snapshot(format_version=1, role="guest")
 #: Scopes of the facts that a host and its kernel give, the same for all its guests.
 _OF_PAIR: Final = ("host.", "host_kernel.", "silicon.")
@@ -71,7 +85,7 @@ def _pair(host: Host, profile: Profile, random: Random) -> Pair:
     snapshot = host_snapshot(host, profile)
     facts = facts_of(snapshot, _EMPTY)
     values = facts.values
-    missing = {name for name in facts.unknown if name.startswith(("host.", "host_kernel."))}
+    missing = {name for name in facts.unknown if name in READ}
     if missing:
         listed = facts_of(replace(snapshot, kernel=replace(snapshot.kernel, release=profile.lists)), _EMPTY).values
         values |= {name: listed[name] for name in missing if name.startswith("host.listed_")}

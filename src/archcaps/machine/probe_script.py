@@ -29,7 +29,9 @@ WORDS = (
     ("cpuid_7_0_ecx", 0x7, 0, ECX),
     ("cpuid_7_0_edx", 0x7, 0, EDX),
     ("cpuid_7_2_edx", 0x7, 2, EDX),
+    ("cpuid_80000001_ecx", 0x80000001, 0, ECX),
     ("cpuid_80000008_ebx", 0x80000008, 0, EBX),
+    ("cpuid_8000001f_eax", 0x8000001F, 0, EAX),
     ("cpuid_80000021_eax", 0x80000021, 0, EAX),
     ("cpuid_80000021_ecx", 0x80000021, 0, ECX),
 )

@@ -28,17 +28,14 @@ def render_lines(answers: Iterable[LinuxPrediction | KvmPrediction | NotACase]) 
 
 
 def render_table(answer: LinuxPrediction, width: int) -> str:
-    """Return one answer as a table of files and texts; where several texts are possible, one a line."""
+    """Return one answer as a table of files and texts, uncut; where several texts are possible, one a line."""
     column = max(map(len, answer.vuln), default=0) + 2
     lines = []
     for file, text in answer.vuln.items():
         texts = text if isinstance(text, list) else [text]
         for number, each in enumerate(texts):
             start = file if number == 0 else "  or"
-            lines += textwrap.wrap(
-                _NO_FILE if each is None else each, max(width, 40),
-                initial_indent=start.ljust(column), subsequent_indent=" " * column,
-            )  # fmt: skip
+            lines.append(start.ljust(column) + (_NO_FILE if each is None else each))
     lines.append("")
     lines += _listed("bugs: ", answer.bugs, width)
     lines += _listed("possible: ", answer.bugs_possible, width) if answer.bugs_possible else []

@@ -102,7 +102,7 @@ def test_missing_facts_are_unknown() -> None:
         (b'{"smp": "many"}', "smp: 'many', expected a number of CPUs"),
         (b'{"hypervisor": "no"}', "hypervisor: expected `bool"),
         (b"\xff\xfe", "not JSON"),
-        (b"[" * 100000, "not JSON"),
+        (b"[" * 100000, "expected `object`, got `array`"),
     ],
 )
 def test_a_line_that_is_no_case(line: bytes, says: str) -> None:

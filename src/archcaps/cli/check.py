@@ -43,12 +43,15 @@ Examples:
 
 @click.command(epilog=_EXAMPLES + _EXIT)
 @machine_options
+@click.option(
+    "--further", is_flag=True, help="Explain and count for the exit code what else the register speaks of, as Meltdown."
+)
 @click.option("--all", "everything", is_flag=True, help="Explain every vulnerability, with every deciding input.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, one a guest (schemas/check-1.json).")
 @click.option(
     "--color/--no-color", default=None, help="Colours: on a terminal only, unless said; NO_COLOR is honoured."
 )
-def check(machines: Machines, everything: bool, as_json: bool, color: bool | None) -> int:
+def check(machines: Machines, further: bool, everything: bool, as_json: bool, color: bool | None) -> int:
     """Say whether a guest is told the truth about its CPU, and whether data can leak.
 
     For MDS, TAA, MMIO stale data, RFDS and TSA: what the guest is shown, what its kernel concludes (the exact text of
@@ -56,21 +59,31 @@ def check(machines: Machines, everything: bool, as_json: bool, color: bool | Non
     who is responsible. Host and guest come from snapshot files, or from the options, which also replace single values
     of a file. What is not given is unknown, and an unknown never counts as safe.
 
+    In short it says the same of what else IA32_ARCH_CAPABILITIES speaks of: Meltdown, L1TF, SSB, ITLB multihit, GDS,
+    ITS, Retbleed, Spectre v2 with BHI and PBRSB.
+
     Without any option it checks this machine: a host for what guests get on it by default and for each running QEMU
     guest; a virtual machine for its own side, with what to ask of whoever runs its host.
     """
-    show = partial(_show, as_json=as_json, everything=everything, color=colour(color))
+    show = partial(_show, as_json=as_json, further=further, everything=everything, color=colour(color))
+    judge = partial(ask, further=further)
     if not machines.given:
-        return _here(machines.assumptions, show, as_json=as_json)
+        return _here(machines.assumptions, judge, show, as_json=as_json)
     host, guest = machines.read()
-    return show(ask(host, guest, machines.assumptions))
+    return show(judge(host, guest, machines.assumptions))
 
 
-def _here(assumptions: tuple[str, ...], show: Callable[[CheckResult], int], *, as_json: bool) -> int:
+def _here(
+    assumptions: tuple[str, ...],
+    judge: Callable[..., CheckResult],
+    show: Callable[[CheckResult], int],
+    *,
+    as_json: bool,
+) -> int:
     """Check this machine: as a guest its own side, as a host what guests get on it. The worst exit code counts."""
     this = this_machine()
     if this.role == "guest":
-        result = ask(unknown_host(), this, assumptions)
+        result = judge(unknown_host(), this, assumptions)
         code = show(result)
         questions = provider_questions(result)
         if questions and not as_json:
@@ -80,11 +93,11 @@ def _here(assumptions: tuple[str, ...], show: Callable[[CheckResult], int], *, a
     for number, guest in enumerate(guests_to_check(this, None)):
         if number and not as_json:
             click.echo()
-        worst = max(worst, show(ask(this, guest, assumptions)), key=_FROM_FINE_TO_BAD.index)
+        worst = max(worst, show(judge(this, guest, assumptions)), key=_FROM_FINE_TO_BAD.index)
     return worst
 
 
-def _show(result: CheckResult, *, as_json: bool, everything: bool, color: bool | None) -> int:
+def _show(result: CheckResult, *, as_json: bool, further: bool, everything: bool, color: bool | None) -> int:
     """Print one answer and return its exit code."""
     if as_json:
         from archcaps.report.json import render as render_json  # noqa: PLC0415  # only one of the two is needed
@@ -93,5 +106,7 @@ def _show(result: CheckResult, *, as_json: bool, everything: bool, color: bool |
     else:
         from archcaps.report.terminal import render  # noqa: PLC0415  # as above
 
-        click.echo(render(result, click.style, everything=everything, width=width()), nl=False, color=color)
+        click.echo(
+            render(result, click.style, further=further, everything=everything, width=width()), nl=False, color=color
+        )
     return result.exit_code

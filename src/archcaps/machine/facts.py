@@ -56,6 +56,16 @@ _PUBLISHED = {
     "mmio_published": "mmio_stale_data",
     "rfds_published": "reg_file_data_sampling",
     "tsa_published": "tsa",
+    "meltdown_published": "meltdown",
+    "l1tf_published": "l1tf",
+    "ssb_published": "spec_store_bypass",
+    "itlb_multihit_published": "itlb_multihit",
+    "gds_published": "gather_data_sampling",
+    "its_published": "indirect_target_selection",
+    "retbleed_published": "retbleed",
+    "spectre_v2_published": "spectre_v2",
+    "bhi_published": "bhi",
+    "pbrsb_published": "pbrsb",
 }
 
 
@@ -105,10 +115,27 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
         _add_lists(facts, scope, host, guest.kernel.release)
         _add_microcode(facts, scope, host, unlisted=False)
     _add_silicon(facts, host)
+    _add_host_identity(facts, host, guest)
+    for name, why in (
+        ("guest_kernel.xen_pv", "a guest of KVM is no Xen PV guest"),
+        ("guest.ram_above_half", "the guest's RAM lies below half of its physical addresses"),
+    ):
+        if name not in facts.known:
+            facts.add(name, False, "assumed", why)
+            facts.unknown.pop(name, None)
     user_mmio = "user-mmio" in assumptions
     facts.add("assume.user_mmio", user_mmio, "assumed", _assumed("user_mmio", holds=user_mmio))
     _add_vm(facts, guest, host_mmio="host-mmio" in assumptions)
     return facts
+
+
+def _add_host_identity(facts: Facts, host: Snapshot, guest: Snapshot) -> None:
+    """Whether the guest is shown the host's own part."""
+    parts = [(part.vendor, part.family, part.model, part.stepping) for part in (part_of(host), part_of(guest))]
+    known = None not in (*parts[0], *parts[1])
+    source = _source(guest, guest.cpu.source)
+    same = parts[0] == parts[1] if known else None
+    facts.add("guest.host_identity", same, guest.cpu.provenance or guest.provenance, source)
 
 
 def _assumed(name: str, *, holds: bool) -> str:

@@ -9,6 +9,7 @@ from archcaps.logic.choice import Answer
 from archcaps.logic.graph import Node
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.assumptions import assumptions_of
+from archcaps.questions.further import further_verdicts
 from archcaps.questions.headline import headline
 from archcaps.questions.lines import line_of
 from archcaps.questions.notices import notices_of
@@ -18,6 +19,7 @@ from archcaps.questions.results import (
     NO_SUCH_FILE,
     CheckResult,
     Deciding,
+    FurtherVerdict,
     Line,
     Possible,
     ShownBit,
@@ -45,8 +47,11 @@ SPEAK_OF = {
 }
 
 
-def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> CheckResult:
-    """Return what `guest` is shown, concludes and gets on `host`, for every vulnerability of the VERW family.
+def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = (), *, further: bool = False) -> CheckResult:
+    """Return what `guest` is shown, concludes and gets on `host`.
+
+    For every vulnerability of the VERW family, and for what else IA32_ARCH_CAPABILITIES speaks of; `further`: these
+    count for the exit code too.
 
     `assumptions`: ``user-mmio`` (guest user code can map MMIO), ``host-mmio`` (host MMIO is mapped into the guest by a
     device assigned to it), ``default-options`` (a kernel whose command line or
@@ -57,25 +62,27 @@ def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> C
     """
     for snapshot in (host, guest):
         _refuse_other_cpus(snapshot)
-    return judge(Reader(host, guest, frozenset(assumptions)))
+    return judge(Reader(host, guest, frozenset(assumptions)), further=further)
 
 
-def judge(reader: Reader) -> CheckResult:
-    """Return the answer for a host and a guest that were already read."""
+def judge(reader: Reader, *, further: bool = False) -> CheckResult:
+    """Return the answer for a host and a guest that were already read; `further` as in `check`."""
     host, guest = reader.host, reader.guest
     verdicts = [_verdict(reader, name) for name in VULNERABILITIES]
+    others = further_verdicts(reader)
     notices = notices_of(reader, verdicts)
     disable = reader.ternary.value(reader.model.guest.disable_fb_clear)
     return CheckResult(
         FORMAT_VERSION,
         headline(verdicts, disable_fb_clear=disable),
-        _exit_code(verdicts, bool(notices)),
+        _exit_code(verdicts, others if further else [], bool(notices)),
         host.name or "host",
         host.kernel.release,
         guest.name or "guest",
         guest.kernel.release,
         disable,
         verdicts,
+        others,
         notices,
         assumptions_of(reader, verdicts),
     )
@@ -95,12 +102,13 @@ def _refuse_other_cpus(snapshot: Snapshot) -> None:
         )
 
 
-def _exit_code(verdicts: list[Verdict], notices: bool) -> int:
-    if any(verdict.exposed or verdict.exposes_host for verdict in verdicts):
+def _exit_code(verdicts: list[Verdict], further: list[FurtherVerdict], notices: bool) -> int:
+    every: list[Verdict | FurtherVerdict] = [*verdicts, *further]
+    if any(verdict.exposed for verdict in every) or any(verdict.exposes_host for verdict in verdicts):
         return 2
-    if any(verdict.undecided for verdict in verdicts):
+    if any(verdict.undecided for verdict in every):
         return 3
-    return 1 if notices or any(verdict.wrong for verdict in verdicts) else 0
+    return 1 if notices or any(verdict.wrong for verdict in every) else 0
 
 
 def _verdict(reader: Reader, name: str) -> Verdict:

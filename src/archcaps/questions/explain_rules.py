@@ -28,6 +28,7 @@ from archcaps.tables.names import (
     ACCESS_LOOKUPS,
     ASSUMPTIONS,
     CPU_LOOKUPS,
+    FURTHER,
     KERNEL_LOOKUPS,
     SILICON_LOOKUPS,
     VM_LOOKUPS,
@@ -53,7 +54,7 @@ __all__ = [
 
 _MODULES: Final = (
     "silicon", "linux_bugs", "linux_bugs_branch", "linux_errata", "linux_mitigations", "linux_memory", "kvm_offer",
-    "kvm_entry", "kvm_vmx_entry", "kvm_msrs", "kvm_tsx", "shown", "verdict", "host_border", "notices", "linux_features",
+    "kvm_entry", "kvm_vmx_entry", "kvm_msrs", "kvm_tsx", "shown", "verdict", "host_border", "further", "notices", "linux_features",
     "linux_spectre_v2", "linux_retbleed", "linux_srso", "linux_branch_texts",
 )  # fmt: skip
 #: Whose an input is, by the scope of its name: before the words, and before the name in a formula.
@@ -140,6 +141,7 @@ def arguments_of(name: str) -> list[tuple[str, ...]]:
         "truth": [truth.value for truth in verdict.Truth],
         "label": ("offered", "true"),
         "mode": MODES,
+        "subject": FURTHER,
     }
     wanted = [values[parameter] for parameter in _parameters(function) if parameter in values]
     return list(product(*wanted)) if wanted else []

@@ -10,6 +10,7 @@ __all__ = [
     "Assumption",
     "CheckResult",
     "Deciding",
+    "FurtherVerdict",
     "Line",
     "Notice",
     "Possible",
@@ -113,6 +114,43 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.truth.decided and self.truth.value not in ("truthful", "unsaid")
 
 
+class FurtherVerdict(msgspec.Struct, frozen=True):
+    """The verdict on something that IA32_ARCH_CAPABILITIES speaks of beside the VERW family.
+
+    `subject` is a file, or one of the fields of spectre_v2; `affected`: the silicon; `prevented`: by the host, for its
+    guests; `works`: what the guest's kernel does about it does its work here. Null: unknown.
+    """
+
+    subject: str
+    shown: list[ShownBit]
+    concludes: Possible
+    claim: Possible
+    affected: bool | None
+    prevented: bool | None
+    works: bool | None
+    truth: Possible
+    safety: Possible
+    responsible: Possible
+    why: list[Line]
+    decided_by: list[Deciding]
+    missing: dict[str, str]
+
+    @property
+    def exposed(self) -> bool:
+        """Whether it can happen to the guest unmitigated."""
+        return self.safety.value == "exposed"
+
+    @property
+    def undecided(self) -> bool:
+        """Whether truth or safety can not be told from what is known."""
+        return not (self.truth.decided and self.safety.decided)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the guest is told something other than the truth."""
+        return self.truth.decided and self.truth.value not in ("truthful", "unsaid")
+
+
 class Notice(msgspec.Struct, frozen=True):
     """Something to know beside the verdicts."""
 
@@ -139,6 +177,7 @@ class CheckResult(msgspec.Struct, frozen=True):
     guest_kernel: str | None
     disable_fb_clear: bool | None
     vulnerabilities: list[Verdict]
+    further: list[FurtherVerdict]
     notices: list[Notice]
     assumptions: list[Assumption]
 

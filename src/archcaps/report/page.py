@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from archcaps.questions.results import Deciding, Line
+from archcaps.questions.results import Deciding, Line, ShownBit
 from archcaps.tables.names import KERNEL_LOOKUPS
 
-__all__ = ["FB_CLEAR_DIS", "Page", "Style", "bit", "inputs", "listed", "plain"]
+__all__ = ["FB_CLEAR_DIS", "Page", "Style", "bit", "coloured", "inputs", "listed", "plain", "shown_bits"]
 
 #: What is said where KVM sets FB_CLEAR_DIS for a guest, where not, and where that is unknown.
 FB_CLEAR_DIS = (
@@ -18,6 +18,11 @@ FB_CLEAR_DIS = (
     "KVM does not set FB_CLEAR_DIS for it",
     "does KVM set FB_CLEAR_DIS? not known",
 )
+_COLOURS = {
+    "truthful": "green", "safe": "green", "unsaid": "green",
+    "needless-work": "yellow", "false-alarm": "yellow", "withheld": "yellow",
+    "false-immunity": "red", "broken-promise": "red", "exposed": "red",
+}  # fmt: skip
 _SCOPES = {
     "silicon": "hardware", "guest_kernel": "guest kernel", "host_kernel": "host kernel", "offered": "host",
     "true": "host", "kvm": "KVM", "vm": "virtual machine",
@@ -122,3 +127,22 @@ def plain(name: str) -> str:
     if rest == "clear_cpu_buf":
         return f"{scope} VERW by its texts"
     return f"{_SCOPES.get(scope, scope)} {rest}"
+
+
+def shown_bits(bits: list[ShownBit]) -> str:
+    """Return the bits as the guest reads them, those apart that are not as KVM offers them or as the hardware is."""
+    groups: dict[str, list[str]] = {}
+    for each in bits:
+        if each.offered is not None and each.offered is not each.guest:
+            kind = "not as KVM offers: "
+        elif each.hardware is not None and each.hardware is not each.guest:
+            kind = "not as the hardware: "
+        else:
+            kind = ""
+        groups.setdefault(kind, []).append(f"{each.name}={bit(each.guest)}")
+    return "; ".join(kind + ", ".join(names) for kind, names in sorted(groups.items()))
+
+
+def coloured(word: str, style: Style, width: int) -> str:
+    """Return a word of a verdict in its colour, filled up to `width` columns."""
+    return style(word, fg=_COLOURS.get(word, "cyan")) + " " * max(width - len(word), 0)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from archcaps.questions.results import (
     NO_SUCH_FILE,
     Assumption,
     CheckResult,
+    FurtherVerdict,
     Line,
     Possible,
-    ShownBit,
     Verdict,
 )
 from archcaps.report.asking import what_to_ask
-from archcaps.report.page import FB_CLEAR_DIS, Page, Style, bit, inputs, listed, plain
+from archcaps.report.further import further_explained, further_lines, further_table
+from archcaps.report.page import FB_CLEAR_DIS, Page, Style, bit, coloured, inputs, listed, plain, shown_bits
 
 __all__ = ["render"]
 
-_COLOURS = {
-    "truthful": "green", "safe": "green", "unsaid": "green",
-    "needless-work": "yellow", "false-alarm": "yellow", "withheld": "yellow",
-    "false-immunity": "red", "broken-promise": "red", "exposed": "red",
-}  # fmt: skip
 #: Headings of the why, by the start of the rule's name: where it holds, where not, where that is unknown.
 _HEADINGS = {
     "affected": ("the silicon is affected", "the silicon is not affected", "is the silicon affected? not known"),
@@ -46,10 +44,13 @@ _HEADINGS = {
 _NAMED = 3
 
 
-def render(result: CheckResult, style: Style, *, everything: bool = False, width: int = 100) -> str:
+def render(
+    result: CheckResult, style: Style, *, further: bool = False, everything: bool = False, width: int = 100
+) -> str:
     """Return the answer as text of `width` columns (66 at the least, 100 at the most).
 
-    `everything` explains every vulnerability and names every deciding input.
+    `everything` explains every vulnerability and names every deciding input; `further` explains what else
+    IA32_ARCH_CAPABILITIES speaks of.
     """
     page = Page(style, min(max(width, 66), 100), everything)
     first, *rest = result.headline.split(". ")
@@ -60,6 +61,7 @@ def render(result: CheckResult, style: Style, *, everything: bool = False, width
     for verdict in result.vulnerabilities:
         lines += _row(verdict, page)
     lines += _host_line(result.vulnerabilities, page)
+    lines += further_table(result.further, page) if further or everything else further_lines(result.further, page)
     for verdict in result.vulnerabilities:
         undecided = not (verdict.truth.decided and verdict.safety.decided)
         if everything or verdict.exposed or undecided or verdict.wrong:
@@ -67,7 +69,10 @@ def render(result: CheckResult, style: Style, *, everything: bool = False, width
     for verdict in result.vulnerabilities:
         if everything or verdict.exposes_host:
             lines += ["", *_host_explained(verdict, page)]
-    lines += [*_missing(result.vulnerabilities, page), ""]
+    for each in result.further if further or everything else ():
+        if everything or each.exposed or each.undecided or each.wrong:
+            lines += ["", *further_explained(each, page)]
+    lines += [*_missing([*result.vulnerabilities, *(result.further if further else [])], page), ""]
     lines += [line for text, number in page.sources.items() for line in page.fill(f"[{number}] {text}", "", "    ")]
     lines += [line for notice in result.notices for line in page.fill(f"Notice: {notice.text}")]
     lines += page.fill("Assumed: " + "; ".join(_assumed(each, page) for each in result.assumptions) + ".")
@@ -87,7 +92,7 @@ def _machine(role: str, name: str, release: str | None) -> str:
 def _row(verdict: Verdict, page: Page) -> list[str]:
     truth = verdict.truth.value or "undecided"
     safety = verdict.safety.value or "undecided"
-    words = f"{_coloured(truth, page.style, 15)} {_coloured(safety, page.style, 9)}"
+    words = f"{coloured(truth, page.style, 15)} {coloured(safety, page.style, 9)}"
     head = f"{verdict.vulnerability:23} {words} {_verw(verdict):14}"
     said = [text if text == NO_SUCH_FILE else f'"{text}"' for text in verdict.concludes.possible[:3]]
     more = len(verdict.concludes.possible) - len(said)
@@ -103,8 +108,8 @@ def _host_line(verdicts: list[Verdict], page: Page) -> list[str]:
     for verdict in verdicts:
         by_safety.setdefault(verdict.host_safety.value or "undecided", []).append(verdict.vulnerability)
     if len(by_safety) == 1:
-        return [f"guest against host: {_coloured(next(iter(by_safety)), page.style, 0)}"]
-    said = [f"{_coloured(word, page.style, 0)} ({', '.join(by_safety[word])})" for word in sorted(by_safety)]
+        return [f"guest against host: {coloured(next(iter(by_safety)), page.style, 0)}"]
+    said = [f"{coloured(word, page.style, 0)} ({', '.join(by_safety[word])})" for word in sorted(by_safety)]
     return page.fill("guest against host: " + "; ".join(said))
 
 
@@ -129,15 +134,11 @@ def _verw(verdict: Verdict) -> str:
     return {True: "VERW works", False: "VERW in vain", None: "VERW: works?"}[verdict.verw_works]
 
 
-def _coloured(word: str, style: Style, width: int) -> str:
-    return style(word, fg=_COLOURS.get(word, "cyan")) + " " * max(width - len(word), 0)
-
-
 def _explained(verdict: Verdict, page: Page) -> list[str]:
     who = "" if verdict.responsible.value in (None, "nobody") else f"; responsible: {verdict.responsible}"
     title = f"{verdict.vulnerability}: {_value(verdict.truth)}, {_value(verdict.safety)}{who}"
     lines = [page.style(line, bold=True) for line in page.fill(title)]
-    lines += page.fill(f"shown to it: {_shown(verdict.shown)}", "  ", "      ")
+    lines += page.fill(f"shown to it: {shown_bits(verdict.shown)}", "  ", "      ")
     roots = {line.name for line in verdict.why}
     for line in verdict.why:
         heading = _heading(line, verdict)
@@ -151,7 +152,7 @@ def _explained(verdict: Verdict, page: Page) -> list[str]:
     return lines
 
 
-def _missing(verdicts: list[Verdict], page: Page) -> list[str]:
+def _missing(verdicts: Sequence[Verdict | FurtherVerdict], page: Page) -> list[str]:
     """Return once for all verdicts what would decide them."""
     missing = {name: why for verdict in verdicts for name, why in verdict.missing.items()}
     if not missing:
@@ -165,20 +166,6 @@ def _missing(verdicts: list[Verdict], page: Page) -> list[str]:
 
 def _value(possible: Possible) -> str:
     return str(possible) if len(possible.possible) <= _NAMED else "undecided"
-
-
-def _shown(bits: list[ShownBit]) -> str:
-    """Return the bits as the guest reads them, those apart that are not as KVM offers them or as the hardware is."""
-    groups: dict[str, list[str]] = {}
-    for each in bits:
-        if each.offered is not None and each.offered is not each.guest:
-            kind = "not as KVM offers: "
-        elif each.hardware is not None and each.hardware is not each.guest:
-            kind = "not as the hardware: "
-        else:
-            kind = ""
-        groups.setdefault(kind, []).append(f"{each.name}={bit(each.guest)}")
-    return "; ".join(kind + ", ".join(names) for kind, names in sorted(groups.items()))
 
 
 def _heading(line: Line, verdict: Verdict) -> str:

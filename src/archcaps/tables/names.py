@@ -8,14 +8,21 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "ACCESS_LOOKUPS", "ASSUMPTIONS", "CPU_LOOKUPS", "KERNEL_LOOKUPS", "SILICON_LOOKUPS", "VM_LOOKUPS",
+    "ACCESS_LOOKUPS", "ASSUMPTIONS", "CPU_LOOKUPS", "FURTHER", "KERNEL_LOOKUPS", "SILICON_LOOKUPS", "VM_LOOKUPS",
     "VULNERABILITIES",
 ]  # fmt: skip
 
 #: The vulnerabilities of the VERW family, by the names of their sysfs files, in the order they are reported.
 VULNERABILITIES: Final = ("mds", "tsx_async_abort", "mmio_stale_data", "reg_file_data_sampling", "tsa")
 
+#: What IA32_ARCH_CAPABILITIES speaks of beside them: files, and two fields of spectre_v2.
+FURTHER: Final = (
+    "meltdown", "l1tf", "spec_store_bypass", "itlb_multihit", "gather_data_sampling", "indirect_target_selection",
+    "retbleed", "spectre_v2", "bhi", "pbrsb",
+)  # fmt: skip
+
 CPU_LOOKUPS: Final = {
+    "host_identity": "vendor, family, model and stepping are those of the host",
     "vendor_intel": "the vendor string is GenuineIntel",
     "vendor_amd": "the vendor string is AuthenticAMD",
     "vendor_hygon": "the vendor string is HygonGenuine",
@@ -79,6 +86,16 @@ SILICON_LOOKUPS: Final = {
     "mmio_published": "published lists have the part as affected by MMIO stale data",
     "rfds_published": "published lists have the part as affected by RFDS",
     "tsa_published": "published lists have the part as affected by TSA",
+    "meltdown_published": "published lists have the part as affected by Meltdown",
+    "l1tf_published": "published lists have the part as affected by L1TF",
+    "ssb_published": "published lists have the part as affected by speculative store bypass",
+    "itlb_multihit_published": "published lists have the part as affected by ITLB multihit",
+    "gds_published": "published lists have the part as affected by GDS",
+    "its_published": "published lists have the part as affected by ITS",
+    "retbleed_published": "published lists have the part as affected by Retbleed (on Intel: RSBA)",
+    "spectre_v2_published": "published lists have the part as affected by Spectre v2",
+    "bhi_published": "published lists have the part as affected by BHI",
+    "pbrsb_published": "published lists have the part as affected by PBRSB",
     "register_file_spared": "FB_CLEAR_DIS leaves VERW's clearing of the register file alone",
 }
 

@@ -51,7 +51,7 @@ _FLAGS: Final = {
     "retbleed": "RETBLEED",
 }
 #: Those of which Linux has no black list: what is not on the white list is affected.
-_AFFECTED_UNLESS: Final = frozenset(("meltdown", "l1tf", "spec_store_bypass", "itlb_multihit"))
+_AFFECTED_UNLESS: Final = frozenset(("meltdown", "l1tf", "spec_store_bypass", "itlb_multihit", "spectre_v2"))
 #: The flag of a white-list row that says a part is immune.
 _IMMUNE: Final = {
     "mds": "NO_MDS",
@@ -62,6 +62,7 @@ _IMMUNE: Final = {
     "itlb_multihit": "NO_ITLB_MULTIHIT",
     "pbrsb": "NO_EIBRS_PBRSB",
     "bhi": "NO_BHI",
+    "spectre_v2": "NO_SPECTRE_V2",
 }
 
 

@@ -23,6 +23,8 @@ def test_nothing_given_is_nothing_known_but_the_assumptions() -> None:
         "assume.user_mmio",
         "vm.has_assigned_device",
         "vm.has_mapped_host_mmio",
+        "guest_kernel.xen_pv",
+        "guest.ram_above_half",
     }
 
 

@@ -44,7 +44,9 @@ Examples:
 @click.command(epilog=_EXAMPLES + _EXIT)
 @machine_options
 @click.option(
-    "--further", is_flag=True, help="Explain and count for the exit code what else the register speaks of, as Meltdown."
+    "--further",
+    is_flag=True,
+    help="Explain what else the register speaks of, as Meltdown, and count it for the exit code.",
 )
 @click.option("--all", "everything", is_flag=True, help="Explain every vulnerability, with every deciding input.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, one a guest (schemas/check-1.json).")

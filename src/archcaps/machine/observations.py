@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from archcaps.machine.facts import Datum
 from archcaps.machine.snapshot import Reading, Snapshot, number
+from archcaps.rules.further import claim_of_subject, file_of
 from archcaps.rules.kvm_offer import OFFERED_CPUID
 from archcaps.rules.verdict import Claim, claim_of
 from archcaps.tables.bits import REGISTERS, bits_of
-from archcaps.tables.names import VULNERABILITIES
+from archcaps.tables.names import FURTHER, VULNERABILITIES
 
 __all__ = ["observations_of", "runs_verw"]
 
@@ -53,6 +54,13 @@ def observations_of(host: Snapshot, guest: Snapshot) -> dict[str, Datum]:
             seen = claim_of(guest.vulnerabilities[name])
             for claim in Claim:
                 found[f"guest.concludes[{name},{claim.value}]"] = _sysfs(guest, name, claim is seen)
+    for subject in FURTHER:
+        said = guest.vulnerabilities.get(file_of(subject))
+        if said is not None:
+            claim_seen = claim_of_subject(subject, said)
+            for claim in Claim:
+                name = f"guest.further_concludes[{subject},{claim.value}]"
+                found[name] = _sysfs(guest, file_of(subject), claim is claim_seen)
     return found
 
 

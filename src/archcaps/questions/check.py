@@ -50,8 +50,8 @@ SPEAK_OF = {
 def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = (), *, further: bool = False) -> CheckResult:
     """Return what `guest` is shown, concludes and gets on `host`.
 
-    For every vulnerability of the VERW family, and for what else IA32_ARCH_CAPABILITIES speaks of; `further`: these
-    count for the exit code too.
+    For every vulnerability of the VERW family, and for what else IA32_ARCH_CAPABILITIES speaks of; `further`: the
+    latter counts for the headline and the exit code too.
 
     `assumptions`: ``user-mmio`` (guest user code can map MMIO), ``host-mmio`` (host MMIO is mapped into the guest by a
     device assigned to it), ``default-options`` (a kernel whose command line or
@@ -74,7 +74,7 @@ def judge(reader: Reader, *, further: bool = False) -> CheckResult:
     disable = reader.ternary.value(reader.model.guest.disable_fb_clear)
     return CheckResult(
         FORMAT_VERSION,
-        headline(verdicts, disable_fb_clear=disable),
+        headline(verdicts, others, disable_fb_clear=disable, strict=further),
         _exit_code(verdicts, others if further else [], bool(notices)),
         host.name or "host",
         host.kernel.release,

@@ -54,8 +54,8 @@ __all__ = [
 
 _MODULES: Final = (
     "silicon", "linux_bugs", "linux_bugs_branch", "linux_errata", "linux_mitigations", "linux_memory", "kvm_offer",
-    "kvm_entry", "kvm_vmx_entry", "kvm_msrs", "kvm_tsx", "shown", "verdict", "host_border", "further", "notices", "linux_features",
-    "linux_spectre_v2", "linux_retbleed", "linux_srso", "linux_branch_texts",
+    "kvm_entry", "kvm_vmx_entry", "kvm_msrs", "kvm_tsx", "shown", "verdict", "host_border", "further", "notices",
+    "linux_features", "linux_spectre_v2", "linux_retbleed", "linux_srso", "linux_branch_texts",
 )  # fmt: skip
 #: Whose an input is, by the scope of its name: before the words, and before the name in a formula.
 _SCOPES: Final = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from archcaps.questions.results import Verdict
+from collections.abc import Iterable
+
+from archcaps.questions.results import FurtherVerdict, Verdict
 
 __all__ = ["headline"]
 
@@ -17,22 +19,34 @@ _WORDS = {
 }
 
 
-def headline(verdicts: list[Verdict], *, disable_fb_clear: bool | None) -> str:
-    """Return a few sentences: the worst that was found, what is behind it, and who is responsible."""
+def headline(
+    verdicts: list[Verdict], further: list[FurtherVerdict], *, disable_fb_clear: bool | None, strict: bool = False
+) -> str:
+    """Return a few sentences: the worst that was found, what is behind it, and who is responsible.
+
+    `further` stands beside in a sentence of its own, unless `strict`: then it counts like the others.
+    """
     exposed = [verdict for verdict in verdicts if verdict.exposed]
     open_hosts = [verdict for verdict in verdicts if verdict.exposes_host]
     undecided = [verdict for verdict in verdicts if verdict.undecided]
     wrong = [verdict for verdict in verdicts if verdict.wrong]
-    if exposed:
-        start, concerned = f"EXPOSED: data can leak in this guest ({_names(exposed)})", exposed
+    open_too = [verdict for verdict in further if verdict.exposed and strict]
+    undecided_too = [verdict for verdict in further if verdict.undecided and strict]
+    wrong_too = [verdict for verdict in further if verdict.wrong and strict]
+    beside = [verdict for verdict in further if verdict.exposed and not strict]
+    more = f" Beside these: exposed ({_names([], beside)})." if beside else ""
+    concerned = wrong
+    if exposed or open_too:
+        start = f"EXPOSED: data can leak in this guest ({_names(exposed, open_too)})"
+        concerned = exposed
     elif open_hosts:
-        start, concerned = f"EXPOSED: data of the host can leak to this guest ({_names(open_hosts)})", wrong
-    elif undecided:
-        start, concerned = f"UNDECIDED: facts are missing for {_names(undecided)}", wrong
-    elif wrong:
-        start, concerned = f"NOT TOLD THE TRUTH, but nothing leaks ({_names(wrong)})", wrong
+        start = f"EXPOSED: data of the host can leak to this guest ({_names(open_hosts)})"
+    elif undecided or undecided_too:
+        start = f"UNDECIDED: facts are missing for {_names(undecided, undecided_too)}"
+    elif wrong or wrong_too:
+        start = f"NOT TOLD THE TRUTH, but nothing leaks ({_names(wrong, wrong_too)})"
     else:
-        return "TOLD THE TRUTH, AND SAFE."
+        return f"TOLD THE TRUTH, AND SAFE.{more}"
     sentences = [start]
     for truth, words in _WORDS.items():
         found = [verdict for verdict in concerned if verdict.truth.value == truth]
@@ -40,15 +54,16 @@ def headline(verdicts: list[Verdict], *, disable_fb_clear: bool | None) -> str:
             sentences.append(f"{words[0].upper()}{words[1:]} ({truth}: {_names(found)})")
     if disable_fb_clear and any(verdict.truth.value == "broken-promise" for verdict in concerned):
         sentences.append("KVM sets FB_CLEAR_DIS while it runs")
-    if exposed and open_hosts:
+    if (exposed or open_too) and open_hosts:
         sentences.append(f"Data of the host can leak to this guest too ({_names(open_hosts)})")
     found_responsible = [verdict.responsible for verdict in concerned if verdict.wrong or verdict.exposed]
     found_responsible += [verdict.host_responsible for verdict in open_hosts]
+    found_responsible += [verdict.responsible for verdict in open_too or wrong_too]
     responsible = list(dict.fromkeys(map(str, found_responsible)))
     if responsible:
         sentences.append(f"Responsible: {', '.join(responsible)}")
-    return ". ".join(sentences) + "."
+    return ". ".join(sentences) + "." + more
 
 
-def _names(verdicts: list[Verdict]) -> str:
-    return ", ".join(verdict.vulnerability for verdict in verdicts)
+def _names(verdicts: list[Verdict], further: Iterable[FurtherVerdict] = ()) -> str:
+    return ", ".join([verdict.vulnerability for verdict in verdicts] + [verdict.subject for verdict in further])

@@ -147,8 +147,8 @@ class FurtherVerdict(msgspec.Struct, frozen=True):
 
     @property
     def wrong(self) -> bool:
-        """Whether the guest is told something other than the truth."""
-        return self.truth.decided and self.truth.value not in ("truthful", "unsaid")
+        """Whether the guest is told something other than the truth; work for nothing is no such thing here."""
+        return self.truth.decided and self.truth.value not in ("truthful", "unsaid", "needless-work")
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ def further_lines(verdicts: list[FurtherVerdict], page: Page) -> list[str]:
             word = "exposed"
         elif verdict.undecided:
             word = "undecided"
-        elif verdict.wrong:
+        elif verdict.truth.value not in ("truthful", "unsaid"):
             word = str(verdict.truth)
         else:
             continue

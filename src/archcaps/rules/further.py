@@ -24,8 +24,8 @@ from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.names import FURTHER
 
 __all__ = [
-    "SPEAK_OF", "file_of", "further_affected", "further_claim", "further_exposed", "further_responsible", "further_safety",
-    "further_truth", "host_prevents", "mitigation_works",
+    "SPEAK_OF", "claim_of_subject", "file_of", "further_affected", "further_claim", "further_exposed",
+    "further_responsible", "further_safety", "further_truth", "host_prevents", "mitigation_works",
 ]  # fmt: skip
 
 _TABLE = "archcaps: docs/architecture/verdict.md"
@@ -47,6 +47,8 @@ SPEAK_OF: Final = {
 assert tuple(SPEAK_OF) == FURTHER
 
 
+#: How the fields of spectre_v2 begin.
+_FIELD_STARTS: Final = {"bhi": "BHI: ", "pbrsb": "PBRSB-eIBRS: "}
 #: What a host prevents for its guests.
 _BY_HOST: Final = ("itlb_multihit", "gather_data_sampling")
 
@@ -145,6 +147,18 @@ def claim_of_file(text: str | None) -> Claim:
     if text is not None and text.startswith("Mitigation: Vulnerable"):
         return Claim.VULNERABLE
     return claim_of(text)
+
+
+def claim_of_subject(subject: str, text: str) -> Claim:
+    """Return the class of what a file's whole text says of a subject: by the field, for those of spectre_v2."""
+    if subject not in _FIELD_STARTS:
+        return claim_of_file(text)
+    if text == "Not affected":
+        return Claim.NOT_AFFECTED
+    _, start, rest = text.partition(_FIELD_STARTS[subject])
+    # BHI stands last, and its field has a comma of its own.
+    field = rest if subject == "bhi" else rest.partition(";")[0].partition(",")[0]
+    return claim_of_field(start + field if start else "")
 
 
 @rule(_TABLE)

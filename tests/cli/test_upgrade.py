@@ -62,6 +62,18 @@ def test_exit_codes(arguments: tuple[str, ...], code: int) -> None:
     assert (result.returncode, json.loads(result.stdout)["exit_code"]) == (code, code)
 
 
+def test_further_verdicts_are_named_and_count_if_asked() -> None:
+    """6.1.43 has no GDS yet; 6.1.192 believes the GDS_NO that the VMM shows, on a host booted without the mitigation."""
+    machines = ("--host", "examples/gds-no-made-up/host-off.toml", "--guest", "examples/gds-no-made-up/guest.toml")
+    release = ("--from", "6.1.43", "--to", "6.1.192")
+    plain, counted = (archcaps("upgrade", *release, *machines, *more) for more in ((), ("--further",)))
+    flat = " ".join(plain.stdout.split())
+    assert "gather_data_sampling: unsaid, exposed -> false-immunity, exposed; responsible: userspace" in flat
+    assert "further (--further counts them too): worse (gather_data_sampling)" in flat
+    assert (plain.returncode, counted.returncode) == (0, 1)
+    assert counted.stdout.startswith("WORSE, but nothing leaks that did not before (gather_data_sampling")
+
+
 @pytest.mark.parametrize("to", ["6.18.9", "6.12.117", "6.1.0-49-amd64", "7.9"])
 def test_json_follows_its_committed_schema(to: str) -> None:
     schema = json.loads((ROOT / "schemas" / "upgrade-1.json").read_text())

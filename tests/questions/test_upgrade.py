@@ -39,7 +39,7 @@ def test_a_kernel_that_no_longer_forces_verw_exposes_a_guest_without_verw_clear(
     assert result.exit_code == 2
     assert result.headline.startswith("NEWLY EXPOSED: data can leak in this guest that could not before (tsa).")
     assert [each.name for each in result["tsa"].because] == ["guest_kernel.tsa_forces_verw_in_vm"]
-    assert [each.vulnerability for each in result.vulnerabilities if each.changes is not False] == ["tsa"]
+    assert [each.subject for each in result.vulnerabilities if each.changes is not False] == ["tsa"]
 
 
 def test_the_way_back_is_no_worse() -> None:
@@ -147,8 +147,9 @@ def test_the_same_release_twice_changes_nothing(to: str) -> None:
     assert result.exit_code == 0
     assert result.headline == "NOTHING CHANGES: it is the same kernel."
     assert not any(change.changes for change in result.files)
-    assert not any(change.changes for change in (*result.verw, *result.bugs))
-    assert not any(change.changes for change in result.vulnerabilities)
+    assert not any(change.changes for change in result.verw)
+    assert not any(change.changes for change in result.bugs)
+    assert not any(change.changes for change in (*result.vulnerabilities, *result.further))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +181,11 @@ def test_each_side_is_what_check_says_of_that_kernel(host: archcaps.Snapshot, gu
     result = archcaps.upgrade(host, guest, to)
     before = archcaps.check(host, guest)
     after = archcaps.check(host, replace(guest, kernel=replace(guest.kernel, release=to)))
+    for each, old, new in zip(result.further, before.further, after.further, strict=True):
+        assert (each.before.truth, each.after.truth) == (old.truth, new.truth)
+        assert (each.before.safety, each.after.safety) == (old.safety, new.safety)
+        if each.worse is False:
+            assert not (old.safety.value == "safe" and new.exposed)
     for change, was, now in zip(result.vulnerabilities, before.vulnerabilities, after.vulnerabilities, strict=True):
         assert (change.before.truth, change.before.safety) == (was.truth, was.safety)
         assert (change.after.truth, change.after.safety) == (now.truth, now.safety)

@@ -35,13 +35,21 @@ Exit codes:
 @click.option("--from", "from_", metavar="RELEASE", help="The guest's kernel now; default: that of its snapshot.")
 @click.option("--to", metavar="RELEASE", required=True, help="The guest's kernel afterwards, newer or older.")
 @machine_options
+@click.option("--further", is_flag=True, help="Count what else MSR 0x10a speaks of, as Meltdown, as check does.")
 @click.option("--all", "everything", is_flag=True, help="Show what stays the same too.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object on one line (schemas/upgrade-1.json).")
 @click.option(
     "--color/--no-color", default=None, help="Colours: on a terminal only, unless said; NO_COLOR is honoured."
 )
 def upgrade(
-    machines: Machines, from_: str | None, to: str, *, everything: bool, as_json: bool, color: bool | None
+    machines: Machines,
+    from_: str | None,
+    to: str,
+    *,
+    further: bool,
+    everything: bool,
+    as_json: bool,
+    color: bool | None,
 ) -> int:
     """Say what changes for a guest if it runs another kernel and nothing else is touched.
 
@@ -58,10 +66,10 @@ def upgrade(
     host, guest = machines.read()
     if from_ is None and guest.kernel.release is None:
         raise click.UsageError("--from is missing: the guest's snapshot does not say which kernel it runs")
-    result = ask(host, guest, to, from_, machines.assumptions)
+    result = ask(host, guest, to, from_, machines.assumptions, further=further)
     if as_json:
         sys.stdout.write(render_json(result))
     else:
-        text = render(result, click.style, everything=everything, width=width())
+        text = render(result, click.style, further=further, everything=everything, width=width())
         click.echo(text, nl=False, color=colour(color))
     return result.exit_code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -13,35 +12,28 @@ from archcaps.logic.ternary import Ternary
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.check import judge, refuse_other_cpus
 from archcaps.questions.reader import Reader
-from archcaps.questions.results import NO_SUCH_FILE, Assumption, CheckResult, Notice, Verdict
+from archcaps.questions.results import NO_SUCH_FILE, Assumption, CheckResult, Notice
 from archcaps.questions.two_kernels import TwoKernels
 from archcaps.questions.upgrade_headline import headline
 from archcaps.questions.upgrade_results import (
     FORMAT_VERSION,
     BugChange,
     FileChange,
-    Judged,
     Said,
     UpgradeResult,
     VerdictChange,
     VerwChange,
 )
-from archcaps.rules import verdict as rules
+from archcaps.questions.upgrade_verdicts import conditions, further_changes, verdict_changes
 from archcaps.rules.kvm_vmx_entry import verw_before_any_guest
 from archcaps.rules.linux_bug_names import BUGS
 from archcaps.rules.linux_files import TEXTS, conditions_of
 from archcaps.rules.linux_mitigations import clear_cpu_buf
-from archcaps.rules.shown import Case
 from archcaps.tables.names import VULNERABILITIES
 from archcaps.tables.releases import Release
 
 __all__ = ["upgrade"]
 
-#: Truths from what a guest should be told to the worst; those of one number are alike.
-_WORSE: Final = {
-    "truthful": 0, "unsaid": 0, "needless-work": 1, "false-alarm": 2, "withheld": 3, "broken-promise": 4,
-    "false-immunity": 5,
-}  # fmt: skip
 _ONLY_THE_KERNEL = (
     "only the guest's kernel changes: the VMM shows it the same CPU, the host stays as it is, and the new kernel gets "
     "the same boot options and configuration"
@@ -49,12 +41,19 @@ _ONLY_THE_KERNEL = (
 
 
 def upgrade(
-    host: Snapshot, guest: Snapshot, to: str, from_: str | None = None, assumptions: Iterable[str] = ()
+    host: Snapshot,
+    guest: Snapshot,
+    to: str,
+    from_: str | None = None,
+    assumptions: Iterable[str] = (),
+    *,
+    further: bool = False,
 ) -> UpgradeResult:
     """Return what changes for `guest` on `host` if it runs kernel release `to` in place of `from_`.
 
     `from_` is the release of the guest's snapshot where it is not given. What was observed of the guest (the texts of
-    its files) counts for the kernel under which it was observed, for no other. `assumptions` as for `check`.
+    its files) counts for the kernel under which it was observed, for no other. `assumptions` as for `check`; `further`:
+    what else IA32_ARCH_CAPABILITIES speaks of counts for headline and exit code too.
 
     Raises:
         InputError: a release is none, the present one is not known, or a snapshot speaks of something unknown.
@@ -70,11 +69,12 @@ def upgrade(
     results = judge(kernels.before), judge(kernels.after)
     files = [_file(kernels, file) for file in TEXTS]
     verw = _verw(kernels)
-    verdicts = _verdicts(kernels, *results)
+    verdicts, others = verdict_changes(kernels, *results), further_changes(kernels, *results)
+    counted = [*verdicts, *others] if further else verdicts
     return UpgradeResult(
         FORMAT_VERSION,
-        headline(files, verw, verdicts, same_kernel=kernels.same_kernel),
-        _exit_code(verdicts),
+        headline(files, verw, counted, same_kernel=kernels.same_kernel),
+        _exit_code(counted),
         results[0].host,
         host.kernel.release,
         results[0].guest,
@@ -84,7 +84,8 @@ def upgrade(
         verw,
         _bugs(kernels),
         verdicts,
-        _missing(kernels, files, verdicts),
+        others,
+        _missing(kernels, files, counted),
         _notices(kernels, *results),
         _assumptions(*results),
     )
@@ -169,94 +170,24 @@ def _bugs(kernels: TwoKernels) -> list[BugChange]:
     return found
 
 
-def _verdicts(kernels: TwoKernels, before: CheckResult, after: CheckResult) -> list[VerdictChange]:
-    """Return every verdict that `check` gives, under both kernels."""
-    later = {verdict.vulnerability: verdict for verdict in after.vulnerabilities}
-    return [_verdict(kernels, verdict, later[verdict.vulnerability]) for verdict in before.vulnerabilities]
-
-
-def _verdict(kernels: TwoKernels, before: Verdict, after: Verdict) -> VerdictChange:
-    name = before.vulnerability
-    worse: bool | None = False
-    newly: bool | None = False
-    if not kernels.alike_all(rules.truth(kernels.case, name), rules.safety(kernels.case, name)):
-        was, now = _ranks(before), _ranks(after)
-        worse = True if min(now) > max(was) else False if max(now) <= min(was) else None
-        newly = _and(_only("safe", before.safety.possible), _only("exposed", after.safety.possible))
-        stops = _and(_and(before.runs_verw, _not(after.runs_verw)), _and(after.verw_works, after.affected))
-        worse = _or(worse, _or(newly, stops))
-    changes = _changes(kernels, before, after)
-    return VerdictChange(name, _judged(before), _judged(after), changes, worse, newly)
-
-
-def _changes(kernels: TwoKernels, before: Verdict, after: Verdict) -> bool | None:
-    """Return whether truth, safety or who is responsible is another."""
-    model, name = kernels.before.model, before.vulnerability
-    parts = (
-        (before.truth, after.truth, rules.truth(model.guest, name)),
-        (before.safety, after.safety, rules.safety(model.guest, name)),
-        (before.responsible, after.responsible, rules.responsible(model.guest, model.offered, model.true, name)),
-    )
-    differ: bool | None = False
-    for was, now, choice in parts:
-        if was.decided and now.decided:
-            differ = _or(differ, was.value != now.value)
-        elif not set(was.possible) & set(now.possible):
-            differ = True
-        elif not kernels.alike_all(choice):
-            differ = _or(differ, None)
-    return differ
-
-
-def _judged(verdict: Verdict) -> Judged:
-    return Judged(
-        verdict.claim, verdict.runs_verw, verdict.verw_works, verdict.affected, verdict.truth, verdict.safety,
-        verdict.responsible,
-    )  # fmt: skip
-
-
-def _ranks(verdict: Verdict) -> list[int]:
-    return [_WORSE[truth] for truth in verdict.truth.possible]
-
-
-def _only(word: str, possible: list[str]) -> bool | None:
-    """Whether the one value that is possible is this one."""
-    return True if possible == [word] else None if word in possible else False
-
-
-def _not(value: bool | None) -> bool | None:
-    return None if value is None else not value
-
-
-def _and(one: bool | None, other: bool | None) -> bool | None:
-    return False if False in (one, other) else None if None in (one, other) else True
-
-
-def _or(one: bool | None, other: bool | None) -> bool | None:
-    return _not(_and(_not(one), _not(other)))
-
-
 def _exit_code(verdicts: list[VerdictChange]) -> int:
     if any(verdict.newly_exposed for verdict in verdicts):
         return 2
-    if any(None in (verdict.worse, verdict.newly_exposed) for verdict in verdicts):
+    if any(verdict.undecided for verdict in verdicts):
         return 3
     return 1 if any(verdict.worse for verdict in verdicts) else 0
 
 
 def _missing(kernels: TwoKernels, files: list[FileChange], verdicts: list[VerdictChange]) -> dict[str, str]:
     """Return the unknown facts that leave a change open, each with what is known of why."""
-    model = kernels.before.model
-    case: Case = model.guest
+    case = kernels.case
     nodes: list[Node] = []
     for change in files:
         if change.changes is None or (change.changes and change.after.value is None):
             nodes += conditions_of(TEXTS[change.file](case.cpu, case.kernel))
     for verdict in verdicts:
-        if verdict.changes is None and verdict.vulnerability in VULNERABILITIES:
-            name = verdict.vulnerability
-            nodes += [condition for condition, _ in rules.truth(case, name).rows]
-            nodes.append(rules.exposed(case, name))
+        if verdict.changes is None or verdict.undecided:
+            nodes += conditions(kernels, verdict.subject)
     found: dict[str, str] = {}
     for reader in kernels.readers:
         ternary: Ternary = reader.ternary

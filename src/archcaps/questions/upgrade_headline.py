@@ -17,7 +17,7 @@ def headline(
         return "NOTHING CHANGES: it is the same kernel."
     newly = [verdict for verdict in verdicts if verdict.newly_exposed]
     worse = [verdict for verdict in verdicts if verdict.worse]
-    unclear = [verdict for verdict in verdicts if None in (verdict.worse, verdict.newly_exposed)]
+    unclear = [verdict for verdict in verdicts if verdict.undecided]
     sure = [change for change in files if change.changes]
     open_files = [change for change in files if change.changes is None]
     verdicts_stay = all(verdict.changes is False for verdict in verdicts)
@@ -51,4 +51,4 @@ def headline(
 
 
 def _names(verdicts: Sequence[VerdictChange]) -> str:
-    return ", ".join(verdict.vulnerability for verdict in verdicts)
+    return ", ".join(verdict.subject for verdict in verdicts)

@@ -74,33 +74,37 @@ class BugChange(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """A verdict under one kernel, as `check` gives it."""
+    """A verdict under one kernel, as `check` gives it.
+
+    `works`: VERW works in the guest, or for further verdicts what its kernel does about it (null: unknown).
+    """
 
     claim: Possible
-    runs_verw: bool | None
-    verw_works: bool | None
+    works: bool | None
     affected: bool | None
     truth: Possible
     safety: Possible
     responsible: Possible
 
-    def __str__(self) -> str:
-        return f"{self.truth}, {self.safety}"
-
 
 class VerdictChange(msgspec.Struct, frozen=True):
-    """A vulnerability's verdict under both kernels; null where facts are missing to tell.
+    """The verdict on a vulnerability, or a further subject of `check`, under both kernels; null: facts are missing.
 
-    `worse`: the truth is further from what the guest should be told, or a VERW that it needs and that works stops.
-    `newly_exposed`: data can leak that could not before.
+    `worse`: the truth is further from what the guest should be told, or it is newly exposed, or a VERW that it needs
+    and that works stops. `newly_exposed`: data can leak that could not before.
     """
 
-    vulnerability: str
+    subject: str
     before: Judged
     after: Judged
     changes: bool | None
     worse: bool | None
     newly_exposed: bool | None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether facts are missing to tell if it gets worse."""
+        return None in (self.worse, self.newly_exposed)
 
 
 class UpgradeResult(msgspec.Struct, frozen=True):
@@ -122,6 +126,7 @@ class UpgradeResult(msgspec.Struct, frozen=True):
     verw: list[VerwChange]
     bugs: list[BugChange]
     vulnerabilities: list[VerdictChange]
+    further: list[VerdictChange]
     missing: dict[str, str]
     notices: list[Notice]
     assumptions: list[Assumption]
@@ -132,13 +137,13 @@ class UpgradeResult(msgspec.Struct, frozen=True):
                 return change
         raise KeyError(file)
 
-    def verdict(self, vulnerability: str) -> VerdictChange:
-        """Return the change of one vulnerability's verdict.
+    def verdict(self, subject: str) -> VerdictChange:
+        """Return the change of the verdict on a vulnerability or a further subject.
 
         Raises:
             KeyError: there is no verdict on it.
         """
-        for change in self.vulnerabilities:
-            if change.vulnerability == vulnerability:
+        for change in (*self.vulnerabilities, *self.further):
+            if change.subject == subject:
                 return change
-        raise KeyError(vulnerability)
+        raise KeyError(subject)

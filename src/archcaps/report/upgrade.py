@@ -31,10 +31,12 @@ def upgrade_schema() -> dict[str, object]:
     return msgspec.json.schema(UpgradeResult)
 
 
-def render(result: UpgradeResult, style: Style, *, everything: bool = False, width: int = 100) -> str:
+def render(
+    result: UpgradeResult, style: Style, *, further: bool = False, everything: bool = False, width: int = 100
+) -> str:
     """Return the answer as text of `width` columns (66 at the least, 100 at the most).
 
-    `everything` shows what stays the same too.
+    `everything` shows what stays the same too; `further`: further verdicts count, as `upgrade` was asked.
     """
     page = Page(style, min(max(width, 66), 100), everything)
     first, *rest = result.headline.split(". ")
@@ -45,7 +47,7 @@ def render(result: UpgradeResult, style: Style, *, everything: bool = False, wid
     lines += page.fill(f"guest: {result.guest}, Linux {result.from_kernel} to {result.to_kernel}")
     lines += _table(result, page)
     lines += _because(result, page)
-    lines += _verdicts(result, page)
+    lines += _verdicts(result, page, further=further)
     lines += _still_open(result, page)
     lines += [""]
     lines += [line for text, number in page.sources.items() for line in page.fill(f"[{number}] {text}", "", "    ")]
@@ -137,16 +139,23 @@ def _because(result: UpgradeResult, page: Page) -> list[str]:
     return lines
 
 
-def _verdicts(result: UpgradeResult, page: Page) -> list[str]:
-    changed = [each for each in result.vulnerabilities if page.everything or each.changes or each.worse is None]
-    unclear = [each.vulnerability for each in result.vulnerabilities if each.changes is None and each not in changed]
-    lines = ["", "Verdicts:"] if changed else []
-    for each in changed:
-        lines += page.fill(f"{each.vulnerability}: {_judged(each)}", "  ", "      ")
-    if any(each.worse is not False for each in changed):
+def _verdicts(result: UpgradeResult, page: Page, *, further: bool) -> list[str]:
+    every = [*result.vulnerabilities, *result.further]
+    counted = every if further else result.vulnerabilities
+    shown = [each for each in every if page.everything or each.changes or (each.undecided and each in counted)]
+    unclear = [each.subject for each in counted if each.changes is None and each not in shown]
+    lines = ["", "Verdicts:"] if shown else []
+    for each in shown:
+        lines += page.fill(f"{each.subject}: {_judged(each)}", "  ", "      ")
+    if any(each.worse is not False for each in shown):
         lines += page.fill(f"The whole why: archcaps check with --guest-kernel {result.to_kernel}.", "  ")
     if unclear:
         lines += ["", *page.fill(f"Undecided, but not worse than before: {', '.join(unclear)}.")]
+    if not further:
+        silent = [each.subject for each in result.further if each.undecided and each not in shown]
+        worse = [each.subject for each in result.further if each.worse]
+        parts = [f"{word} ({', '.join(names)})" for word, names in (("worse", worse), ("undecided", silent)) if names]
+        lines += ["", *page.fill(f"further (--further counts them too): {'; '.join(parts)}")] if parts else []
     return lines or ["", "No verdict changes."]
 
 

@@ -63,7 +63,7 @@ def test_exit_codes(arguments: tuple[str, ...], code: int) -> None:
 
 
 def test_further_verdicts_are_named_and_count_if_asked() -> None:
-    """6.1.43 has no GDS yet; 6.1.192 believes the GDS_NO that the VMM shows, on a host booted without the mitigation."""
+    """6.1.43 has no GDS yet; 6.1.192 believes the GDS_NO that the VMM shows on a host that does not mitigate it."""
     machines = ("--host", "examples/gds-no-made-up/host-off.toml", "--guest", "examples/gds-no-made-up/guest.toml")
     release = ("--from", "6.1.43", "--to", "6.1.192")
     plain, counted = (archcaps("upgrade", *release, *machines, *more) for more in ((), ("--further",)))

@@ -34,6 +34,7 @@ from archcaps.report.json import check_schema
 from archcaps.report.kernel import kernel_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
 from archcaps.report.trace import trace_schema
+from archcaps.report.upgrade import upgrade_schema
 from archcaps.tables.bits import BITS, CONSUMERS, REGISTERS, Bit, Register, bits_of, fields_of
 from archcaps.tables.files import read_csv
 from archcaps.tables.history import observation_of
@@ -353,6 +354,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "kernel-1.json": schema("archcaps kernel --json", kernel_schema()),
         ROOT / "schemas" / "predict-linux-1.json": schema("archcaps predict", predict_linux_schema()),
         ROOT / "schemas" / "trace-1.json": schema("archcaps trace --json", trace_schema()),
+        ROOT / "schemas" / "upgrade-1.json": schema("archcaps upgrade --json", upgrade_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
         reference / "cli.md": cli_page(),

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from archcaps.questions.default_guest import default_guest
     from archcaps.questions.kvm import Kvm, Vm
     from archcaps.questions.results import CheckResult
+    from archcaps.questions.upgrade import upgrade
     from archcaps.questions.vcpu import GP, Vcpu
     from archcaps.questions.word import Word
 
 __all__ = [
     "GP", "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Word", "check", "decode", "default_guest",
     "difference", "encode", "guest", "host", "parse_snapshot", "read_snapshot", "this_machine",
+    "upgrade",
 ]  # fmt: skip
 
 _HOMES = {
@@ -51,6 +53,7 @@ _HOMES = {
     "parse_snapshot": "archcaps.machine.read",
     "read_snapshot": "archcaps.machine.read",
     "this_machine": "archcaps.machine.this",
+    "upgrade": "archcaps.questions.upgrade",
 }
 
 

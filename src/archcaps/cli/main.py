@@ -24,6 +24,7 @@ _COMMANDS = {
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "trace": "archcaps.cli.trace",
+    "upgrade": "archcaps.cli.upgrade",
 }
 
 

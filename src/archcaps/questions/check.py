@@ -35,7 +35,7 @@ from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.linux_lists import VENDORS
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["SPEAK_OF", "check", "judge"]
+__all__ = ["SPEAK_OF", "check", "judge", "refuse_other_cpus"]
 
 #: The bits that speak of each vulnerability to a guest.
 SPEAK_OF = {
@@ -61,7 +61,7 @@ def check(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = (), *, f
         InputError: a snapshot speaks of something that archcaps does not know.
     """
     for snapshot in (host, guest):
-        _refuse_other_cpus(snapshot)
+        refuse_other_cpus(snapshot)
     return judge(Reader(host, guest, frozenset(assumptions)), further=further)
 
 
@@ -88,8 +88,12 @@ def judge(reader: Reader, *, further: bool = False) -> CheckResult:
     )
 
 
-def _refuse_other_cpus(snapshot: Snapshot) -> None:
-    """Refuse CPUs on which MSR 0x10a is another register or that are not x86 at all."""
+def refuse_other_cpus(snapshot: Snapshot) -> None:
+    """Refuse CPUs on which MSR 0x10a is another register or that are not x86 at all.
+
+    Raises:
+        InputError: it is such a CPU.
+    """
     vendor = snapshot.cpu.vendor
     where = f"{snapshot.role}: cpu.vendor"
     if vendor == "CentaurHauls":

@@ -13,11 +13,12 @@ from archcaps.rules import silicon as hardware
 from archcaps.rules.kvm_offer import Kvm, l1tf_vmx_mitigation_needed, l1tf_vmx_mitigation_never, on_svm
 from archcaps.rules.linux_mitigations import clear_cpu_buf, switched_off, tsa_verw_before_vmrun
 from archcaps.rules.shown import Case
-from archcaps.rules.views import Vm
+from archcaps.rules.views import Cpu, Kernel, Vm
 
 __all__ = [
-    "can_reach_mmio", "cleared_before_entry", "l1d_flush_is_enough", "mmio_verw_for_vms", "verw_before_vmrun",
-    "verw_in_c", "verw_in_entry_asm", "verw_with_fb_clear_dis", "vmx_l1d_flush_cond", "vmx_l1d_should_flush",
+    "can_reach_mmio", "cleared_before_entry", "l1d_flush_is_enough", "mmio_verw_for_vms", "verw_before_any_guest",
+    "verw_before_vmrun", "verw_in_c", "verw_in_entry_asm", "verw_with_fb_clear_dis", "vmx_l1d_flush_cond",
+    "vmx_l1d_should_flush",
 ]  # fmt: skip
 
 _ENTER = "Linux 5.10.223 to 7.3.4 arch/x86/kvm/vmx/vmx.c vmx_vcpu_enter_exit"
@@ -87,6 +88,17 @@ def verw_with_fb_clear_dis(case: Case) -> Node:
     Derived from the order of the steps in 6.19.9, 7.1.3, 7.2.13 and 7.3.4; not confirmed on hardware.
     """
     return verw_in_entry_asm(case) & case.disable_fb_clear
+
+
+@rule(f"{_ENTER}; {_ASM}; Linux 6.16.1 to 7.3.4 arch/x86/kvm/svm/vmenter.S __svm_vcpu_run (d8010d4ba43e)")
+def verw_before_any_guest(cpu: Cpu, kernel: Kernel) -> Node:
+    """As a hypervisor this kernel runs VERW before every guest: under VMX if on exit to user, under SVM for TSA.
+
+    For its own bugs; under VMX before 6.8 an L1D flush that is switched on takes its place. Guests that reach MMIO have
+    one more reason, `mmio_verw_for_vms`.
+    """
+    svm = cpu.vendor_amd | cpu.vendor_hygon
+    return choose(svm, kernel.svm_verw_before_vmrun & tsa_verw_before_vmrun(cpu, kernel), clear_cpu_buf(cpu, kernel))
 
 
 @rule("Linux 6.16.1 to 7.3.4 arch/x86/kvm/svm/vmenter.S __svm_vcpu_run (d8010d4ba43e)")

@@ -1,0 +1,102 @@
+"""Verdicts under two kernels: what changes, and whether it gets worse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from archcaps.logic.choice import Choice
+from archcaps.logic.graph import Node
+from archcaps.questions.results import CheckResult, FurtherVerdict, Possible, Verdict
+from archcaps.questions.two_kernels import TwoKernels
+from archcaps.questions.upgrade_results import Judged, VerdictChange
+from archcaps.rules import further, verdict
+
+__all__ = ["conditions", "further_changes", "verdict_changes"]
+
+#: Truths from what a guest should be told to the worst; those of one number are alike.
+_WORSE: Final = {
+    "truthful": 0, "unsaid": 0, "needless-work": 1, "false-alarm": 2, "withheld": 3, "broken-promise": 4,
+    "false-immunity": 5,
+}  # fmt: skip
+
+
+def verdict_changes(kernels: TwoKernels, before: CheckResult, after: CheckResult) -> list[VerdictChange]:
+    """Return the verdicts on the VERW family under both kernels."""
+    found = []
+    for was, now in zip(before.vulnerabilities, after.vulnerabilities, strict=True):
+        stops = _and(_and(was.runs_verw, _not(now.runs_verw)), _and(now.verw_works, now.affected))
+        found.append(_change(kernels, was.vulnerability, _judged(was), _judged(now), stops))
+    return found
+
+
+def further_changes(kernels: TwoKernels, before: CheckResult, after: CheckResult) -> list[VerdictChange]:
+    """Return the verdicts on what else IA32_ARCH_CAPABILITIES speaks of under both kernels."""
+    pairs = zip(before.further, after.further, strict=True)
+    return [_change(kernels, was.subject, _judged(was), _judged(now), stops=False) for was, now in pairs]
+
+
+def conditions(kernels: TwoKernels, subject: str) -> list[Node]:
+    """Return the conditions that decide truth and safety of a subject of either kind."""
+    truth, safety, _ = _choices(kernels, subject)
+    return [condition for choice in (truth, safety) for condition, _ in choice.rows]
+
+
+def _change(kernels: TwoKernels, subject: str, was: Judged, now: Judged, stops: bool | None) -> VerdictChange:
+    """Return how a verdict changes. `stops`: a VERW stops that works on an affected part."""
+    truth, safety, responsible = _choices(kernels, subject)
+    worse: bool | None = False
+    newly: bool | None = False
+    if not kernels.alike_all(truth, safety):
+        before, after = ([_WORSE[each] for each in judged.truth.possible] for judged in (was, now))
+        newly = _and(_only("safe", was.safety), _only("exposed", now.safety))
+        worse = True if min(after) > max(before) else False if max(after) <= min(before) else None
+        worse = _or(worse, _or(newly, stops))
+    changes = _or(_differ(kernels, was.truth, now.truth, truth), _differ(kernels, was.safety, now.safety, safety))
+    changes = _or(changes, _differ(kernels, was.responsible, now.responsible, responsible))
+    return VerdictChange(subject, was, now, changes, worse, newly)
+
+
+def _choices(kernels: TwoKernels, subject: str) -> Sequence[Choice[Any]]:
+    """Return truth, safety and responsible of a subject as choices."""
+    case, model = kernels.case, kernels.before.model
+    if subject in further.SPEAK_OF:
+        return (
+            further.further_truth(case, subject), further.further_safety(case, subject),
+            further.further_responsible(case, subject),
+        )  # fmt: skip
+    return (
+        verdict.truth(case, subject), verdict.safety(case, subject),
+        verdict.responsible(case, model.offered, model.true, subject),
+    )  # fmt: skip
+
+
+def _judged(found: Verdict | FurtherVerdict) -> Judged:
+    works = found.verw_works if isinstance(found, Verdict) else found.works
+    return Judged(found.claim, works, found.affected, found.truth, found.safety, found.responsible)
+
+
+def _differ(kernels: TwoKernels, was: Possible, now: Possible, choice: Choice[Any]) -> bool | None:
+    """Return whether this part of a verdict is another one."""
+    if was.decided and now.decided:
+        return was.value != now.value
+    if not set(was.possible) & set(now.possible):
+        return True
+    return False if kernels.alike_all(choice) else None
+
+
+def _only(word: str, found: Possible) -> bool | None:
+    """Return whether the one value that is possible is this one."""
+    return True if found.possible == [word] else None if word in found.possible else False
+
+
+def _not(value: bool | None) -> bool | None:
+    return None if value is None else not value
+
+
+def _and(one: bool | None, other: bool | None) -> bool | None:
+    return False if False in (one, other) else None if None in (one, other) else True
+
+
+def _or(one: bool | None, other: bool | None) -> bool | None:
+    return _not(_and(_not(one), _not(other)))

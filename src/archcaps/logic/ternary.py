@@ -7,7 +7,7 @@ rule beats what the rule would compute; where both are known and differ, the dif
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Container, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,6 +33,7 @@ class Ternary:
     `facts` maps fact names to True, False or None (unknown, the same as not given). `observed` maps rule names to
     values somebody read on the machine: they stand in for the rule's own result. Where several inputs would each
     settle a result, the reasons given are those of the least total `cost` (a number for each input; 1 by default).
+    Rules named in `opaque` are unknown whatever their inputs are: they do not hold for what is looked at.
     """
 
     def __init__(
@@ -40,17 +41,19 @@ class Ternary:
         facts: Mapping[str, bool | None],
         observed: Mapping[str, bool] | None = None,
         cost: Callable[[str], int] = lambda _: 1,
+        opaque: Container[str] = (),
     ) -> None:
         self.facts = facts
         self.observed = dict(observed or {})
         self._cost = cost
+        self._opaque = opaque
         self._missing: dict[Node, frozenset[str]] = {}
         self._values: MutableMapping[Node, bool | None] = {}
         self._reasons: dict[Node, frozenset[str]] = {}
 
     def observing(self, more: Mapping[str, bool]) -> Ternary:
         """Return the same reading with more rules observed."""
-        return Ternary(self.facts, {**self.observed, **more}, self._cost)
+        return Ternary(self.facts, {**self.observed, **more}, self._cost, self._opaque)
 
     def value(self, node: Node) -> bool | None:
         """Return what is known of `node`: True, False, or None for unknown."""
@@ -86,6 +89,8 @@ class Ternary:
                 return self.facts.get(node.name)
             case Kind.RULE:
                 seen = self.observed.get(node.name)
+                if seen is None and node.name in self._opaque:
+                    return None
                 return self._values[node.args[0]] if seen is None else seen
             case Kind.NOT:
                 value = self._values[node.args[0]]
@@ -123,7 +128,8 @@ class Ternary:
         if self.value(node) is not None:
             return frozenset()
         if node not in self._missing:
-            own = frozenset((node.name,)) if node.kind is Kind.FACT else frozenset()
+            open_itself = node.kind is Kind.FACT or (node.kind is Kind.RULE and node.name in self._opaque)
+            own = frozenset((node.name,)) if open_itself else frozenset()
             self._missing[node] = own.union(*(self.missing(arg) for arg in node.args))
         return self._missing[node]
 

@@ -15,7 +15,7 @@ from archcaps.machine.l1tf import kvm_lookups
 from archcaps.machine.options import option_values
 from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, bits_of
-from archcaps.tables.files import read_csv
+from archcaps.tables.files import read_csv, read_toml
 from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
 from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
 from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, VM_LOOKUPS
@@ -112,7 +112,7 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
     for scope, snapshot in (("host", host), ("guest", guest)):
         _add_machine(facts, scope, snapshot, defaults=defaults)
     for scope in ("offered", "true"):
-        _add_lists(facts, scope, host, guest.kernel.release)
+        _add_lists(facts, scope, host, _linux_release(guest))
         _add_microcode(facts, scope, host, unlisted=False)
     _add_silicon(facts, host)
     _add_host_identity(facts, host, guest)
@@ -127,6 +127,11 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
     facts.add("assume.user_mmio", user_mmio, "assumed", _assumed("user_mmio", holds=user_mmio))
     _add_vm(facts, guest, host_mmio="host-mmio" in assumptions)
     return facts
+
+
+def _linux_release(snapshot: Snapshot) -> str | None:
+    """Return the release by which Linux's lists are looked up; none of another system."""
+    return snapshot.kernel.release if snapshot.kernel.system == "linux" else None
 
 
 def _add_host_identity(facts: Facts, host: Snapshot, guest: Snapshot) -> None:
@@ -157,7 +162,7 @@ def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool
     _add_bits(facts, scope, snapshot)
     _add_identity(facts, scope, snapshot)
     _add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults)
-    _add_lists(facts, scope, snapshot, snapshot.kernel.release)
+    _add_lists(facts, scope, snapshot, _linux_release(snapshot))
 
 
 def part_of(snapshot: Snapshot) -> Part:
@@ -242,10 +247,11 @@ def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
         facts.add(f"{scope}.{name}", answer, provenance, why)
     bad = bad_spectre_microcode(part_of(snapshot), _int(cpu.microcode))
     facts.add(f"{scope}.bad_spectre_microcode", bad.value, provenance, bad.source)
-    if snapshot.kernel.release is None:
+    named = _linux_release(snapshot)
+    if named is None:
         facts.add(f"{scope}.old_microcode", None, "", "the kernel release is not known")
     else:
-        release = Release.parse(snapshot.kernel.release)
+        release = Release.parse(named)
         old = old_microcode(part_of(snapshot), _int(cpu.platform_id), _int(cpu.microcode), release)
         facts.add(f"{scope}.old_microcode", old.value, provenance, old.source)
 
@@ -276,6 +282,9 @@ def _add_lists(facts: Facts, scope: str, snapshot: Snapshot, kernel: str | None)
 def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) -> None:
     kernel = snapshot.kernel
     provenance, source = kernel.provenance or snapshot.provenance, _source(snapshot, kernel.source)
+    if kernel.system != "linux":
+        _add_other_system(facts, scope, kernel.system)
+        return
     values: dict[str, bool | None] = {}
     release = None if kernel.release is None else Release.parse(kernel.release)
     for name in BEHAVIOURS:
@@ -305,6 +314,18 @@ def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool)
     options = None if kernel.cmdline is None else Options(parse(kernel.cmdline), config, values)
     for name, value in kvm_lookups(snapshot.kvm.parameters, options).items():
         facts.add(f"{scope}.{name}", value, snapshot.provenance, _source(snapshot, None))
+
+
+def _add_other_system(facts: Facts, scope: str, system: str) -> None:
+    """A system that is not Linux has none of Linux's files; what else it does archcaps has no rules for."""
+    name = read_toml("guest_systems.toml")[system]["name"]
+    for behaviour_name in BEHAVIOURS:
+        if behaviour_name.startswith("has_"):
+            facts.add(f"{scope}.{behaviour_name}", False, "published", f"{name} has no files of Linux")
+        else:
+            facts.add(f"{scope}.{behaviour_name}", None, "", f"the guest runs {name}, whose rules archcaps has not")
+    for lookup in KERNEL_LOOKUPS:
+        facts.add(f"{scope}.{lookup}", None, "", f"the guest runs {name}, whose rules archcaps has not")
 
 
 def _add_xen(facts: Facts, scope: str, snapshot: Snapshot) -> None:

@@ -129,7 +129,7 @@ def _check(snapshot: Snapshot, where: str, role: str | None) -> None:
         _check_cpuid(snapshot.cpuid, f"{where}: cpuid")
     _check_names(snapshot.kernel.behaviours, BEHAVIOURS, "kernel behaviour", f"{where}: kernel.behaviours")
     _check_names(snapshot.vulnerabilities, _SYSFS, "vulnerability", f"{where}: vulnerabilities")
-    if snapshot.kernel.release is not None:
+    if snapshot.kernel.release is not None and snapshot.kernel.system == "linux":
         try:
             Release.parse(snapshot.kernel.release)
         except ValueError as error:

@@ -89,11 +89,13 @@ class Cpuid(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
 class Kernel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The kernel that runs on this CPU.
 
+    `system` is what runs there; archcaps has Linux's rules alone, and says of others only what does not turn on them.
     `config` is the name of a known configuration or CONFIG_ items (without the prefix); `behaviours` are observed
     ones, which beat those of the release; `xen_pv`: it runs as a Xen PV guest. `options_provenance` and
     `options_source` are of `cmdline` and `config`.
     """
 
+    system: Literal["linux", "freebsd", "windows", "xen"] = "linux"
     release: _Text | None = None
     cmdline: _Text | None = None
     config: str | dict[str, str] | None = None

@@ -12,7 +12,7 @@ from archcaps.questions.assumptions import assumptions_of
 from archcaps.questions.further import further_verdicts
 from archcaps.questions.headline import headline
 from archcaps.questions.lines import line_of
-from archcaps.questions.notices import notices_of
+from archcaps.questions.notices import notices_of, system_name
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import (
     FORMAT_VERSION,
@@ -80,6 +80,7 @@ def judge(reader: Reader, *, further: bool = False) -> CheckResult:
         host.kernel.release,
         guest.name or "guest",
         guest.kernel.release,
+        system_name(guest.kernel.system),
         disable,
         verdicts,
         others,

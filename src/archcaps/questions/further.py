@@ -17,7 +17,9 @@ __all__ = ["further_verdicts"]
 
 
 def further_verdicts(reader: Reader) -> list[FurtherVerdict]:
-    """Return the verdict on each subject of `archcaps.tables.names.FURTHER`, in that order."""
+    """Return the verdict on each subject of `archcaps.tables.names.FURTHER`, in that order; of Linux only."""
+    if reader.guest.kernel.system != "linux":
+        return []
     return [_verdict(reader, subject) for subject in FURTHER]
 
 

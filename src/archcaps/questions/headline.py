@@ -46,7 +46,8 @@ def headline(
     elif wrong or wrong_too:
         start = f"NOT TOLD THE TRUTH, but nothing leaks ({_names(wrong, wrong_too)})"
     else:
-        return f"TOLD THE TRUTH, AND SAFE.{more}"
+        silent = all(verdict.truth.value == "unsaid" for verdict in verdicts)
+        return f"{'NOTHING IS SAID, AND IT IS SAFE' if silent else 'TOLD THE TRUTH, AND SAFE'}.{more}"
     sentences = [start]
     for truth, words in _WORDS.items():
         found = [verdict for verdict in concerned if verdict.truth.value == truth]

@@ -13,16 +13,17 @@ from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, k
 from archcaps.rules.kvm_vmx_entry import verw_with_fb_clear_dis
 from archcaps.rules.linux_mitigations import TEXTS
 from archcaps.tables.bits import ARCH_CAPABILITIES
+from archcaps.tables.files import read_toml
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["notices_of"]
+__all__ = ["notices_of", "system_name"]
 
 
 def notices_of(reader: Reader, verdicts: list[Verdict]) -> list[Notice]:
     """Return what there is to notice beside the verdicts."""
     return [
-        *_contradictions(reader), *_derived(reader), *_unverified(reader, verdicts), *_texts(reader),
-        *_differences(reader), *_scratch(reader),
+        *_other_system(reader), *_contradictions(reader), *_derived(reader), *_unverified(reader, verdicts),
+        *_texts(reader), *_differences(reader), *_scratch(reader),
     ]  # fmt: skip
 
 
@@ -37,6 +38,21 @@ def _contradictions(reader: Reader) -> list[Notice]:
         if value(rules.unreachable_msr(guest, kvm, bit)):
             found.append(Notice("contradiction", f"the guest is shown {bit}, whose MSR it can not reach"))
     return found
+
+
+def system_name(system: str) -> str:
+    """Return what a guest's system is called."""
+    return "Linux" if system == "linux" else str(read_toml("guest_systems.toml")[system]["name"])
+
+
+def _other_system(reader: Reader) -> list[Notice]:
+    """Say what is known of a guest that is not Linux, and where to look in it."""
+    system = reader.guest.kernel.system
+    if system == "linux":
+        return []
+    entry = read_toml("guest_systems.toml")[system]
+    text = f"the guest runs {entry['name']}, whose rules archcaps has not: what it concludes stays unsaid."
+    return [Notice("other-system", f"{text} {entry['knows']} Look at: {entry['look']} [{entry['source']}]")]
 
 
 def _derived(reader: Reader) -> list[Notice]:

@@ -7,6 +7,7 @@ from archcaps.machine.facts import Datum, Facts, facts_of
 from archcaps.machine.observations import observations_of
 from archcaps.machine.snapshot import Snapshot
 from archcaps.rules.shown import Model, model
+from archcaps.tables.names import VULNERABILITIES
 
 __all__ = ["Reader"]
 
@@ -25,7 +26,13 @@ class Reader:
         """Read the model with these facts and observations."""
         self.facts = facts
         self.observed = observed
-        self.ternary = Ternary(facts.values, {name: datum.value for name, datum in observed.items()}, self._cost)
+        opaque = frozenset[str]()
+        if self.guest.kernel.system != "linux":  # what Linux's rules say of it does not hold
+            opaque = frozenset(("guest.clear_cpu_buf", *(f"guest.verw_works[{name}]" for name in VULNERABILITIES)))
+            for name in opaque:
+                facts.unknown[name] = f"the guest runs {self.guest.kernel.system}, whose rules archcaps has not"
+        values = {name: datum.value for name, datum in observed.items()}
+        self.ternary = Ternary(facts.values, values, self._cost, opaque)
 
     def datum(self, name: str) -> Datum | None:
         """Return how an input is known: an observation or a fact."""

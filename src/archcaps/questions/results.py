@@ -175,6 +175,7 @@ class CheckResult(msgspec.Struct, frozen=True):
     host_kernel: str | None
     guest: str
     guest_kernel: str | None
+    guest_system: str
     disable_fb_clear: bool | None
     vulnerabilities: list[Verdict]
     further: list[FurtherVerdict]

@@ -57,7 +57,7 @@ def render(
     lines = [style(line, bold=True) for line in page.fill(first.rstrip(".") + ".", "", "")]
     lines += page.fill(". ".join(rest), "", "") if rest else []
     lines += ["", *page.fill(_machine("host", result.host, result.host_kernel))]
-    lines += [*page.fill(_machine("guest", result.guest, result.guest_kernel)), ""]
+    lines += [*page.fill(_machine("guest", result.guest, result.guest_kernel, result.guest_system)), ""]
     for verdict in result.vulnerabilities:
         lines += _row(verdict, page)
     lines += _host_line(result.vulnerabilities, page)
@@ -84,8 +84,9 @@ def _assumed(assumption: Assumption, page: Page) -> str:
     return assumption.text + inputs
 
 
-def _machine(role: str, name: str, release: str | None) -> str:
-    kernel = "kernel not known" if release is None else f"Linux {release}"
+def _machine(role: str, name: str, release: str | None, system: str = "Linux") -> str:
+    kernel = f"{system} of a release not known" if release is None and system != "Linux" else "kernel not known"
+    kernel = kernel if release is None else f"{system} {release}"
     return f"{role + ':':7}{name}" + ("" if release is not None and release in name else f", {kernel}")
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from packaging.version import Version
+
 from archcaps.tables.files import read_csv
 from tests.oracle.machines import Host, Profile
 
@@ -115,8 +117,13 @@ class Linux:
 
     @property
     def l1tf_mitigation(self) -> str:
-        """The kernel's choice against L1TF: ``off``, ``flush``, ``full`` or ``full,force``."""
+        """The kernel's choice against L1TF: ``off``, ``flush``, ``full`` or ``full,force``.
+
+        Up to 6.14 mitigations=auto,nosmt beats l1tf= (l1tf_select_mitigation, Linux 6.12.33; not in 6.16.1).
+        """
         given = self.host.option("l1tf")
+        if self.host.option("mitigations") == "auto,nosmt" and Version(self.profile.version) < Version("6.16"):
+            return "flush,nosmt"
         if self.off("l1tf"):
             return "off"
         return given or "flush"
@@ -150,7 +157,8 @@ class Linux:
         taa_with_rtm = "TAA" in self.bugs and self.rtm
         if taa_with_rtm and not self.off("tsx_async_abort"):
             return True
-        if "MMIO" in self.bugs and not self.off("mmio_stale_data") and ("MDS" in self.bugs or taa_with_rtm):
+        known = self.profile.fb_clear_dis != "none"  # the same commits
+        if known and "MMIO" in self.bugs and not self.off("mmio_stale_data") and ("MDS" in self.bugs or taa_with_rtm):
             return True
         rfds = self.profile.rfds and "RFDS" in self.bugs and self.host.has("RFDS_CLEAR")
         return rfds and not self.off("reg_file_data_sampling")

@@ -79,21 +79,22 @@ class Pair:
 def _pair(host: Host, profile: Profile, random: Random) -> Pair:
     """Draw the guests of a pair.
 
-    Where archcaps knows no list of the release, or the lists around it differ about this part, the graph is given the
-    rows of the list that the oracle reads.
+    The graph is given the rows of the list that the oracle reads: archcaps knows the lists of more releases, and where
+    they differ.
     """
     snapshot = host_snapshot(host, profile)
     facts = facts_of(snapshot, _EMPTY)
     values = facts.values
     missing = {name for name in facts.unknown if name in READ}
-    if missing:
-        listed = facts_of(replace(snapshot, kernel=replace(snapshot.kernel, release=profile.lists)), _EMPTY).values
-        values |= {name: listed[name] for name in missing if name.startswith("host.listed_")}
+    listed = facts_of(replace(snapshot, kernel=replace(snapshot.kernel, release=profile.lists)), _EMPTY).values
+    rows = {name: listed[name] for name in READ if name.startswith("host.listed_")}
+    same = all(values.get(name) == value for name, value in rows.items())
+    values |= rows
     guests = tuple(
         Guest(guest_word(random), random.random() < 0.8, random.random() < 0.5, random.random() < 0.5)
         for _ in range(GUESTS)
     )
-    return Pair(host, profile, values, not missing, Kvm(host, profile), guests)
+    return Pair(host, profile, values, same and not missing, Kvm(host, profile), guests)
 
 
 class Triples:

@@ -33,6 +33,14 @@ HEAD = 'format_version = 1\nrole = "guest"\n'
             HEAD + '[cpuid]\nshown = ["md_claer"]\n',
             "x.toml: cpuid.shown: unknown bit 'md_claer' (did you mean md_clear?)",
         ),
+        (
+            HEAD + '[cpuid]\nshown = ["md_clear"]\n[registers.cpuid_7_0_edx]\nvalue = "0x0"\n',
+            "x.toml: cpuid: md_clear is shown here and 0 in registers.cpuid_7_0_edx (expected one answer)",
+        ),
+        (
+            HEAD + '[cpuid]\nhidden = ["md_clear"]\n[registers.cpuid_7_0_edx]\nvalue = "0x400"\n',
+            "x.toml: cpuid: md_clear is hidden here and 1 in registers.cpuid_7_0_edx (expected one answer)",
+        ),
         (HEAD + '[cpuid]\nshown = ["mds_no"]\n', "x.toml: cpuid.shown: 'mds_no' is a bit of an MSR, not of CPUID"),
         (HEAD + '[cpuid]\nshown = ["avx"]\nhidden = ["avx"]\n', "x.toml: cpuid: avx both shown and hidden"),
         (HEAD + '[registers.arch_caps]\nvalue = "0x0"\n', "x.toml: registers: unknown register 'arch_caps'"),

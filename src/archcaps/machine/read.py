@@ -21,7 +21,7 @@ from archcaps.machine.snapshot import (
     check_register,
     number,
 )
-from archcaps.tables.bits import REGISTERS
+from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.kernels import BEHAVIOURS, Release
 from archcaps.tables.names import VULNERABILITIES
 
@@ -127,6 +127,7 @@ def _check(snapshot: Snapshot, where: str, role: str | None) -> None:
     number(snapshot.kvm.vcpu_initial or 0, 64, f"{where}: kvm.vcpu_initial")
     if snapshot.cpuid is not None:
         _check_cpuid(snapshot.cpuid, f"{where}: cpuid")
+        _check_against_registers(snapshot.cpuid, snapshot.registers, f"{where}: cpuid")
     _check_names(snapshot.kernel.behaviours, BEHAVIOURS, "kernel behaviour", f"{where}: kernel.behaviours")
     _check_names(snapshot.vulnerabilities, _SYSFS, "vulnerability", f"{where}: vulnerabilities")
     if snapshot.kernel.release is not None and snapshot.kernel.system == "linux":
@@ -149,6 +150,21 @@ def _check_cpuid(cpuid: Cpuid, where: str) -> None:
     both = set(cpuid.shown) & set(cpuid.hidden)
     if both:
         raise InputError(f"{', '.join(sorted(both))} both shown and hidden", where)
+
+
+def _check_against_registers(cpuid: Cpuid, registers: dict[str, Reading], where: str) -> None:
+    """Refuse a bit that is named as shown or hidden and the other in its register."""
+    for shown, names in ((True, cpuid.shown), (False, cpuid.hidden)):
+        for name in names:
+            reading = registers.get(BITS[name].register)
+            if reading is None or reading.value is None or name in reading.bits:
+                continue
+            width = REGISTERS[BITS[name].register].width
+            known = (1 << width) - 1 if reading.known is None else number(reading.known, width, where)
+            if known & BITS[name].mask and bool(number(reading.value, width, where) & BITS[name].mask) is not shown:
+                word = "shown" if shown else "hidden"
+                there = f"{int(not shown)} in registers.{BITS[name].register}"
+                raise InputError(f"{name} is {word} here and {there} (expected one answer)", where)
 
 
 def _check_readings(readings: dict[str, Reading], where: str) -> None:

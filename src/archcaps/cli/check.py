@@ -68,7 +68,7 @@ def check(machines: Machines, further: bool, everything: bool, as_json: bool, co
     guest; a virtual machine for its own side, with what to ask of whoever runs its host.
     """
     show = partial(_show, as_json=as_json, further=further, everything=everything, color=colour(color))
-    judge = partial(ask, further=further)
+    judge = partial(ask, further=further, brief=not (further or everything or as_json))
     if not machines.given:
         return _here(machines.assumptions, judge, show, as_json=as_json)
     host, guest = machines.read()

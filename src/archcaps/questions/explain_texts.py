@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
+from archcaps.logic.bitplanes import BitPlanes
 from archcaps.logic.graph import Kind, Node, any_of, walk
 from archcaps.logic.prose import columns, inputs_of, prose, simplest, vector
-from archcaps.logic.ternary import Ternary
 from archcaps.questions.explain_results import (
     Explanation,
     FileState,
@@ -100,14 +100,13 @@ def _state(file: str, node: Node) -> FileState:
 def _behaviours(node: Node) -> tuple[list[str], list[str]]:
     """Return the behaviours that a kernel must have for `node` to hold, and those that it must not have."""
     read = {part.name for part in walk((node,)) if part.kind is Kind.FACT}
-    needs, never_with = [], []
-    for behaviour in BEHAVIOURS:
-        name = f"any_kernel.{behaviour}"
-        if name in read:
-            if Ternary({name: False}).value(node) is False:
-                needs.append(behaviour)
-            elif Ternary({name: True}).value(node) is False:
-                never_with.append(behaviour)
+    names = [behaviour for behaviour in BEHAVIOURS if f"any_kernel.{behaviour}" in read]
+    # Two rows a behaviour, in which it alone is known: first that a kernel has it not, then that it has it.
+    without, having = ([1 << 2 * place + value for place in range(len(names))] for value in (0, 1))
+    facts = {f"any_kernel.{name}": (having[place], without[place]) for place, name in enumerate(names)}
+    _, fails = BitPlanes(2 * len(names), facts).planes(node)
+    needs = [name for place, name in enumerate(names) if fails & without[place]]
+    never_with = [name for place, name in enumerate(names) if fails & having[place] and name not in needs]
     return needs, never_with
 
 

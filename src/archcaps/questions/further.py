@@ -16,11 +16,24 @@ from archcaps.tables.names import FURTHER
 __all__ = ["further_verdicts"]
 
 
-def further_verdicts(reader: Reader) -> list[FurtherVerdict]:
-    """Return the verdict on each subject of `archcaps.tables.names.FURTHER`, in that order; of Linux only."""
+def further_verdicts(reader: Reader, *, brief: bool = False) -> list[FurtherVerdict]:
+    """Return the verdict on each subject of `archcaps.tables.names.FURTHER`, in that order; of Linux only.
+
+    `brief`: truth and safety alone; texts, who is responsible, why and what is missing stay empty.
+    """
     if reader.guest.kernel.system != "linux":
         return []
-    return [_verdict(reader, subject) for subject in FURTHER]
+    return [(_in_brief if brief else _verdict)(reader, subject) for subject in FURTHER]
+
+
+def _in_brief(reader: Reader, subject: str) -> FurtherVerdict:
+    case, ternary = reader.model.guest, reader.ternary
+    truth = rules.further_truth(case, subject).answer(ternary)
+    safety = rules.further_safety(case, subject).answer(ternary)
+    nothing = Possible(None, [])
+    return FurtherVerdict(
+        subject, [], nothing, nothing, None, None, None, _possible(truth), _possible(safety), nothing, [], [], {}
+    )
 
 
 def _verdict(reader: Reader, subject: str) -> FurtherVerdict:

@@ -70,13 +70,17 @@ class Track:
     @classmethod
     def of(cls, versions: Iterable[Version]) -> Track:
         """Return the track of these readings."""
+        return cls.of_sorted(sorted(versions))
+
+    @classmethod
+    def of_sorted(cls, versions: Iterable[Version]) -> Track:
+        """Return the track of these readings, which come in order."""
         lines: dict[str, list[Version]] = {}
         main = []
-        for version in sorted(versions):
-            line = f"{version.major}.{version.minor}"
+        for version in versions:
+            line, on_main = _place(version)
             lines.setdefault(line, []).append(version)
-            # Early point releases of a long-term line still stand on the mainline track.
-            if line not in LONG_TERM or version.micro < 10:
+            if on_main:
                 main.append(version)
         return cls(tuple(main), {line: tuple(own) for line, own in lines.items()})
 
@@ -99,6 +103,13 @@ class Track:
             return below, above or (later[0] if later else None)
         below, above = _around(own, version)
         return below or _around(self.main, start)[0], above
+
+
+@cache
+def _place(version: Version) -> tuple[str, bool]:
+    """Return the line of a reading, and whether it stands on the mainline track: early ones of long-term lines do."""
+    line = f"{version.major}.{version.minor}"
+    return line, line not in LONG_TERM or version.micro < 10
 
 
 def _after_next(version: Version) -> Version:
@@ -125,18 +136,35 @@ def readings_of(name: str) -> Mapping[str, tuple[bool, str]]:
     Raises:
         KeyError: no table has that behaviour.
     """
-    for table in READINGS:
-        rows = read_csv(table)
-        if name in rows[0]:
-            return {row["release"]: (row[name] == "1", row["source"]) for row in rows if row[name]}
-    raise KeyError(name)
+    rows = read_csv(_table_of(name))
+    return {row["release"]: (row[name] == "1", row["source"]) for row in rows if row[name]}
 
 
 @cache
 def _readings(name: str) -> tuple[Track, dict[Version, tuple[bool, str]]]:
     """Return the readings of behaviour `name` by version: which there are, and each one's value and source."""
-    found = {_version(release): reading for release, reading in readings_of(name).items()}
-    return Track.of(found), found
+    readings = readings_of(name)
+    found = {version: readings[release] for release, version in _in_order(_table_of(name)) if release in readings}
+    return Track.of_sorted(found), found
+
+
+@cache
+def _in_order(table: str) -> tuple[tuple[str, Version], ...]:
+    """Return the releases of a table of readings with their versions, oldest first."""
+    releases = [(row["release"], _version(row["release"])) for row in read_csv(table)]
+    return tuple(sorted(releases, key=lambda item: item[1]))
+
+
+def _table_of(name: str) -> str:
+    """Return the table of readings that has a column for a behaviour.
+
+    Raises:
+        KeyError: none has.
+    """
+    for table in READINGS:
+        if name in read_csv(table)[0]:
+            return table
+    raise KeyError(name)
 
 
 @cache

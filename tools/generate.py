@@ -5,6 +5,8 @@
 * the output in ```console blocks of README.md, docs/ and examples/README.md whose first line is `$ archcaps ...` or
   `$ python ...`: the command runs from the repository root. A ` | head -n N` at its end keeps the first lines; the exit
   code is the command's.
+
+One file over 400 lines: each function writes one document, and they share only the way a page is begun and written.
 """
 
 from __future__ import annotations

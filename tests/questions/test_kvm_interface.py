@@ -27,7 +27,7 @@ OLD, MIDDLE, NEW = "6.1.192", "6.12.117", "7.2.13"
 
 def kvm_of(kernel: str, machine: Mapping[str, object] = ICE_LAKE, **more: object) -> archcaps.Kvm:
     host = archcaps.host(kernel=kernel, **machine)  # type: ignore[arg-type]  # values by name
-    return archcaps.Kvm(host, **{"parameters": BARE, **more})  # type: ignore[arg-type]
+    return archcaps.Kvm(host, **{"parameters": BARE, **more})  # type: ignore[arg-type]  # as above
 
 
 def vcpu_of(kernel: str, *shown: str, machine: Mapping[str, object] = ICE_LAKE, **more: object) -> archcaps.Vcpu:
@@ -260,7 +260,7 @@ def test_a_kernel_that_nobody_read_leaves_open_what_was_stored() -> None:
 
 
 def test_unknown_parameters_leave_open_what_they_decide() -> None:
-    host = archcaps.host(kernel=NEW, **ICE_LAKE)  # type: ignore[arg-type]
+    host = archcaps.host(kernel=NEW, **ICE_LAKE)  # type: ignore[arg-type]  # values by name
     vcpu = archcaps.Kvm(host).create_vm().create_vcpu()
     assert vcpu.set_msrs({0x123: 0}) is None
     assert vcpu.get_msrs([0x123]) is None

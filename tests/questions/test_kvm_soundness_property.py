@@ -62,15 +62,15 @@ def call(vcpu: archcaps.Vcpu, name: str, argument: object) -> object:
         case "set":
             return vcpu.set_msrs(argument)  # type: ignore[arg-type]  # by the strategy
         case "get":
-            return vcpu.get_msrs(argument)  # type: ignore[arg-type]
+            return vcpu.get_msrs(argument)  # type: ignore[arg-type]  # as above
         case "cpuid":
-            return vcpu.set_cpuid2(argument)  # type: ignore[arg-type]
+            return vcpu.set_cpuid2(argument)  # type: ignore[arg-type]  # as above
         case "run":
-            return vcpu.run()  # type: ignore[func-returns-value]
+            return vcpu.run()  # type: ignore[func-returns-value]  # None, as the others may
         case "rdmsr":
-            return vcpu.guest_rdmsr(argument)  # type: ignore[arg-type]
+            return vcpu.guest_rdmsr(argument)  # type: ignore[arg-type]  # as above
         case _:
-            return vcpu.guest_wrmsr(*argument)  # type: ignore[misc]
+            return vcpu.guest_wrmsr(*argument)  # type: ignore[misc]  # as above
 
 
 def agree(less: object, more: object) -> bool:

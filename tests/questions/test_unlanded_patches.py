@@ -50,4 +50,4 @@ def test_cached_values_do_not_follow_late_microcode(patch: Patch) -> None:
 
 def test_there_is_no_third_version() -> None:
     with pytest.raises(archcaps.InputError, match="expected v1, v2 or None"):
-        archcaps.Kvm(SKYLAKE, patch="v3")  # type: ignore[arg-type]
+        archcaps.Kvm(SKYLAKE, patch="v3")  # type: ignore[arg-type]  # wrong on purpose

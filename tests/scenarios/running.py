@@ -50,7 +50,7 @@ def ask(folder: str, host: str, guest: str, *assumptions: str) -> CheckResult:
 
 
 def kvm(folder: str, host: str = "host", **options: str) -> archcaps.Kvm:
-    return archcaps.Kvm(machine(folder, host), **options)  # type: ignore[arg-type]
+    return archcaps.Kvm(machine(folder, host), **options)  # type: ignore[arg-type]  # options by name
 
 
 def bit(value: bool | None) -> str:

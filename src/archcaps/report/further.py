@@ -38,7 +38,7 @@ def further_lines(verdicts: list[FurtherVerdict], page: Page) -> list[str]:
 
 
 def further_table(verdicts: list[FurtherVerdict], page: Page) -> list[str]:
-    """Return a line for each: truth, safety, and what the guest's kernel says."""
+    """Return a line for each: its subject, truth and safety."""
     lines = [""]
     for verdict in verdicts:
         truth, safety = verdict.truth.value or "undecided", verdict.safety.value or "undecided"

@@ -46,7 +46,6 @@ SPEAK_OF: Final = {
 }
 assert tuple(SPEAK_OF) == FURTHER
 
-
 #: How the fields of spectre_v2 begin.
 _FIELD_STARTS: Final = {"bhi": "BHI: ", "pbrsb": "PBRSB-eIBRS: "}
 #: What a host prevents for its guests.

@@ -56,12 +56,14 @@ fuzz: $(VENV)/.stamp ## run the property tests with many more examples
 docs: $(VENV)/.stamp ## write the generated documents anew
 	@$(BIN)/python tools/generate.py
 
-# The header and the options keep index addresses and this checkout's paths out of the lock.
+# The header and the options keep index addresses and this checkout's paths out of the lock. Extras stay written
+# (coverage[toml]): pip 23 takes a newer release for one that only another package asks for, and then misses its hash.
 lock: | $(VENV)/.made ## write requirements/dev.lock anew (LOCK_ARGS=--upgrade for newer versions)
 	@echo "lock: $(LOCK)"
 	@$(BIN)/pip install -qq --disable-pip-version-check uv
 	@$(BIN)/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url --no-emit-find-links --no-config $(LOCK_ARGS) \
+		--no-header --no-emit-index-url --no-emit-find-links --no-config \
+		--all-extras --no-strip-extras $(LOCK_ARGS) \
 		--output-file $(LOCK) pyproject.toml requirements/dev.in
 	@{ echo "# Written by 'make lock' from pyproject.toml and requirements/dev.in; not edited by hand."; \
 		cat $(LOCK); } > $(LOCK).new

@@ -13,13 +13,19 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from archcaps.tables.names import CPU_LOOKUPS, SILICON_LOOKUPS
+
 TABLES = Path(__file__).parents[1] / "src" / "archcaps" / "tables"
 KINDS = {"immunity", "clears", "control", "feature", "affected", "command", "reserved", "unverified"}
 POOLS = {"", "AND", "OR", "HOST"}
 STATUSES = {"documented", "reserved", "unverified"}
+AXIOM_STATUSES = {"documented", "derived", "unverified"}
+VENDORS = ("vendor_intel", "vendor_amd", "vendor_hygon")
 CONSUMERS = ("intel", "linux", "qemu", "libvirt", "xen")
 
 Rows = list[dict[str, str]]
+#: One of these literals holds: names, each with the value that is meant.
+Clause = frozenset[tuple[str, bool]]
 
 
 def read(path: Path) -> Rows:
@@ -138,6 +144,64 @@ def observation_faults(behaviours: Rows, observations: Rows) -> Iterator[str]:
     yield from (f"observations: theme {theme} stands in two places" for theme in twice(themes))
 
 
+def literals(cell: str) -> list[tuple[str, bool]]:
+    """The literals of a cell of axioms.csv: names, each with the value that is meant."""
+    return [(text.removeprefix("~"), not text.startswith("~")) for text in cell.split(" & ")] if cell else []
+
+
+def clauses(axioms: Rows) -> Iterator[Clause]:
+    """Yield the axioms as clauses: one literal of `when` does not hold, or this one of `then` does."""
+    for row in axioms:
+        unless = {(name, not value) for name, value in literals(row["when"])}
+        yield from (frozenset(unless | {literal}) for literal in literals(row["then"]))
+
+
+def satisfiable(found: list[Clause], given: dict[str, bool]) -> bool:
+    """Whether values exist for the names that `given` lacks, with which every clause holds."""
+    values = dict(given)
+    while True:
+        open_clauses = [clause for clause in found if not any(values.get(name) is value for name, value in clause)]
+        left = [[literal for literal in clause if literal[0] not in values] for clause in open_clauses]
+        if not all(left):
+            return False
+        units = [clause[0] for clause in left if len(clause) == 1]
+        if not units:
+            break
+        for name, value in units:
+            if values.setdefault(name, value) is not value:
+                return False
+    if not left:
+        return True
+    name, value = left[0][0]
+    return any(satisfiable(open_clauses, {**values, name: choice}) for choice in (value, not value))
+
+
+def axiom_faults(bits: Rows, axioms: Rows) -> Iterator[str]:
+    """Yield what is wrong with the axioms, alone and together."""
+    known = {row["name"] for row in bits} | set(CPU_LOOKUPS) | set(SILICON_LOOKUPS)
+    yield from (f"axioms: {name} stands twice" for name in twice([row["name"] for row in axioms]))
+    for row in axioms:
+        where, when, then = f"axioms: {row['name']}", literals(row["when"]), literals(row["then"])
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", row["name"]):
+            yield f"{where}: not a name"
+        if not then:
+            yield f"{where}: nothing follows"
+        yield from (f"{where}: unknown name {name!r}" for name, _ in when + then if name not in known)
+        yield from (f"{where}: {name} stands twice" for name in twice([name for name, _ in when + then]))
+        if row["status"] not in AXIOM_STATUSES:
+            yield f"{where}: status {row['status']!r}"
+        if not row["meaning"].strip():
+            yield f"{where}: no meaning"
+    together = list(clauses(axioms))
+    for vendor in VENDORS:
+        if not satisfiable(together, {vendor: True}):
+            yield f"axioms: together they leave no host with {vendor}"
+    for row in axioms:
+        case = dict(literals(row["when"]))
+        if not any(satisfiable(together, {vendor: True, **case}) for vendor in VENDORS if case.get(vendor, True)):
+            yield f"axioms: {row['name']}: the others leave no host that it speaks of"
+
+
 def faults(tables: Path = TABLES) -> list[str]:
     """Return every fault of the tables in a folder."""
     registers, bits = read(tables / "registers.csv"), read(tables / "bits.csv")
@@ -147,10 +211,11 @@ def faults(tables: Path = TABLES) -> list[str]:
     found += kernel_faults(read(tables / "kernels" / "behaviours.csv"), readings)
     observations = read(tables / "kernels" / "observations.csv")
     found += observation_faults(read(tables / "kernels" / "behaviours.csv"), observations)
+    found += axiom_faults(bits, read(tables / "silicon" / "axioms.csv"))
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
         *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
-        "silicon/parts.csv", "silicon/unverified.csv",
+        "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

@@ -23,6 +23,18 @@ def test_the_tables_have_no_fault() -> None:
         ("bits.csv", "ia32_arch_capabilities,61,", "ia32_arch_capabilities,64,", "[61] is missing"),
         ("bits.csv", "cpuid_7_2_edx,4,bhi_ctrl", "cpuid_7_2_edx,2,bhi_ctrl", "cpuid_7_2_edx[2] stands twice"),
         ("kernels/behaviours.csv", "offers_gds_no,", "offers_gds_yes,", "column offers_gds_no is no behaviour"),
+        ("silicon/axioms.csv", "mds_no_true,mds_no,", "mds_no_true,mds_now,", "unknown name 'mds_now'"),
+        ("silicon/axioms.csv", "\nhle_has_rtm,", "\nrtm_has_avx2,", "rtm_has_avx2 stands twice"),
+        ("silicon/axioms.csv", "hle_has_rtm,hle,rtm,", "hle_has_rtm,hle,~hle,", "hle stands twice"),
+        ("silicon/axioms.csv", "hle_has_rtm,hle,rtm,", "hle_has_rtm,hle,,", "nothing follows"),
+        ("silicon/axioms.csv", "hle_has_rtm,hle,rtm,derived", "hle_has_rtm,hle,rtm,guessed", "status 'guessed'"),
+        ("silicon/axioms.csv", "hle_has_rtm,hle,", "hle_has_rtm,,", "no host with vendor_amd"),
+        (
+            "silicon/axioms.csv",
+            "taa_no_has_mds_no,taa_no,mds_no",
+            "taa_no_has_mds_no,mds_no,~rdcl_no",
+            "mds_no_has_rdcl_no: the others leave no host",
+        ),
         ("silicon/vendors.csv", '"AMD-SB-7029: the bulletin speaks of AMD processors only"', "", "no source"),
     ],
 )

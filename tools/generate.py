@@ -37,6 +37,7 @@ from archcaps.report.kernel import kernel_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
 from archcaps.report.trace import trace_schema
 from archcaps.report.upgrade import upgrade_schema
+from archcaps.tables.axioms import Axiom, axioms
 from archcaps.tables.bits import BITS, CONSUMERS, REGISTERS, Bit, Register, bits_of, fields_of
 from archcaps.tables.files import read_csv
 from archcaps.tables.history import observation_of
@@ -288,7 +289,38 @@ def unverified_page() -> str:
         [f"kernels of {item.name}", item.meaning, item.source]
         for item in distributions() if "UNVERIFIED" in item.source
     ]  # fmt: skip
+    rows += [[f"axiom `{axiom.name}`", axiom.meaning, axiom.source]
+             for axiom in axioms() if axiom.status == "unverified"]  # fmt: skip
     return "\n".join([WRITTEN_BY, UNVERIFIED_HEAD, table(["what", "statement", "source"], rows)])
+
+
+AXIOMS_HEAD = """# Axioms
+
+Which values of bits and of published lists exist together on real, bare-metal hardware with its real microcode, from
+`src/archcaps/tables/silicon/axioms.csv`. A sentence about every host leaves out the hosts that break one of these,
+because nobody can build or buy them; what no axiom forbids stays possible. `~` is "not".
+
+* **documented**: a vendor's or a kernel's document says so.
+* **derived**: it follows from documents, or from every recorded machine (`tests/tables/real_hosts.csv`).
+* **UNVERIFIED**: a single or indirect statement; [unverified.md](unverified.md) lists these too.
+"""
+#: A longer row of literals is shown by its ends.
+LONGEST_ROW = 12
+
+
+def axiom_row(axiom: Axiom) -> list[str]:
+    """One row of the page: where `when` holds, `then` does."""
+    when = " and ".join(f"`{literal}`" for literal in axiom.when) or "always"
+    then = [f"`{literal}`" for literal in axiom.then]
+    if len(then) > LONGEST_ROW:
+        then = [*then[:3], f"{len(then) - 4} more", then[-1]]
+    status = "**UNVERIFIED**" if axiom.status == "unverified" else axiom.status
+    return [f"`{axiom.name}`", axiom.meaning, when, ", ".join(then), status, axiom.source]
+
+
+def axioms_page() -> str:
+    head = ["axiom", "meaning", "where", "there holds", "status", "source"]
+    return "\n".join([WRITTEN_BY, AXIOMS_HEAD, table(head, map(axiom_row, axioms()))])
 
 
 WORDS_HEAD = """# Words
@@ -359,6 +391,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "upgrade-1.json": schema("archcaps upgrade --json", upgrade_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
+        reference / "axioms.md": axioms_page(),
         reference / "cli.md": cli_page(),
         reference / "bits.md": bits_page(),
         reference / "kernels.md": kernels_page(),

@@ -12,7 +12,20 @@ from enum import Enum
 from functools import cache, wraps
 from typing import NoReturn, ParamSpec, cast
 
-__all__ = ["FALSE", "TRUE", "Kind", "Node", "RuleInfo", "all_of", "any_of", "choose", "fact", "rule", "walk"]
+__all__ = [
+    "FALSE",
+    "TRUE",
+    "Kind",
+    "Node",
+    "RuleInfo",
+    "all_of",
+    "any_of",
+    "choose",
+    "fact",
+    "rule",
+    "rule_called",
+    "walk",
+]
 
 P = ParamSpec("P")
 
@@ -175,6 +188,11 @@ def rule(source: str) -> Callable[[Callable[P, Node]], Callable[P, Node]]:
         return cast("Callable[P, Node]", wraps(function)(cache(trace)))
 
     return decorate
+
+
+def rule_called(name: str) -> Node | None:
+    """Return the rule traced under `name`, for example ``guest.exposed[mds]``; None where there is none yet."""
+    return _rules.get(name)
 
 
 def walk(roots: Iterable[Node], known: Container[Node] = ()) -> list[Node]:

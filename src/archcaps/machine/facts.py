@@ -51,7 +51,8 @@ LIST_FLAGS = {
     "listed_its_native_only": ("blacklist", "ITS_NATIVE_ONLY"),
     "listed_vmscape": ("blacklist", "VMSCAPE"),
 }
-_PUBLISHED = {
+#: Which vulnerability each look-up of the silicon asks the published lists about.
+PUBLISHED = {
     "mds_published": "mds",
     "mmio_published": "mmio_stale_data",
     "rfds_published": "reg_file_data_sampling",
@@ -356,14 +357,14 @@ def _add_silicon(facts: Facts, host: Snapshot) -> None:
         facts.unknown[f"silicon.{row['name']}"] = f"{row['meaning']} [{row['source']}]"
     if virtual is None or virtual.value:
         why = "the host is itself a virtual machine" if virtual else "not known whether the host is bare metal"
-        for name in (*BITS, *_PUBLISHED, "tsa_microcode", "bad_spectre_microcode"):
+        for name in (*BITS, *PUBLISHED, "tsa_microcode", "bad_spectre_microcode"):
             facts.unknown[f"silicon.{name}"] = why
         return
     for name in BITS:
         if f"host.{name}" in facts.known:
             facts.known[f"silicon.{name}"] = facts.known[f"host.{name}"]
     part = part_of(host)
-    for name, vulnerability in _PUBLISHED.items():
+    for name, vulnerability in PUBLISHED.items():
         answer = published(vulnerability, part)
         facts.add(f"silicon.{name}", answer.affected, "published", answer.source, verified=answer.verified)
     _add_microcode(facts, "silicon", host, unlisted=None)

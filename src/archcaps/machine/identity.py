@@ -8,7 +8,7 @@ from typing import Final
 
 from archcaps.tables.linux_lists import Part
 
-__all__ = ["identity_lookups"]
+__all__ = ["first_models", "identity_lookups"]
 
 _VENDORS: Final = {
     "vendor_intel": "GenuineIntel",
@@ -25,18 +25,20 @@ _FAMILIES: Final[dict[str, Container[int]]] = {
     "family_from_0x19": range(0x19, 0x1000),
 }
 #: Models of Intel's family 6. Source: Linux 7.1.5 arch/x86/kernel/cpu/intel.c init_intel; virt/vmx/tdx/tdx.c
-_INTEL_MODELS: Final[dict[str, Container[int]]] = {
+_INTEL_MODELS: Final[dict[str, tuple[int, ...]]] = {
     "clflush_monitor_part": (0x1D, 0x2E, 0x2F),
     "goldmont_part": (0x5C,),
     "lunar_lake_part": (0xBD,),
     "tdx_erratum_part": (0x8F, 0xCF),
 }
+#: From which model and stepping on a family has erratum 400. Source: Linux 6.12.117 arch/x86/kernel/cpu/amd.c
+_ERRATUM_400: Final = {0x0F: (0x41, 2), 0x10: (2, 1)}
 #: Zen 1 and 2 models of family 0x17. Source: Linux 6.12.117 arch/x86/kernel/cpu/amd.c bsp_init_amd
 _ZEN_1_AND_2: Final = (range(0x00, 0x80), range(0x90, 0x92), range(0xA0, 0xB0))
 #: Zen 5 models of family 0x1a on which every kernel read agrees. Source: Linux 6.12.117, 6.18.9, 7.1.5, the same place
 _ZEN_5: Final = (range(0x00, 0x30), range(0x40, 0x50), range(0x60, 0x80))
 #: Zen 1 alone. Source: Linux 5.10.265 arch/x86/kernel/cpu/amd.c amd_div0; 7.1.5 bsp_init_amd
-_ZEN_1: Final = (*range(0x00, 0x30), *range(0x50, 0x60))
+_ZEN_1: Final = (range(0x00, 0x30), range(0x50, 0x60))
 
 
 @cache
@@ -50,13 +52,29 @@ def identity_lookups(part: Part) -> dict[str, bool | None]:
         found[name] = None if family is None else family in families
     for name, models in _INTEL_MODELS.items():
         found[name] = _all(_in(family, (6,)), _in(model, models))
-    found["zen1_part"] = _all(_in(family, (0x17,)), _in(model, _ZEN_1))
+    found["zen1_part"] = _all(_in(family, (0x17,)), _in(model, [number for models in _ZEN_1 for number in models]))
     found["erratum_400_part"] = _erratum_400(part)
     found["unknown_zen_model"] = _unknown_zen_model(family, model)
     found["null_clears_base"] = True if vendor == "GenuineIntel" else None
     found["tdx_host"] = None
     found["osvw_erratum_383"] = found["osvw_erratum_400"] = None
     return found
+
+
+def first_models(family: int) -> frozenset[int]:
+    """Return the models of a family at which an answer of `identity_lookups` may change.
+
+    Of erratum 400 the stepping decides too, for one model of each of its families: that model stands alone.
+    """
+    ends = {0}
+    ranges = {6: (), 0x17: (*_ZEN_1_AND_2, *_ZEN_1), 0x1A: _ZEN_5, 0x19: (range(0xB0, 0x100),)}
+    for models in ranges.get(family, ()):
+        ends |= {models.start, models.stop}
+    if family == 6:
+        ends |= {model + after for models in _INTEL_MODELS.values() for model in models for after in (0, 1)}
+    if family in _ERRATUM_400:
+        ends |= {_ERRATUM_400[family][0], _ERRATUM_400[family][0] + 1}
+    return frozenset(ends)
 
 
 def _in(number: int | None, numbers: Container[int]) -> bool | None:
@@ -70,14 +88,13 @@ def _all(*tests: bool | None) -> bool | None:
 
 def _erratum_400(part: Part) -> bool | None:
     """Family 0x0f from model 0x41 stepping 2, 0x10 from model 2 stepping 1 (Linux amd.c amd_erratum_400)."""
-    first = {0x0F: (0x41, 2), 0x10: (2, 1)}
     if part.family is None:
         return None
-    if part.family not in first:
+    if part.family not in _ERRATUM_400:
         return False
     if part.model is None:
         return None
-    model, stepping = first[part.family]
+    model, stepping = _ERRATUM_400[part.family]
     if part.model != model:
         return part.model > model
     return None if part.stepping is None else part.stepping >= stepping

@@ -7,7 +7,10 @@ vectors and an option given for one vulnerability stays.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Final
 
 from archcaps.logic.choice import Choice
 from archcaps.logic.graph import TRUE, Node, choose, rule
@@ -180,9 +183,35 @@ def sched_smt_active(cpu: Cpu, kernel: Kernel) -> Node:
     return cpu.smt_active & ~kernel.nosmt & ~l1tf & ~off & ~retbleed_disables_smt(cpu, kernel)
 
 
+@dataclass(frozen=True, eq=False)
+class _File:
+    """A file whose text is one of `plain`, or one of `states` with one of `suffixes`; a state's last row is TRUE."""
+
+    has_file: Node
+    plain: tuple[tuple[Node, str], ...]
+    states: tuple[tuple[Node, str], ...]
+    suffixes: tuple[tuple[Node, str], ...]
+
+    @cached_property
+    def state(self) -> Texts:
+        """The text without its suffix."""
+        return Choice.first_true(((~self.has_file, NO_FILE), *self.plain, *self.states))
+
+    @cached_property
+    def texts(self) -> Texts:
+        """The whole text."""
+        rows: list[tuple[Node, Text]] = [(~self.has_file, NO_FILE), *self.plain]
+        # Each suffix excludes the others by itself: where the state is unknown it still rules out what it can not be.
+        endings = Choice.first_true(self.suffixes).rows
+        for state, text in self.states[:-1]:
+            rows += [(state & suffix, text + ending) for suffix, ending in endings]
+        last = self.states[-1][1]
+        rows += [(suffix, last + ending) for suffix, ending in endings[:-1]]
+        return Choice.first_true([*rows, (TRUE, last + endings[-1][1])])
+
+
 @cache
-def mds_texts(cpu: Cpu, kernel: Kernel) -> Texts:
-    """Return the text of `mds` (source: mds_show_state); its SMT part follows every state but "Not affected"."""
+def _mds(cpu: Cpu, kernel: Kernel) -> _File:
     off = stays_off(cpu, kernel, "mds")
     only = bugs.x86_bug_msbds_only(cpu, kernel)
     active = sched_smt_active(cpu, kernel)
@@ -195,31 +224,44 @@ def mds_texts(cpu: Cpu, kernel: Kernel) -> Texts:
         (TRUE, "; SMT disabled"),
     )
     states = ((off, VULNERABLE), (cpu.md_clear, CLEAR), (TRUE, ATTEMPTED))
-    return _texts(kernel.has_mds, ((~bugs.x86_bug_mds(cpu, kernel), NOT_AFFECTED),), states, smt)
+    return _File(kernel.has_mds, ((~bugs.x86_bug_mds(cpu, kernel), NOT_AFFECTED),), states, smt)
+
+
+def mds_texts(cpu: Cpu, kernel: Kernel) -> Texts:
+    """Return the text of `mds` (source: mds_show_state); its SMT part follows every state but "Not affected"."""
+    return _mds(cpu, kernel).texts
 
 
 @cache
-def tsx_async_abort_texts(cpu: Cpu, kernel: Kernel) -> Texts:
-    """Return the text of `tsx_async_abort` (source: tsx_async_abort_show_state)."""
+def _tsx_async_abort(cpu: Cpu, kernel: Kernel) -> _File:
     plain = (
         (~bugs.x86_bug_taa(cpu, kernel), NOT_AFFECTED),
         (~bugs.x86_feature_rtm(cpu, kernel), TSX_DISABLED),
         (stays_off(cpu, kernel, "taa"), VULNERABLE),
     )
     states = ((taa_has_microcode(cpu), CLEAR), (TRUE, ATTEMPTED))
-    return _texts(kernel.has_taa, plain, states, _smt_suffix(cpu, kernel))
+    return _File(kernel.has_taa, plain, states, _smt_suffix(cpu, kernel))
+
+
+def tsx_async_abort_texts(cpu: Cpu, kernel: Kernel) -> Texts:
+    """Return the text of `tsx_async_abort` (source: tsx_async_abort_show_state)."""
+    return _tsx_async_abort(cpu, kernel).texts
 
 
 @cache
-def mmio_stale_data_texts(cpu: Cpu, kernel: Kernel) -> Texts:
-    """Return the text of `mmio_stale_data` (source: mmio_stale_data_show_state)."""
+def _mmio_stale_data(cpu: Cpu, kernel: Kernel) -> _File:
     plain = (
         (bugs.x86_bug_mmio_unknown(cpu, kernel), MMIO_UNKNOWN),
         (~bugs.x86_bug_mmio_stale_data(cpu, kernel), NOT_AFFECTED),
         (stays_off(cpu, kernel, "mmio"), VULNERABLE),
     )
     states = ((mmio_has_microcode(cpu), CLEAR), (TRUE, ATTEMPTED))
-    return _texts(kernel.has_mmio_stale_data, plain, states, _smt_suffix(cpu, kernel))
+    return _File(kernel.has_mmio_stale_data, plain, states, _smt_suffix(cpu, kernel))
+
+
+def mmio_stale_data_texts(cpu: Cpu, kernel: Kernel) -> Texts:
+    """Return the text of `mmio_stale_data` (source: mmio_stale_data_show_state)."""
+    return _mmio_stale_data(cpu, kernel).texts
 
 
 @cache
@@ -254,7 +296,7 @@ def tsa_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     )
 
 
-TEXTS = {
+TEXTS: Final[Mapping[str, Callable[[Cpu, Kernel], Texts]]] = {
     "mds": mds_texts,
     "tsx_async_abort": tsx_async_abort_texts,
     "mmio_stale_data": mmio_stale_data_texts,
@@ -263,26 +305,20 @@ TEXTS = {
 }
 
 
+def states_of(vulnerability: str, cpu: Cpu, kernel: Kernel) -> Texts:
+    """Return the text of a file of the VERW family without what follows its state: what it claims of the vulnerability.
+
+    What the SMT part depends on is left out of the graph with it.
+    """
+    parts = {"mds": _mds, "tsx_async_abort": _tsx_async_abort, "mmio_stale_data": _mmio_stale_data}
+    if vulnerability in parts:
+        return parts[vulnerability](cpu, kernel).state
+    return TEXTS[vulnerability](cpu, kernel)
+
+
 def _smt_suffix(cpu: Cpu, kernel: Kernel) -> tuple[tuple[Node, str], ...]:
     return (
         (cpu.hypervisor, "; SMT Host state unknown"),
         (sched_smt_active(cpu, kernel), "; SMT vulnerable"),
         (TRUE, "; SMT disabled"),
     )
-
-
-def _texts(
-    has_file: Node,
-    plain: tuple[tuple[Node, str], ...],
-    states: tuple[tuple[Node, str], ...],
-    suffixes: tuple[tuple[Node, str], ...],
-) -> Texts:
-    """Return the choice of: no file, one of the `plain` texts, or one of the `states` with one of the `suffixes`."""
-    rows: list[tuple[Node, Text]] = [(~has_file, NO_FILE), *plain]
-    # Each suffix excludes the others by itself: where the state is unknown it still rules out what it can not be.
-    endings = Choice.first_true(suffixes).rows
-    for state, text in states[:-1]:
-        rows += [(state & suffix, text + ending) for suffix, ending in endings]
-    last = states[-1][1]
-    rows += [(suffix, last + ending) for suffix, ending in endings[:-1]]
-    return Choice.first_true([*rows, (TRUE, last + endings[-1][1])])

@@ -11,7 +11,7 @@ from functools import cache
 
 from archcaps.logic.choice import Choice
 from archcaps.logic.graph import TRUE, Node, any_of, fact, rule
-from archcaps.rules.linux_mitigations import NO_FILE, TEXTS, TSX_DISABLED, Text, clear_cpu_buf
+from archcaps.rules.linux_mitigations import NO_FILE, TSX_DISABLED, Text, clear_cpu_buf, states_of
 from archcaps.rules.shown import Case
 
 __all__ = [
@@ -91,7 +91,7 @@ def claim_of(text: Text) -> Claim:
 @rule(_TABLE)
 def concludes(case: Case, vulnerability: str, claim: str) -> Node:
     """The guest kernel's text makes this claim."""
-    return TEXTS[vulnerability](case.cpu, case.kernel).where(lambda text: claim_of(text) == claim)
+    return states_of(vulnerability, case.cpu, case.kernel).where(lambda text: claim_of(text) == claim)
 
 
 @cache

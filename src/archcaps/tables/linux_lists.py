@@ -14,7 +14,16 @@ from packaging.version import Version
 from archcaps.tables.files import read_csv
 from archcaps.tables.kernels import Finding, Release, Track
 
-__all__ = ["VENDORS", "Part", "bad_spectre_microcode", "list_flag"]
+__all__ = [
+    "EVERY_LIST",
+    "VENDORS",
+    "Part",
+    "asks_for_cores",
+    "bad_spectre_microcode",
+    "list_files",
+    "list_flag",
+    "lists_for",
+]
 
 #: Vendor strings of CPUID leaf 0, and the names Linux's lists have for them.
 VENDORS: Final = {
@@ -29,7 +38,8 @@ VENDORS: Final = {
 
 #: Native core types of CPUID leaf 0x1A EAX[31:24]. Source: Intel SDM volume 2, CPUID leaf 1AH
 CORE_TYPES: Final = {0x20: "ATOM", 0x40: "CORE"}
-_EVERY_LIST: Final = "the same in every list read that has the flag"
+#: Where a release's own lists were not read: what all lists agree on.
+EVERY_LIST: Final = "the same in every list read that has the flag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,25 @@ def _lists_with(flag: str) -> tuple[Track, dict[Version, tuple[str, str]]]:
         if flag not in row["later"].split("|") and (not row["only"] or flag in row["only"].split("|"))
     }
     return Track.of(found), found
+
+
+def list_files() -> tuple[str, ...]:
+    """Return the tables that are a list of some release; where only flags of one list were read, there is no other."""
+    found: dict[str, None] = {}
+    for row in read_csv("linux_lists/releases.csv"):
+        only = row["only"].split("|") if row["only"] else []
+        immune = [flag.startswith("NO_") or flag == "MSBDS_ONLY" for flag in only]
+        if not only or any(immune):
+            found[f"linux_lists/whitelist-{row['list']}.csv"] = None
+        if not only or not all(immune):
+            found[f"linux_lists/blacklist-{row['list']}.csv"] = None
+    return tuple(found)
+
+
+def asks_for_cores(name: str, flag: str) -> bool:
+    """Return whether some release's list gives a flag by the type of a core."""
+    rows = [row for path in list_files() if f"/{name}-" in path for row in read_csv(path)]
+    return any(row["cpu_type"] != "ANY" and flag in row["flags"].split("|") for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +174,7 @@ def _flag_in(version: str, name: str, flag: str, part: Part) -> bool | None:
 
 
 @lru_cache(maxsize=1 << 14)
-def _lists_for(name: str, flag: str, release: Release) -> tuple[frozenset[str], str]:
+def lists_for(name: str, flag: str, release: Release) -> tuple[frozenset[str], str]:
     """Return the versions of the list that speak for `flag` at `release`, and where; none: nothing near was read."""
     track, lists = _lists_with(flag)
     below, above = (None, None) if release.hides_point_release else track.bracket(release.version)
@@ -153,7 +182,7 @@ def _lists_for(name: str, flag: str, release: Release) -> tuple[frozenset[str], 
         return frozenset((lists[below][0], lists[above][0])), lists[below][1]
     if lists and min(lists) <= release.version <= max(lists):
         knowing = frozenset(version for version, _ in lists.values() if _knows(version, name, flag))
-        return knowing, _EVERY_LIST
+        return knowing, EVERY_LIST
     return frozenset(), ""
 
 
@@ -162,11 +191,11 @@ def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
 
     Where the release itself was not read, the lists on both sides of it must agree, or else every list there is.
     """
-    versions, where = _lists_for(name, flag, release)
+    versions, where = lists_for(name, flag, release)
     if not versions:
         return Finding(None, f"no {name} was read near {release.text}")
     found = {_flag_in(version, name, flag, part) for version in versions}
-    if len(found) > 1 and where is not _EVERY_LIST:
+    if len(found) > 1 and where is not EVERY_LIST:
         return Finding(None, f"{flag} differs between the {name}s around {release.text}")
     value = found.pop() if len(found) == 1 else None
     return Finding(value, f"cpu_vuln_{name} (common.c), {where}")

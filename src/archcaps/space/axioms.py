@@ -1,0 +1,51 @@
+"""What real silicon can be: the axioms of the tables that have a bearing on given facts, as one node."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from archcaps.logic.graph import TRUE, Node, all_of, fact
+from archcaps.tables.axioms import Axiom, Literal, axioms
+from archcaps.tables.names import SILICON_LOOKUPS
+
+__all__ = ["axioms_about"]
+
+
+def axioms_about(facts: Collection[str], scope: str = "host") -> tuple[tuple[Axiom, ...], Node]:
+    """Return the axioms that bear on these facts of the host's hardware, and the node that holds where they do.
+
+    `scope` is that of the bits. A bit that none of the facts is and that no axiom demands for one of them can be 0:
+    what axioms say where it is 1 is left out, and so is that it is 0.
+    """
+    spoken = {name.partition(".")[2] for name in facts if name.partition(".")[0] in (scope, "silicon")}
+    chosen: dict[Axiom, None] = {}
+    grown = True
+    while grown:
+        grown = False
+        for axiom in axioms():
+            if axiom in chosen or not all(literal.name in spoken or _is_lookup(literal.name) for literal in axiom.when):
+                continue
+            demanded = {literal.name for literal in axiom.then if literal.value}
+            if demanded or any(literal.name in spoken for literal in axiom.then):
+                chosen[axiom] = None
+                spoken |= demanded
+                grown = True
+    nodes = [
+        ~all_of(_literals(axiom.when, scope))
+        | all_of(
+            _literals([literal for literal in axiom.then if literal.name in spoken or _is_lookup(literal.name)], scope)
+        )
+        for axiom in chosen
+    ]
+    return tuple(chosen), all_of([TRUE, *nodes])
+
+
+def _is_lookup(name: str) -> bool:
+    """Whether the part decides it, not a bit that is free."""
+    return name in SILICON_LOOKUPS or name.startswith(("vendor_", "family_"))
+
+
+def _literals(literals: Iterable[Literal], scope: str) -> Iterable[Node]:
+    for literal in literals:
+        node = fact(f"{'silicon' if literal.name in SILICON_LOOKUPS else scope}.{literal.name}")
+        yield node if literal.value else ~node

@@ -16,7 +16,7 @@ from archcaps.rules.linux_mitigations import clear_cpu_buf, tsa_verw_before_vmru
 from archcaps.rules.shown import Case
 from archcaps.rules.verdict import Responsible, Safety
 
-__all__ = ["exposes_host", "guest_can_sample", "host_mitigates", "host_responsible", "host_safety"]
+__all__ = ["exposes_host", "guest_can_sample", "host_mitigates", "host_responsible", "host_safety", "kvm_leaves_host_open"]
 
 _TABLE = "archcaps: docs/architecture/verdict.md"
 
@@ -52,6 +52,13 @@ def host_mitigates(case: Case) -> Node:
     return (on_svm(kvm) & tsa_verw_before_vmrun(host, kernel)) | (~on_svm(kvm) & vmx)
 
 
+@rule(_TABLE)
+def kvm_leaves_host_open(case: Case, vulnerability: str) -> Node:
+    """The host means to overwrite its buffers and VERW can, and yet KVM's way into the guest leaves this one's full."""
+    works = hardware.verw_reaches(vulnerability, case.silicon, case.affected[vulnerability], FALSE)
+    return exposes_host(case, vulnerability) & works & host_mitigates(case)
+
+
 @cache
 def host_responsible(case: Case, vulnerability: str) -> Choice[Responsible]:
     """Return who left the host open to the guest.
@@ -64,7 +71,7 @@ def host_responsible(case: Case, vulnerability: str) -> Choice[Responsible]:
         (
             (~exposes_host(case, vulnerability), Responsible.NOBODY),
             (~works, Responsible.MICROCODE),
-            (host_mitigates(case), Responsible.KVM),
+            (kvm_leaves_host_open(case, vulnerability), Responsible.KVM),
             (TRUE, Responsible.HOST_KERNEL),
         )
     )

@@ -58,4 +58,4 @@ def variable_of(name: str) -> str:
 
 def is_deviation(variable: str) -> bool:
     """Return whether a variable says how a guest, or the situation it is in, deviates from the default."""
-    return variable.startswith((DEVIATES, "vm.", "assume."))
+    return variable.startswith((DEVIATES, "vm.", "assume.", "changed."))

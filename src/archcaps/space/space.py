@@ -73,7 +73,7 @@ class Space:
         self.diagrams = Diagrams(self._variables(), seconds)
         self._parts = part_classes(self._looked_up(), bounds)
         self._guests: tuple[GuestClass, ...] | None = None
-        self._grouped: dict[frozenset[str], list[GuestClass]] = {}
+        self._grouped: dict[tuple[Function, Function], list[GuestClass]] = {}
         self._settled: dict[tuple[Function, GuestClass], Function] = {}
         self._ordered: dict[Function, tuple[str, ...]] = {}
         self._transferred: dict[object, Function] = {}
@@ -83,6 +83,7 @@ class Space:
         return self._read.with_values(function, self.bounds.fixed)
 
     def _support(self, functions: tuple[Function, ...]) -> frozenset[str]:
+        """Return the facts on which one of these functions depends."""
         if functions not in self._supports:
             self._supports[functions] = frozenset().union(*map(self._read.support, functions))
         return self._supports[functions]
@@ -132,7 +133,7 @@ class Space:
         Raises:
             NotDecidedError: a limit was reached.
         """
-        facts = [*(name for name in self.facts if KERNELS.get(split(name)[0])), *self._looked_up("host")]
+        facts = self._decided_by("host")
         found: dict[tuple[Value, ...], HostClass] = {}
         for kernels in kernel_classes(self.facts, self.bounds, hosts=True):
             for part in self._parts:
@@ -143,6 +144,17 @@ class Space:
                         found[key] = self._host(values)
                     found[key].add(part, kernels)
         return self._alike(found.values())
+
+    def _decided_by(self, side: str) -> list[str]:
+        """Return the facts that part and kernels of ``host`` or ``guest`` decide."""
+        host = side == "host"
+        kernels = [name for name in self.facts if KERNELS.get(split(name)[0]) is host]
+        return [*kernels, *(self._looked_up("host") if host else self._looked_up("guest", "own"))]
+
+    def unknown_of(self, side: str, part: PartClass, kernels: Kernels, *, own: bool) -> list[str]:
+        """Return the facts that nobody knows of a part and kernels of ``host`` or ``guest``."""
+        values = self._values(self._decided_by(side), part, kernels, own=own)
+        return [name for name, value in values.items() if value == UNKNOWN + name]
 
     def _values(
         self, facts: Iterable[str], part: PartClass, kernels: Kernels, *, own: bool = False
@@ -204,8 +216,7 @@ class Space:
             NotDecidedError: a limit was reached.
         """
         if self._guests is None:
-            kernel_facts = [name for name in self.facts if KERNELS.get(split(name)[0]) is False]
-            facts = [*kernel_facts, *self._looked_up("guest"), *self._looked_up("own")]
+            facts = self._decided_by("guest")
             found: dict[tuple[Value, ...], GuestClass] = {}
             for kernels in kernel_classes(self.facts, self.bounds, hosts=False):
                 for part in self._parts:
@@ -230,7 +241,7 @@ class Space:
             raise ValueError("a guest with the host's part is compared with: ask of what is offered, or of a subset")
         for host in self.hosts():
             every = sum(host.parts.values())
-            for guest in self._groups(self._support(host.over_facts)):
+            for guest in self._groups(host.over_facts):
                 # Shown the very part of the host, and no kind of core, it is not shown another one.
                 same = sum(ways * guest.own.get(part, 0) for part, ways in host.parts.items())
                 other = every * guest.ways - same if other_parts else 0
@@ -277,15 +288,17 @@ class Space:
             self._ordered[function] = tuple(sorted(self._read.support(function)))
         return self._ordered[function]
 
-    def _groups(self, support: frozenset[str]) -> list[GuestClass]:
-        """Return the guests in classes of those that are alike to these facts."""
-        if support not in self._grouped:
-            found: dict[tuple[Value, ...], GuestClass] = {}
+    def _groups(self, over_facts: tuple[Function, Function]) -> list[GuestClass]:
+        """Return the guests in classes of those that make the same of functions of facts."""
+        if over_facts not in self._grouped:
+            found: dict[object, GuestClass] = {}
             for guest in self.guests():
-                values = {name: value for name, value in guest.values.items() if name in support}
-                found.setdefault(tuple(values.values()), GuestClass(values)).join(guest)
-            self._grouped[support] = list(found.values())
-        return self._grouped[support]
+                settled = tuple(self._settle(each, guest) for each in over_facts)
+                # A fact that is left is a variable; which one, the class of guests says.
+                left = tuple((name, guest.values.get(name)) for name in sorted(self._support(settled)))
+                found.setdefault((settled, left), GuestClass(guest.values)).join(guest)
+            self._grouped[over_facts] = list(found.values())
+        return self._grouped[over_facts]
 
     def _fact(self, name: str, host: HostClass, guest: GuestClass) -> Function:
         scope, what = split(name)
@@ -296,6 +309,12 @@ class Space:
             default = host.defaults[name] if name in host.defaults else self._constant(BASELINE[what])
             return default ^ self.diagrams.variable(DEVIATES + what)
         return self._host_fact(name, host.values)
+
+    def bits_of(self, cell: Cell, values: Mapping[str, bool]) -> dict[str, bool]:
+        """Return the bits of host and guest, as facts by name, where the variables have these values."""
+        names = [name for name in self.facts if split(name)[1] in BITS and split(name)[0] in ("host", "silicon", "guest")]
+        as_host = [f"host.{split(name)[1]}" if split(name)[0] == "silicon" else name for name in names]
+        return {name: self.diagrams.evaluate(self._fact(name, cell.host, cell.guest), values) for name in as_host}
 
     def _constant(self, value: bool) -> Function:
         return self.diagrams.true if value else self.diagrams.false

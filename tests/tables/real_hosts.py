@@ -14,7 +14,7 @@ from typing import Final
 
 from archcaps.tables.bits import ARCH_CAPABILITIES, bits_of
 from archcaps.tables.linux_lists import Part
-from archcaps.tables.silicon import published, tsa_microcode
+from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
 
 __all__ = ["Row", "real_hosts", "values_of"]
 
@@ -89,5 +89,6 @@ def values_of(row: Row) -> dict[str, bool | None]:
         "family_0x19": part.family == 0x19,
         "family_0x1a": part.family == 0x1A,
         "family_from_0x19": part.family >= 0x19,
+        "mds_listed_immune": mds_listed_immune(part),
         "tsa_microcode": tsa_microcode(part, int(row["microcode"], 16) if row["microcode"] else None, unlisted=None),
     }

@@ -23,6 +23,7 @@ _COMMANDS = {
     "kernel": "archcaps.cli.kernel",
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
+    "prove": "archcaps.cli.prove",
     "trace": "archcaps.cli.trace",
     "upgrade": "archcaps.cli.upgrade",
 }

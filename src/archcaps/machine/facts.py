@@ -20,7 +20,7 @@ from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
 from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
 from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, VM_LOOKUPS
 from archcaps.tables.old_microcode import old_microcode
-from archcaps.tables.silicon import published, tsa_microcode
+from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
 
 __all__ = ["Datum", "Facts", "facts_of", "facts_of_host", "part_of"]
 
@@ -357,7 +357,7 @@ def _add_silicon(facts: Facts, host: Snapshot) -> None:
         facts.unknown[f"silicon.{row['name']}"] = f"{row['meaning']} [{row['source']}]"
     if virtual is None or virtual.value:
         why = "the host is itself a virtual machine" if virtual else "not known whether the host is bare metal"
-        for name in (*BITS, *PUBLISHED, "tsa_microcode", "bad_spectre_microcode"):
+        for name in (*BITS, *PUBLISHED, "mds_listed_immune", "tsa_microcode", "bad_spectre_microcode"):
             facts.unknown[f"silicon.{name}"] = why
         return
     for name in BITS:
@@ -367,4 +367,7 @@ def _add_silicon(facts: Facts, host: Snapshot) -> None:
     for name, vulnerability in PUBLISHED.items():
         answer = published(vulnerability, part)
         facts.add(f"silicon.{name}", answer.affected, "published", answer.source, verified=answer.verified)
+    facts.add(
+        "silicon.mds_listed_immune", mds_listed_immune(part), "published", "Linux 7.1.5 cpu_vuln_whitelist: NO_MDS"
+    )
     _add_microcode(facts, "silicon", host, unlisted=None)

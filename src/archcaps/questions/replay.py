@@ -38,7 +38,7 @@ def _facts(host: Snapshot, guest: Snapshot, assumptions: tuple[str, ...]) -> Map
 
 
 def _later(configuration: Configuration, scope: str, release: str) -> dict[str, bool | None]:
-    """Return the facts of a kernel that comes later: those of the same machine with that release, under its own name."""
+    """Return the facts of a kernel that comes later: of the same machine with that release, under its own name."""
     before = LATER[scope]
     host, guest = configuration.host, configuration.guest
     if before == "host_kernel":

@@ -16,7 +16,14 @@ from archcaps.rules.linux_mitigations import clear_cpu_buf, tsa_verw_before_vmru
 from archcaps.rules.shown import Case
 from archcaps.rules.verdict import Responsible, Safety
 
-__all__ = ["exposes_host", "guest_can_sample", "host_mitigates", "host_responsible", "host_safety", "kvm_leaves_host_open"]
+__all__ = [
+    "exposes_host",
+    "guest_can_sample",
+    "host_mitigates",
+    "host_responsible",
+    "host_safety",
+    "kvm_leaves_host_open",
+]
 
 _TABLE = "archcaps: docs/architecture/verdict.md"
 

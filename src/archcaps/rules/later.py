@@ -12,7 +12,7 @@ from archcaps.rules.shown import SPOKEN_OF, Case, model
 from archcaps.rules.verdict import exposed
 from archcaps.rules.views import Cpu, Kernel, Vm
 
-__all__ = ["LaterCpu", "after_guest_upgrade", "after_host_upgrade", "newly_exposed", "vcpu_bit_differs"]
+__all__ = ["LaterCpu", "after_guest_upgrade", "after_host_upgrade", "changed", "newly_exposed", "vcpu_bit_differs"]
 
 _TABLE = "archcaps: docs/architecture/verdict.md"
 _VCPUS = (
@@ -50,9 +50,7 @@ def after_guest_upgrade() -> Case:
     """Return the guest with a later kernel of its own: all that it is shown stays."""
     before = model().guest
     cpu = LaterCpu("later", before.cpu)
-    return Case(
-        "later", cpu, Kernel("later_kernel"), before.kvm, before.silicon, before.disable_fb_clear, before.vm
-    )
+    return Case("later", cpu, Kernel("later_kernel"), before.kvm, before.silicon, before.disable_fb_clear, before.vm)
 
 
 @cache
@@ -80,7 +78,7 @@ class _ChangedCpu(Cpu):
         self._cpu = cpu
 
     def __getattr__(self, name: str) -> Node:
-        return _changed(self._cpu.bit(name), name)
+        return changed(self._cpu.bit(name), name)
 
 
 class _ChangedKernel(Kernel):
@@ -91,25 +89,26 @@ class _ChangedKernel(Kernel):
 
     def __getattr__(self, name: str) -> Node:
         before: Node = super().__getattr__(name)
-        return _changed(before, name) if name == "l1d_flush_never" else before
+        return changed(before, name) if name == "l1d_flush_never" else before
 
 
-def _changed(before: Node, name: str) -> Node:
+def changed(before: Node, name: str) -> Node:
+    """Return a bit or an option after what root may change: as before, or not."""
     changes = fact(f"changed.{name}")
     return (before & ~changes) | (~before & changes)
 
 
 @rule(_VCPUS)
-def later_offer(changed: Kvm, kvm: Kvm, bit: str) -> Node:
+def later_offer(after: Kvm, kvm: Kvm, bit: str) -> Node:
     """KVM offers this bit after vmentry_l1d_flush was written and new microcode loaded; its bugs are those of boot."""
-    now = choose(host_arch_cap_read_anew(kvm), changed.host.bit(bit), kvm.host.bit(bit))
-    rewritten = Kvm(kvm.host, changed.kernel, "rewritten")
+    now = choose(host_arch_cap_read_anew(kvm), after.host.bit(bit), kvm.host.bit(bit))
+    rewritten = Kvm(kvm.host, after.kernel, "rewritten")
     return ((now & in_mask(kvm, bit)) | forced_on(rewritten, bit)) & ~forced_off(kvm, bit)
 
 
 @rule(_VCPUS)
 def vcpu_bit_differs(kvm: Kvm, bit: str) -> Node:
-    """Two vCPUs of one VM hold this bit differently, if the second is made after what root may change while they run."""
-    changed = Kvm(_ChangedCpu(kvm.host), _ChangedKernel(kvm.kernel), "changed_kvm")
-    before, after = kvm_get_arch_capabilities(kvm, bit), later_offer(changed, kvm, bit)
-    return (before & ~after) | (~before & after)
+    """Two vCPUs of one VM hold this bit differently, if one is made after what root may change while they run."""
+    after = Kvm(_ChangedCpu(kvm.host), _ChangedKernel(kvm.kernel), "changed_kvm")
+    first, second = kvm_get_arch_capabilities(kvm, bit), later_offer(after, kvm, bit)
+    return (first & ~second) | (~first & second)

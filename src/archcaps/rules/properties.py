@@ -20,7 +20,7 @@ LIES: Final = (Truth.FALSE_IMMUNITY, Truth.BROKEN_PROMISE, Truth.FALSE_ALARM, Tr
 
 @rule(_TABLE)
 def lied_to(case: Case, vulnerability: str) -> Node:
-    """The guest is told something that is not so: false immunity, a broken promise, a false alarm or a cure withheld."""
+    """The guest is told what is not so: false immunity, a broken promise, a false alarm or a cure withheld."""
     return truth(case, vulnerability).is_in(LIES)
 
 
@@ -44,7 +44,9 @@ VIOLATIONS: Final[Mapping[str, Callable[[str], Node]]] = {
     "host-left-open-by-kvm": lambda vulnerability: kvm_leaves_host_open(model().guest, vulnerability),
     "exposes-host": lambda vulnerability: exposes_host(model().guest, vulnerability),
     "vcpus-differ": lambda bit: later.vcpu_bit_differs(model().kvm, bit),
-    "newly-exposed": lambda vulnerability: later.newly_exposed(later.after_guest_upgrade(), model().guest, vulnerability),
+    "newly-exposed": lambda vulnerability: later.newly_exposed(
+        later.after_guest_upgrade(), model().guest, vulnerability
+    ),
     "newly-exposed-by-host": lambda vulnerability: later.newly_exposed(
         later.after_host_upgrade(), model().guest, vulnerability
     ),

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from archcaps.logic.graph import TRUE, Node, all_of, fact
+from archcaps.rules.later import changed
 from archcaps.tables.axioms import Axiom, Literal, axioms
 from archcaps.tables.names import SILICON_LOOKUPS
 
 __all__ = ["axioms_about"]
 
 
-def axioms_about(facts: Collection[str], scope: str = "host") -> tuple[tuple[Axiom, ...], Node]:
+def axioms_about(facts: Collection[str]) -> tuple[tuple[Axiom, ...], Node]:
     """Return the axioms that bear on these facts of the host's hardware, and the node that holds where they do.
 
-    `scope` is that of the bits. A bit that none of the facts is and that no axiom demands for one of them can be 0:
-    what axioms say where it is 1 is left out, and so is that it is 0.
+    A bit that none of the facts is and that no axiom demands for one of them can be 0: what axioms say where it is 1 is
+    left out, and so is that it is 0. Where bits change by new microcode, axioms hold for the hardware after that too.
     """
-    spoken = {name.partition(".")[2] for name in facts if name.partition(".")[0] in (scope, "silicon")}
+    spoken = {name.partition(".")[2] for name in facts if name.partition(".")[0] in ("host", "silicon")}
+    changes = frozenset(name for name in facts if name.startswith("changed."))
     chosen: dict[Axiom, None] = {}
     grown = True
     while grown:
@@ -30,13 +32,11 @@ def axioms_about(facts: Collection[str], scope: str = "host") -> tuple[tuple[Axi
                 chosen[axiom] = None
                 spoken |= demanded
                 grown = True
-    nodes = [
-        ~all_of(_literals(axiom.when, scope))
-        | all_of(
-            _literals([literal for literal in axiom.then if literal.name in spoken or _is_lookup(literal.name)], scope)
-        )
-        for axiom in chosen
-    ]
+    nodes = []
+    for axiom in chosen:
+        then = [literal for literal in axiom.then if literal.name in spoken or _is_lookup(literal.name)]
+        for after in (frozenset[str](), changes):
+            nodes.append(~all_of(_literals(axiom.when, after)) | all_of(_literals(then, after)))
     return tuple(chosen), all_of([TRUE, *nodes])
 
 
@@ -45,7 +45,10 @@ def _is_lookup(name: str) -> bool:
     return name in SILICON_LOOKUPS or name.startswith(("vendor_", "family_"))
 
 
-def _literals(literals: Iterable[Literal], scope: str) -> Iterable[Node]:
+def _literals(literals: Iterable[Literal], changes: frozenset[str]) -> Iterable[Node]:
+    """Yield literals about the hardware, of which the bits that have a fact in `changes` may have changed."""
     for literal in literals:
-        node = fact(f"{'silicon' if literal.name in SILICON_LOOKUPS else scope}.{literal.name}")
+        node = fact(f"{'silicon' if literal.name in SILICON_LOOKUPS else 'host'}.{literal.name}")
+        if f"changed.{literal.name}" in changes:
+            node = changed(node, literal.name)
         yield node if literal.value else ~node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from archcaps.space import releases as kernels
@@ -71,6 +71,10 @@ class Bounds:
         if not box.named or not self.host_parts:
             return len(box) if box.named else 0
         return sum(any(part.fits(*signature) for part in self.host_parts) for signature in box.signatures())
+
+    def showing(self, shown: Shown) -> Bounds:
+        """Return the same bounds, with what a VMM may show a guest."""
+        return replace(self, shown=shown)
 
     @property
     def fixed(self) -> Mapping[str, bool]:

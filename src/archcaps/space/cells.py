@@ -84,3 +84,11 @@ class Cell:
     weight: int
     possible: Function
     found: Function
+
+    def newest(self) -> list[int]:
+        """Return the places of the newest releases of its kernels, the hosts' first."""
+        guests = self.guest.members if self.other_part else self.guest.own_members
+        return [
+            max((max(map(max, kernels.places.values()), default=0) for _, kernels in each), default=0)
+            for each in (self.host.members, guests)
+        ]

@@ -1,4 +1,4 @@
-"""One configuration of a space as snapshots of its host and guest: what `check` takes, and what an answer is replayed on."""
+"""One configuration of a space as snapshots of its host and guest, as `check` takes them."""
 
 from __future__ import annotations
 
@@ -91,14 +91,21 @@ def _known(part: PartClass) -> bool:
 
 def _familiar(part: PartClass, bounds: Bounds, *, host: bool) -> Box:
     """Return a box of the class: for a host one that may be a host, of a part that Intel's list of servers names."""
-    servers = {text for row in read_csv("silicon/intel_affected.csv") if "Server" in row["segment"] for text in row["signature"].split()}
+    servers = {
+        text
+        for row in read_csv("silicon/intel_affected.csv")
+        if "Server" in row["segment"]
+        for text in row["signature"].split()
+    }
     models = {(int(text, 16) >> 12 & 0xF0 | int(text, 16) >> 4 & 0xF) for text in servers}
     allowed = [box for box in part.boxes if not host or bounds.count_hosts(box)]
-    return max(allowed, key=lambda box: (box.vendor == "GenuineIntel" and box.models[0] in models, box.named, box.plain))
+    return max(
+        allowed, key=lambda box: (box.vendor == "GenuineIntel" and box.models[0] in models, box.named, box.plain)
+    )
 
 
 def _release(scope: str, places: Mapping[str, tuple[int, ...]]) -> str:
-    """Return the newest release of a kernel's class; of one that has to come first, the newest before the later one's."""
+    """Return the newest release of a kernel's class; of one that has to come first, the newest before the other's."""
     later = next((other for other, first in LATER.items() if first == scope and other in places), None)
     newest = max(places[scope])
     if later is not None:
@@ -106,7 +113,9 @@ def _release(scope: str, places: Mapping[str, tuple[int, ...]]) -> str:
     return releases()[newest].text
 
 
-def _host(box: Box, bits: Mapping[str, bool], release: str | None, values: Mapping[str, bool], bounds: Bounds) -> Snapshot:
+def _host(
+    box: Box, bits: Mapping[str, bool], release: str | None, values: Mapping[str, bool], bounds: Bounds
+) -> Snapshot:
     signature = next(each for each in box.signatures() if _takes(bounds, each))
     return Snapshot(
         format_version=FORMAT_VERSION,

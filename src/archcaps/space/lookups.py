@@ -15,7 +15,7 @@ from archcaps.space.bounds import Bounds
 from archcaps.space.names import CPUS, KERNELS, LATER, UNKNOWN, split
 from archcaps.space.parts import Box, boxes
 from archcaps.tables.linux_lists import asks_for_cores, list_flag
-from archcaps.tables.silicon import published, tsa_microcode
+from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
 
 __all__ = ["Kernels", "PartClass", "Value", "kernel_classes", "part_classes", "value_of_kernel", "value_of_part"]
 
@@ -68,6 +68,8 @@ def _answers(what: str, place: int) -> Mapping[Box, bool | None]:
         return found
     if what in PUBLISHED:
         return {box: published(PUBLISHED[what], box.part).affected for box in boxes()}
+    if what == "mds_listed_immune":
+        return {box: mds_listed_immune(box.part) for box in boxes()}
     if what == "tsa_microcode":
         return {box: tsa_microcode(box.part, _NEWEST, unlisted=None) for box in boxes()}
     return {box: identity_lookups(box.part)[what] for box in boxes()}

@@ -35,8 +35,11 @@ DEVIATES, UNKNOWN = "deviates:", "unknown:"
 OTHER_PART: Final = DEVIATES + "part"
 #: What is looked up by a part.
 PART_LOOKUPS: Final = frozenset(
-    (*LIST_FLAGS, *PUBLISHED, *identity_lookups(Part(None, None, None, None)), "tsa_microcode", "register_file_spared")
-)
+    (
+        *LIST_FLAGS, *PUBLISHED, *identity_lookups(Part(None, None, None, None)), "tsa_microcode", "mds_listed_immune",
+        "register_file_spared",
+    )
+)  # fmt: skip
 
 
 def split(name: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Final
 
@@ -21,6 +21,7 @@ __all__ = [
     "choose_releases",
     "fact_of",
     "list_groups",
+    "ranges",
     "releases",
 ]
 
@@ -73,6 +74,24 @@ def _named(word: str, release: Release, where: str) -> bool:
     if dash:
         return low <= release.version and (release.version <= high or (whole and line == high.release[:2]))
     return line == low.release[:2] if whole else release.version == low
+
+
+def ranges(places: Iterable[int], among: Iterable[int]) -> list[str]:
+    """Return releases in words: one by one, or the first and the last of several without a gap in `among`.
+
+    A long-term line stands apart from what came after its first release.
+    """
+    chosen, found = set(places), list[list[Release]]()
+    for place in sorted(among):
+        release = releases()[place]
+        if place not in chosen:
+            found.append([])
+        elif found and found[-1] and found[-1][-1].line == release.line:
+            found[-1].append(release)
+        else:
+            found.append([release])
+    runs = [run for run in found if run]
+    return [run[0].text if len(run) == 1 else f"{run[0].text} to {run[-1].text}" for run in runs]
 
 
 @cache

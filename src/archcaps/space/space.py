@@ -310,9 +310,22 @@ class Space:
             return default ^ self.diagrams.variable(DEVIATES + what)
         return self._host_fact(name, host.values)
 
+    def directions(self, cell: Cell, deviation: str) -> Iterator[tuple[str, Function]]:
+        """Yield in words what a deviation is, each with where it is so: a bit is hidden from the guest, or added."""
+        name = f"guest.{deviation.removeprefix(DEVIATES)}"
+        if not deviation.startswith(DEVIATES) or deviation == OTHER_PART:
+            yield ("another part" if deviation == OTHER_PART else deviation), self.diagrams.true
+            return
+        what = split(name)[1]
+        default = cell.host.defaults[name] if name in cell.host.defaults else self._constant(BASELINE[what])
+        yield f"{what}=0", default
+        yield f"{what}=1", ~default
+
     def bits_of(self, cell: Cell, values: Mapping[str, bool]) -> dict[str, bool]:
         """Return the bits of host and guest, as facts by name, where the variables have these values."""
-        names = [name for name in self.facts if split(name)[1] in BITS and split(name)[0] in ("host", "silicon", "guest")]
+        names = [
+            name for name in self.facts if split(name)[1] in BITS and split(name)[0] in ("host", "silicon", "guest")
+        ]
         as_host = [f"host.{split(name)[1]}" if split(name)[0] == "silicon" else name for name in names]
         return {name: self.diagrams.evaluate(self._fact(name, cell.host, cell.guest), values) for name in as_host}
 

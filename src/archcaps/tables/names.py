@@ -96,6 +96,7 @@ SILICON_LOOKUPS: Final = {
     "spectre_v2_published": "published lists have the part as affected by Spectre v2",
     "bhi_published": "published lists have the part as affected by BHI",
     "pbrsb_published": "published lists have the part as affected by PBRSB",
+    "mds_listed_immune": "Linux's newest white list has the part as immune to MDS, whatever it says of itself",
     "register_file_spared": "FB_CLEAR_DIS leaves VERW's clearing of the register file alone",
 }
 

@@ -12,7 +12,7 @@ from typing import Final
 from archcaps.tables.files import read_csv
 from archcaps.tables.linux_lists import VENDORS, Part
 
-__all__ = ["Published", "published", "tsa_microcode"]
+__all__ = ["Published", "mds_listed_immune", "published", "tsa_microcode"]
 
 #: Columns of Intel's list that speak of a vulnerability.
 _COLUMNS: Final = {
@@ -172,6 +172,12 @@ def _by_linux_white_list(vulnerability: str, part: Part) -> Published | None:
                 Published(False, f"Linux 7.1.5 cpu_vuln_whitelist: {flag}") if flag in row["flags"].split("|") else None
             )
     return None
+
+
+def mds_listed_immune(part: Part) -> bool:
+    """Return whether Linux's newest white list has `part` as immune to MDS, so that it need not say so itself."""
+    found = _by_linux_white_list("mds", part)
+    return found is not None and found.affected is False
 
 
 def _by_linux_default(vulnerability: str, part: Part) -> Published | None:

@@ -1,0 +1,307 @@
+"""prove: does a property hold in every configuration? If not: all that goes wrong, the least deviations first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from archcaps.errors import InputError, nearest
+from archcaps.logic.diagram import Function, NotDecidedError
+from archcaps.logic.graph import Kind, Node
+from archcaps.questions.prove_results import (
+    FORMAT_VERSION,
+    HOLDS,
+    NOT_DECIDED,
+    REFUTED,
+    UNKNOWN,
+    CounterExample,
+    Deviation,
+    Outcome,
+    ProveResult,
+    RestsOn,
+)  # fmt: skip
+from archcaps.questions.replay import replay
+from archcaps.rules.properties import VIOLATIONS
+from archcaps.space.bounds import Bounds, Shown
+from archcaps.space.cells import Cell
+from archcaps.space.configuration import Configuration, configuration_of
+from archcaps.space.names import KERNELS, OTHER_PART, is_deviation, split
+from archcaps.space.names import UNKNOWN as UNKNOWN_FACT
+from archcaps.space.releases import ranges, releases
+from archcaps.space.space import Space
+from archcaps.space.survey import Group, Survey
+from archcaps.tables.axioms import Axiom
+from archcaps.tables.bits import BITS
+from archcaps.tables.files import read_csv
+from archcaps.tables.properties import Property, properties
+
+__all__ = ["property_called", "prove"]
+
+_EXIT = {HOLDS: 0, REFUTED: 1, UNKNOWN: 3, NOT_DECIDED: 3}
+
+
+def property_called(name: str) -> Property:
+    """Return the property of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in properties():
+        raise InputError(f"unknown property {name!r}{nearest(name, properties())}", "prove")
+    return properties()[name]
+
+
+def prove(
+    name: str, bounds: Bounds | None = None, *, subjects: Iterable[str] = (), listed: int = 10, seconds: float = 60
+) -> ProveResult:
+    """Return whether the property `name` holds in every configuration within `bounds`, with the counter-examples.
+
+    `subjects`: of these vulnerabilities or bits only; `listed`: so many least deviations are given, of each subject.
+    `seconds` bounds each subject; one that takes longer is not decided.
+
+    Raises:
+        InputError: there is no such property or subject, or `bounds` name a fact that no rule reads.
+    """
+    asked = property_called(name)
+    for subject in subjects:
+        if subject not in asked.subjects:
+            raise InputError(f"unknown subject {subject!r}{nearest(subject, asked.subjects)}", name)
+    bounds = (bounds or Bounds()).showing(Shown(asked.shown))
+    axioms: dict[Axiom, None] = {}
+    outcomes, read = [], dict[str, None]()
+    rules: dict[str, None] = {}
+    for subject in asked.subjects:
+        if not subjects or subject in subjects:
+            root = VIOLATIONS[asked.forbids](subject)
+            rules |= dict.fromkeys(_top_rules(root))
+            outcomes.append(_outcome(subject, root, bounds, listed, seconds, axioms, read))
+    verdict = _verdict(outcomes)
+    return ProveResult(
+        FORMAT_VERSION,
+        _EXIT[verdict],
+        asked.name,
+        asked.sentence,
+        verdict,
+        list(rules),
+        _free(bounds, read),
+        _fixed(bounds),
+        [axiom.name for axiom in axioms],
+        _rests_on(axioms, read),
+        outcomes,
+    )
+
+
+def _verdict(outcomes: list[Outcome]) -> str:
+    found = {outcome.verdict for outcome in outcomes}
+    return next((verdict for verdict in (REFUTED, NOT_DECIDED, UNKNOWN) if verdict in found), HOLDS)
+
+
+def _top_rules(root: Node) -> list[str]:
+    """Return the names of the rules at the top of a node: those that no other rule stands between."""
+    if root.kind is Kind.RULE:
+        return [root.name]
+    return [name for arg in root.args for name in _top_rules(arg)]
+
+
+def _outcome(
+    subject: str,
+    root: Node,
+    bounds: Bounds,
+    listed: int,
+    seconds: float,
+    axioms: dict[Axiom, None],
+    read: dict[str, None],
+) -> Outcome:
+    try:
+        space = Space(root, bounds, seconds)
+        axioms |= dict.fromkeys(space.axioms)
+        read |= dict.fromkeys(space.facts)
+        survey = Survey(space)
+        sets = survey.deviation_sets()
+        number = space.diagrams.count(sets, len(space.diagrams.names) - len(space.deviations))
+        rows = [
+            row
+            for chosen in islice(space.diagrams.smallest(sets, space.deviations), listed)
+            for row in _rows(survey, root, chosen)
+        ]
+    except NotDecidedError as error:
+        return Outcome(subject, NOT_DECIDED, "", "", "", [], [], 0, [], str(error))
+    verdict = REFUTED if survey.sure else UNKNOWN if survey.open else HOLDS
+    return Outcome(
+        subject,
+        verdict,
+        str(survey.configurations),
+        str(survey.sure),
+        str(survey.open),
+        _hangs_on(survey),
+        sorted(space.deciding),
+        number,
+        rows,
+    )
+
+
+def _hangs_on(survey: Survey) -> list[str]:
+    """Return the facts that nobody knows on which it depends whether the property fails."""
+    diagrams = survey.space.diagrams
+    found: set[str] = set()
+    for group in survey.groups:
+        if group.open != diagrams.false:
+            for cell in {(each.possible, each.found): each for each in group.cells}.values():
+                found |= diagrams.support(cell.found & group.open)
+    return sorted(name.removeprefix(UNKNOWN_FACT) for name in found if name.startswith(UNKNOWN_FACT))
+
+
+# --- least deviations ---------------------------------------------------------------------------------------------
+
+
+def _rows(survey: Survey, root: Node, chosen: frozenset[str]) -> list[Deviation]:
+    """Return one least deviation, or several: a bit that deviates is hidden on some hosts and added on others."""
+    space = survey.space
+    found: dict[tuple[str, ...], list[tuple[Group, Function]]] = {}
+    for group, here in survey.just(chosen):
+        for words, function in _by_direction(space, group.cells[0], here, chosen):
+            found.setdefault(words, []).append((group, function))
+    return [_row(survey, root, words, groups) for words, groups in sorted(found.items())]
+
+
+def _by_direction(
+    space: Space, cell: Cell, here: Function, chosen: frozenset[str]
+) -> list[tuple[tuple[str, ...], Function]]:
+    """Return where the bits that deviate are hidden, and where they are added, in words."""
+    found: list[tuple[tuple[str, ...], Function]] = [((), here)]
+    for name in sorted(chosen):
+        next_: list[tuple[tuple[str, ...], Function]] = []
+        for words, function in found:
+            for word, where in space.directions(cell, name):
+                with space.diagrams.limits():
+                    both = function & where
+                if both != space.diagrams.false:
+                    next_.append(((*words, word), both))
+        found = next_
+    return found
+
+
+def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[tuple[Group, Function]]) -> Deviation:
+    space = survey.space
+    other = space.diagrams.variable(OTHER_PART)
+    number, places = 0, {True: set[int](), False: set[int]()}
+    newest: tuple[list[int], Cell, Function] | None = None
+    for group, here in groups:
+        exact = here & (other if group.cells[0].other_part else ~other)
+        number += group.weight * space.count(exact)
+        for cell in group.cells:
+            for _, kernels in (
+                *cell.host.members,
+                *(cell.guest.members if cell.other_part else cell.guest.own_members),
+            ):
+                for scope, chosen in kernels.places.items():
+                    places[KERNELS[scope]].update(chosen)
+            key = cell.newest()
+            if newest is None or key > newest[0]:
+                newest = (key, cell, exact)
+    assert newest is not None, "a deviation comes from some group"
+    return Deviation(
+        list(words),
+        str(number),
+        ranges(places[True], survey.space.bounds.kvm),
+        ranges(places[False], survey.space.bounds.guest_kernels),
+        _example(space, root, newest[1], newest[2]),
+    )
+
+
+def _example(space: Space, root: Node, cell: Cell, here: Function) -> CounterExample:
+    """Return one of these configurations, replayed.
+
+    Raises:
+        AssertionError: the ternary interpretation does not agree: a fault of archcaps.
+    """
+    values = space.diagrams.least(here, _cost)
+    assert values is not None, "a group is not empty"
+    configuration = configuration_of(space, cell, values)
+    agrees = replay(root, configuration, space.bounds.fixed)
+    assert agrees is not False, f"{root!r}: the interpretations differ"
+    return _told(configuration, replayed=agrees is True)
+
+
+def _told(configuration: Configuration, *, replayed: bool) -> CounterExample:
+    return CounterExample(
+        configuration.host,
+        configuration.guest,
+        dict(configuration.later),
+        list(configuration.assumptions),
+        [name.removeprefix("changed.") for name, value in configuration.changed.items() if value],
+        dict(configuration.supposed),
+        replayed,
+    )
+
+
+def _cost(variable: str, value: bool) -> int:
+    """Return what makes a configuration less simple: a deviation most, then bits of the hardware."""
+    if not value:
+        return 0
+    return 1000 if is_deviation(variable) else 1
+
+
+# --- what the answer is about -------------------------------------------------------------------------------------
+
+
+def _free(bounds: Bounds, read: Iterable[str]) -> list[str]:
+    names = list(read)
+    bits = {
+        scope: sum(1 for name in names if split(name)[0] == scope and split(name)[1] in BITS)
+        for scope in ("host", "guest")
+    }
+    hosts = "those asked for" if bounds.host_parts else "every one that a table names"
+    found = [
+        f"the host's part: {hosts} (vendor, family, model, stepping)",
+        f"the host's hardware: {bits['host']} bits of IA32_ARCH_CAPABILITIES and CPUID, its microcode",
+        f"the host's kernel: {len(bounds.kvm)} of {len(releases())} releases that were read",
+        f"the guest's kernel: {len(bounds.guest_kernels)} of {len(releases())}, built with KVM or without",
+    ]
+    if bounds.shown is Shown.ANY:
+        found.append(f"what the guest is shown: any part at all, and {bits['guest']} bits (all others do not matter)")
+    elif bounds.shown is Shown.SUBSET:
+        found.append(
+            f"what the guest is shown: the host's part, and of {bits['guest']} bits those KVM offers, or fewer"
+        )
+    situations = [name for name in names if split(name)[0] in ("vm", "assume")]
+    if situations:
+        found.append("the situation: " + ", ".join(situations))
+    changes = [name for name in names if split(name)[0] == "changed"]
+    if changes:
+        found.append(f"what root changes while guests run: vmentry_l1d_flush, and by microcode {len(changes) - 1} bits")
+    return found
+
+
+def _fixed(bounds: Bounds) -> list[str]:
+    found = [
+        "the host is bare metal",
+        f"host kernel: command line {bounds.host_cmdline!r}, upstream's configuration, module parameters by default",
+        f"guest kernel: command line {bounds.guest_cmdline!r}, upstream's configuration",
+    ]
+    if bounds.shown is Shown.OFFERED:
+        found.append("the guest is shown the host's part and just what KVM offers")
+    found += [f"given: {name}={int(value)}" for name, value in bounds.given.items()]
+    if bounds.any_silicon:
+        found.append("any hardware at all: no axioms")
+    return found
+
+
+def _rests_on(axioms: Iterable[Axiom], read: Iterable[str]) -> list[RestsOn]:
+    """Return what is unverified: axioms, bits, and statements of lists about parts."""
+    found = [RestsOn(axiom.name, axiom.meaning, axiom.source) for axiom in axioms if axiom.status == "unverified"]
+    names = {split(name)[1] for name in read}
+    found += [
+        RestsOn(name, BITS[name].meaning, BITS[name].source)
+        for name in sorted(names)
+        if name in BITS and BITS[name].status == "unverified"
+    ]
+    if "tsa_published" in names:
+        found += [
+            RestsOn(
+                f"{row['vendor']} {row['family']} {row['vulnerability']}", f"affected: {row['affected']}", row["source"]
+            )
+            for row in read_csv("silicon/parts.csv")
+            if row["status"] == "unverified" and row["vulnerability"] == "tsa"
+        ]
+    return found

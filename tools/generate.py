@@ -31,10 +31,12 @@ from archcaps.cli.main import cli
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.explain_rules import explain_rule, rules
 from archcaps.report.decode import decode_schema
+from archcaps.report.diff import diff_schema
 from archcaps.report.explain import explain_schema
 from archcaps.report.json import check_schema
 from archcaps.report.kernel import kernel_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
+from archcaps.report.prove import prove_schema
 from archcaps.report.trace import trace_schema
 from archcaps.report.upgrade import upgrade_schema
 from archcaps.tables.axioms import Axiom, axioms
@@ -384,6 +386,8 @@ def documents() -> dict[Path, str]:
     found = {
         ROOT / "schemas" / "check-1.json": schema("archcaps check --json", check_schema()),
         ROOT / "schemas" / "decode-1.json": schema("archcaps decode --json", decode_schema()),
+        ROOT / "schemas" / "diff-1.json": schema("archcaps diff --json", diff_schema()),
+        ROOT / "schemas" / "prove-1.json": schema("archcaps prove --json", prove_schema()),
         ROOT / "schemas" / "explain-1.json": schema("archcaps explain --json", explain_schema()),
         ROOT / "schemas" / "kernel-1.json": schema("archcaps kernel --json", kernel_schema()),
         ROOT / "schemas" / "predict-linux-1.json": schema("archcaps predict", predict_linux_schema()),

@@ -19,6 +19,7 @@ USAGE, DATA, INTERNAL = 64, 65, 70
 _COMMANDS = {
     "check": "archcaps.cli.check",
     "decode": "archcaps.cli.decode",
+    "diff": "archcaps.cli.diff",
     "explain": "archcaps.cli.explain",
     "kernel": "archcaps.cli.kernel",
     "predict": "archcaps.cli.predict",

@@ -98,6 +98,7 @@ class Node:
 
 _nodes: dict[tuple[Kind, str, tuple[int, ...]], Node] = {}
 _rules: dict[str, Node] = {}
+_arguments: dict[Node, tuple[object, ...]] = {}
 
 TRUE = Node(Kind.CONSTANT, "true", ())
 FALSE = Node(Kind.CONSTANT, "false", ())
@@ -178,6 +179,7 @@ def rule(source: str) -> Callable[[Callable[P, Node]], Callable[P, Node]]:
             info = RuleInfo(function.__name__, source, meaning, function.__module__)
             body = function(*args, **kwargs)
             node = _make(Kind.RULE, name, (body,), info)
+            _arguments[node] = args
             if _rules.setdefault(name, node) is not node:
                 raise ValueError(f"two different rules are called {name}")
             if (Kind.FACT, name, ()) in _nodes:
@@ -193,6 +195,15 @@ def rule(source: str) -> Callable[[Callable[P, Node]], Callable[P, Node]]:
 def rule_called(name: str) -> Node | None:
     """Return the rule traced under `name`, for example ``guest.exposed[mds]``; None where there is none yet."""
     return _rules.get(name)
+
+
+def arguments_of(node: Node) -> tuple[object, ...]:
+    """Return what a rule was called with.
+
+    Raises:
+        KeyError: `node` is no rule.
+    """
+    return _arguments[node]
 
 
 def walk(roots: Iterable[Node], known: Container[Node] = ()) -> list[Node]:

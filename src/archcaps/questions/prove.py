@@ -35,7 +35,7 @@ from archcaps.tables.bits import BITS
 from archcaps.tables.files import read_csv
 from archcaps.tables.properties import Property, properties
 
-__all__ = ["property_called", "prove"]
+__all__ = ["fixed_in", "free_in", "least_rows", "property_called", "prove"]
 
 _EXIT = {HOLDS: 0, REFUTED: 1, UNKNOWN: 3, NOT_DECIDED: 3}
 
@@ -83,8 +83,8 @@ def prove(
         asked.sentence,
         verdict,
         list(rules),
-        _free(bounds, read),
-        _fixed(bounds),
+        free_in(bounds, read),
+        fixed_in(bounds),
         [axiom.name for axiom in axioms],
         _rests_on(axioms, read),
         outcomes,
@@ -119,11 +119,7 @@ def _outcome(
         survey = Survey(space)
         sets = survey.deviation_sets()
         number = space.diagrams.count(sets, len(space.diagrams.names) - len(space.deviations))
-        rows = [
-            row
-            for chosen in islice(space.diagrams.smallest(sets, space.deviations), listed)
-            for row in _rows(survey, root, chosen)
-        ]
+        rows = least_rows(survey, root, listed)
     except NotDecidedError as error:
         return Outcome(subject, NOT_DECIDED, "", "", "", [], [], 0, [], str(error))
     verdict = REFUTED if survey.sure else UNKNOWN if survey.open else HOLDS
@@ -152,6 +148,13 @@ def _hangs_on(survey: Survey) -> list[str]:
 
 
 # --- least deviations ---------------------------------------------------------------------------------------------
+
+
+def least_rows(survey: Survey, root: Node, listed: int) -> list[Deviation]:
+    """Return the least deviations, so many sets of things that deviate at most, those of fewest first."""
+    diagrams, deviations = survey.space.diagrams, survey.space.deviations
+    smallest = islice(diagrams.smallest(survey.deviation_sets(), deviations), listed)
+    return [row for chosen in smallest for row in _rows(survey, root, chosen)]
 
 
 def _rows(survey: Survey, root: Node, chosen: frozenset[str]) -> list[Deviation]:
@@ -215,7 +218,8 @@ def _example(space: Space, root: Node, cell: Cell, here: Function) -> CounterExa
     Raises:
         AssertionError: the ternary interpretation does not agree: a fault of archcaps.
     """
-    values = space.diagrams.least(here, _cost)
+    # What nobody knows has to be such that there can be this hardware: not any value will do.
+    values = space.diagrams.least(here & cell.found, _cost)
     assert values is not None, "a group is not empty"
     configuration = configuration_of(space, cell, values)
     agrees = replay(root, configuration, space.bounds.fixed)
@@ -245,7 +249,8 @@ def _cost(variable: str, value: bool) -> int:
 # --- what the answer is about -------------------------------------------------------------------------------------
 
 
-def _free(bounds: Bounds, read: Iterable[str]) -> list[str]:
+def free_in(bounds: Bounds, read: Iterable[str]) -> list[str]:
+    """Return what configurations within `bounds` differ in, for the facts that were read, in words."""
     names = list(read)
     bits = {
         scope: sum(1 for name in names if split(name)[0] == scope and split(name)[1] in BITS)
@@ -273,7 +278,8 @@ def _free(bounds: Bounds, read: Iterable[str]) -> list[str]:
     return found
 
 
-def _fixed(bounds: Bounds) -> list[str]:
+def fixed_in(bounds: Bounds) -> list[str]:
+    """Return what all configurations within `bounds` have in common, in words."""
     found = [
         "the host is bare metal",
         f"host kernel: command line {bounds.host_cmdline!r}, upstream's configuration, module parameters by default",

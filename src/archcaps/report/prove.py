@@ -7,7 +7,7 @@ import msgspec
 from archcaps.questions.prove_results import HOLDS, NOT_DECIDED, REFUTED, UNKNOWN, CounterExample, Outcome, ProveResult
 from archcaps.report.page import Page, Style
 
-__all__ = ["prove_schema", "render", "render_json", "rounded"]
+__all__ = ["example_lines", "prove_schema", "render", "render_json", "rounded"]
 
 _COLOURS = {HOLDS: "green", REFUTED: "red", UNKNOWN: "yellow", NOT_DECIDED: "yellow"}
 _WORDS = {HOLDS: "HOLDS", REFUTED: "DOES NOT HOLD", UNKNOWN: "NOT KNOWN", NOT_DECIDED: "NOT DECIDED"}
@@ -112,9 +112,13 @@ def _releases(names: list[str]) -> str:
 
 
 def _example(example: CounterExample, page: Page) -> list[str]:
-    lines = [
-        "The first of them, " + ("replayed" if example.replayed else "not settled by the ternary interpretation") + ":"
-    ]
+    first = "The first of them" + (", replayed:" if example.replayed else ", which no three-valued reading settles:")
+    return [first, *example_lines(example, page)]
+
+
+def example_lines(example: CounterExample, page: Page) -> list[str]:
+    """Return a configuration in a few lines: its two machines, and what is not in their snapshots."""
+    lines: list[str] = []
     for machine in (example.host, example.guest):
         cpu = machine.cpu
         shown = ", ".join(machine.cpuid.shown) if machine.cpuid is not None else ""

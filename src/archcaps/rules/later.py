@@ -7,7 +7,7 @@ from functools import cache
 from archcaps.logic.graph import Node, choose, fact, rule
 from archcaps.rules.kvm_entry import vcpu_arch_capabilities, vmx_update_fb_clear_dis
 from archcaps.rules.kvm_msrs import host_arch_cap_read_anew
-from archcaps.rules.kvm_offer import Kvm, forced_off, forced_on, in_mask, kvm_get_arch_capabilities
+from archcaps.rules.kvm_offer import OFFERED_CPUID, Kvm, forced_off, forced_on, in_mask, kvm_get_arch_capabilities
 from archcaps.rules.shown import SPOKEN_OF, Case, model
 from archcaps.rules.verdict import exposed
 from archcaps.rules.views import Cpu, Kernel, Vm
@@ -60,6 +60,7 @@ def after_host_upgrade() -> Case:
     kvm = Kvm(LaterCpu("later_host", before.kvm.host), Kernel("later_host_kernel"), "later_kvm")
     cpu = _MovedCpu("moved", before.cpu)
     held = {bit: vcpu_arch_capabilities(cpu, kvm, bit) for bit in SPOKEN_OF}
+    held |= {bit: cpu.bit(bit) for bit in OFFERED_CPUID}
     disabled = vmx_update_fb_clear_dis(Cpu("moved_vcpu", held), kvm)
     return Case("moved", cpu, before.kernel, kvm, before.silicon, disabled, Vm())
 

@@ -93,6 +93,7 @@ def _as_shown(kvm: Kvm, kernel: Kernel, silicon: Silicon) -> Case:
     """The guest as it is: what it can read, and FB_CLEAR_DIS by the value its vCPU holds."""
     shown = Cpu("guest")
     held = {bit: vcpu_arch_capabilities(shown, kvm, bit) for bit in SPOKEN_OF}
+    held |= {bit: shown.bit(bit) for bit in OFFERED_CPUID}
     return Case("guest", shown, kernel, kvm, silicon, vmx_update_fb_clear_dis(Cpu("vcpu", held), kvm), Vm())
 
 

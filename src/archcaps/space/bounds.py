@@ -47,6 +47,7 @@ class Bounds:
     `host_parts`: the hosts, of those that tables name (none: all); `kvm` and `guest_kernels`: places in `releases()`;
     `given`: facts and rules with the value that they have to have; an option of a kernel is set to it. `any_silicon`:
     without the axioms about real hardware. The command lines are those of every host's and every guest's kernel.
+    `kernels`: places for single kernels by name, of which a later one then need not be later.
     """
 
     host_parts: tuple[PartPattern, ...] = ()
@@ -57,9 +58,12 @@ class Bounds:
     shown: Shown = Shown.ANY
     host_cmdline: str = ""
     guest_cmdline: str = ""
+    kernels: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def places_of(self, kernel: str) -> frozenset[int]:
         """Return the places of the releases that the kernel `kernel` may have."""
+        if kernel in self.kernels:
+            return self.kernels[kernel]
         return self.kvm if kernel.endswith("host_kernel") else self.guest_kernels
 
     def cmdline_of(self, kernel: str) -> str:

@@ -154,7 +154,7 @@ def kernel_classes(facts: Sequence[str], bounds: Bounds, *, hosts: bool) -> tupl
     for built in (True,) if hosts else (True, False):
         for places in product(*(_classes(facts, scope, bounds, built) for scope in scopes)):
             chosen = dict(zip(scopes, places, strict=True))
-            ways = _ways(chosen)
+            ways = _ways(chosen, bounds)
             if ways:
                 found.append(Kernels(chosen, ways, built))
     return tuple(found)
@@ -182,13 +182,13 @@ def _classes(facts: Iterable[str], kernel: str, bounds: Bounds, built: bool) -> 
     return [tuple(places) for places in found.values()]
 
 
-def _ways(places: Mapping[str, tuple[int, ...]]) -> int:
+def _ways(places: Mapping[str, tuple[int, ...]], bounds: Bounds) -> int:
     """Return in how many ways one release of each kernel can be chosen, later ones after those before them."""
     ways = 1
     for kernel, chosen in places.items():
-        earlier = places.get(LATER[kernel]) if kernel in LATER else None
-        if earlier is not None:
-            ways *= sum(1 for old in earlier for new in chosen if old < new)
-        elif kernel not in LATER.values() or not any(LATER.get(other) == kernel for other in places):
+        before = places.get(LATER.get(kernel, ""), ())
+        if before and kernel not in bounds.kernels:
+            ways = ways // len(before) * sum(1 for old in before for new in chosen if old < new)
+        else:
             ways *= len(chosen)
     return ways

@@ -48,23 +48,26 @@ BASELINE = {"hypervisor": True, "rtm_disable": True}
 class Space:
     """The configurations within `bounds`, as far as the node `root` can tell them apart.
 
-    `deciding` are the facts on which it really depends; `axioms` are those that bear on them.
+    `deciding` are the facts on which it really depends; `axioms` are those that bear on them. What the nodes `beside`
+    depend on tells configurations apart too, so that counts of several roots are of the same configurations.
 
     Raises:
         NotDecidedError: a limit was reached.
     """
 
-    def __init__(self, root: Node, bounds: Bounds, seconds: float = 60) -> None:
+    def __init__(self, root: Node, bounds: Bounds, seconds: float = 60, beside: Iterable[Node] = ()) -> None:
         self.bounds = bounds
         given = [(node, bounds.given[name]) for name in bounds.given if (node := _named(name)) is not None]
         nodes = (all_of([TRUE, *(node if value else ~node for node, value in given)]), root)
-        defaults = {name: node for name in _facts_under(nodes) if (node := baseline(name)) is not None}
+        beside = tuple(beside)
+        every = (*nodes, *beside)
+        defaults = {name: node for name in _facts_under(every) if (node := baseline(name)) is not None}
         # Over the facts alone the diagrams are small, and show which facts matter at all.
-        self._read = Diagrams(_facts_under([*nodes, *defaults.values()]), seconds)
+        self._read = Diagrams(_facts_under([*every, *defaults.values()]), seconds)
         reading = Reading(self._read, self._read.variable)
         self._supports: dict[object, frozenset[str]] = {}
         self._over_facts = (self._fixed(reading.of(nodes[0])), self._fixed(reading.of(nodes[1])))
-        self.deciding = self._support(self._over_facts)
+        self.deciding = self._support((*self._over_facts, *(self._fixed(reading.of(node)) for node in beside)))
         self._defaults = {name: self._fixed(reading.of(defaults[name])) for name in defaults if name in self.deciding}
         needed = self.deciding | self._support(tuple(self._defaults.values()))
         self.axioms, self._axiom = ((), TRUE) if bounds.any_silicon else axioms_about(needed)

@@ -10,6 +10,7 @@ import click
 
 from archcaps.cli.here import guests_to_check, unknown_host
 from archcaps.cli.machines import Machines, machine_options
+from archcaps.cli.proving import needs_diagrams
 from archcaps.cli.screen import colour, width
 from archcaps.machine.this import this_machine
 from archcaps.questions.check import check as ask
@@ -48,12 +49,18 @@ Examples:
     is_flag=True,
     help="Explain what else the register speaks of, as Meltdown, and count it for the exit code.",
 )
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Where missing facts leave a verdict open: is it so whatever they are, which of them matter, and which few "
+    "would decide? (needs archcaps[prove])",
+)
 @click.option("--all", "everything", is_flag=True, help="Explain every vulnerability, with every deciding input.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, one a guest (schemas/check-1.json).")
 @click.option(
     "--color/--no-color", default=None, help="Colours: on a terminal only, unless said; NO_COLOR is honoured."
 )
-def check(machines: Machines, further: bool, everything: bool, as_json: bool, color: bool | None) -> int:
+def check(machines: Machines, further: bool, exact: bool, everything: bool, as_json: bool, color: bool | None) -> int:
     """Say whether a guest is told the truth about its CPU, and whether data can leak.
 
     For MDS, TAA, MMIO stale data, RFDS and TSA: what the guest is shown, what its kernel concludes (the exact text of
@@ -68,7 +75,9 @@ def check(machines: Machines, further: bool, everything: bool, as_json: bool, co
     guest; a virtual machine for its own side, with what to ask of whoever runs its host.
     """
     show = partial(_show, as_json=as_json, further=further, everything=everything, color=colour(color))
-    judge = partial(ask, further=further, brief=not (further or everything or as_json))
+    if exact:
+        needs_diagrams()
+    judge = partial(ask, exact=exact, further=further, brief=not (further or everything or as_json))
     if not machines.given:
         return _here(machines.assumptions, judge, show, as_json=as_json)
     host, guest = machines.read()

@@ -51,6 +51,10 @@ class Ternary:
         self._values: MutableMapping[Node, bool | None] = {}
         self._reasons: dict[Node, frozenset[str]] = {}
 
+    def is_opaque(self, node: Node) -> bool:
+        """Return whether a rule is unknown whatever its inputs are, and nobody observed it."""
+        return node.name in self._opaque and node.name not in self.observed
+
     def observing(self, more: Mapping[str, bool]) -> Ternary:
         """Return the same reading with more rules observed."""
         return Ternary(self.facts, {**self.observed, **more}, self._cost, self._opaque)

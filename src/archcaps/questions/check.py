@@ -48,12 +48,20 @@ SPEAK_OF = {
 
 
 def check(
-    host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = (), *, further: bool = False, brief: bool = False
+    host: Snapshot,
+    guest: Snapshot,
+    assumptions: Iterable[str] = (),
+    *,
+    further: bool = False,
+    brief: bool = False,
+    exact: bool = False,
 ) -> CheckResult:
     """Return what `guest` is shown, concludes and gets on `host`.
 
     For every vulnerability of the VERW family, and for what else IA32_ARCH_CAPABILITIES speaks of; `further`: the
-    latter counts for the headline and the exit code too; `brief`: of the latter only truth and safety are worked out.
+    latter counts for the headline and the exit code too; `brief`: of the latter only truth and safety are worked out;
+    `exact`: where unknown facts leave a verdict open, decision diagrams say what is really possible (needs the extra
+    ``prove``).
 
     `assumptions`: ``user-mmio`` (guest user code can map MMIO), ``host-mmio`` (host MMIO is mapped into the guest by a
     device assigned to it), ``default-options`` (a kernel whose command line or
@@ -64,13 +72,17 @@ def check(
     """
     for snapshot in (host, guest):
         refuse_other_cpus(snapshot)
-    return judge(Reader(host, guest, frozenset(assumptions)), further=further, brief=brief)
+    return judge(Reader(host, guest, frozenset(assumptions)), further=further, brief=brief, exact=exact)
 
 
-def judge(reader: Reader, *, further: bool = False, brief: bool = False) -> CheckResult:
-    """Return the answer for a host and a guest that were already read; `further` as in `check`."""
+def judge(reader: Reader, *, further: bool = False, brief: bool = False, exact: bool = False) -> CheckResult:
+    """Return the answer for a host and a guest that were already read; the rest as in `check`."""
     host, guest = reader.host, reader.guest
     verdicts = [_verdict(reader, name) for name in VULNERABILITIES]
+    if exact:
+        from archcaps.questions.exact import sharpened  # noqa: PLC0415  # needs the extra
+
+        verdicts = [sharpened(reader, verdict) if verdict.undecided else verdict for verdict in verdicts]
     others = further_verdicts(reader, brief=brief and not further)
     notices = notices_of(reader, verdicts)
     disable = reader.ternary.value(reader.model.guest.disable_fb_clear)

@@ -10,10 +10,12 @@ __all__ = [
     "Assumption",
     "CheckResult",
     "Deciding",
+    "Exact",
     "FurtherVerdict",
     "Line",
     "Notice",
     "Possible",
+    "Quickest",
     "ShownBit",
     "Verdict",
 ]
@@ -68,6 +70,25 @@ class Deciding(msgspec.Struct, frozen=True):
     source: str
 
 
+class Quickest(msgspec.Struct, frozen=True):
+    """The fewest facts that would decide a question (truth, safety, host_safety) at once, if they had these values."""
+
+    question: str
+    answer: str
+    facts: dict[str, bool]
+
+
+class Exact(msgspec.Struct, frozen=True):
+    """What `check --exact` found of an open verdict: the facts that matter, whatever the others are, and the quickest.
+
+    `why_not`: a limit was reached, and nothing was found.
+    """
+
+    matters: list[str]
+    quickest: list[Quickest]
+    why_not: str = ""
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """The verdict on one vulnerability, on both borders.
 
@@ -92,6 +113,7 @@ class Verdict(msgspec.Struct, frozen=True):
     host_why: list[Line]
     decided_by: list[Deciding]
     missing: dict[str, str]
+    exact: Exact | None = None
 
     @property
     def exposed(self) -> bool:

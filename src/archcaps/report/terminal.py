@@ -158,8 +158,20 @@ def _missing(verdicts: Sequence[Verdict | FurtherVerdict], page: Page) -> list[s
     missing = {name: why for verdict in verdicts for name, why in verdict.missing.items()}
     if not missing:
         return []
+    quickest = [
+        f"{verdict.vulnerability}: {answer.question.replace('_', ' ')} is {answer.answer} if "
+        + " and ".join(f"{plain(name)} is {bit(value)}" for name, value in answer.facts.items())
+        for verdict in verdicts
+        if isinstance(verdict, Verdict) and verdict.exact is not None
+        for answer in verdict.exact.quickest
+    ]
+    stopped = {verdict.exact.why_not for verdict in verdicts if isinstance(verdict, Verdict) and verdict.exact}
     lines = ["", "What would decide it:"]
     lines += [line for request in what_to_ask(missing) for line in page.fill(request, "  ", "      ")]
+    lines += [f"  the diagrams: {text}" for text in sorted(filter(None, stopped))]
+    if quickest:
+        lines.append("Quickest (nothing else matters then):")
+        lines += [line for text in quickest for line in page.fill(text, "  ", "      ")]
     if page.everything:
         lines += page.fill("unknown: " + ", ".join(map(plain, missing)), "  ", "      ")
     return lines

@@ -13,7 +13,7 @@ from archcaps.errors import InputError, nearest
 from archcaps.logic.graph import Kind, Node, fact, walk
 from archcaps.logic.prose import Formula, inputs_of, prose, simplest, table
 from archcaps.questions.explain_results import Condition, FormulaFacts, Mention, RuleFacts, TruthTable
-from archcaps.rules import host_border, verdict
+from archcaps.rules import host_border, later, properties, verdict
 from archcaps.rules.kvm_entry import vmx_update_fb_clear_dis
 from archcaps.rules.kvm_offer import OFFERED_CPUID, Kvm
 from archcaps.rules.kvm_tsx import rtm_executes
@@ -55,6 +55,7 @@ __all__ = [
 _MODULES: Final = (
     "silicon", "linux_bugs", "linux_bugs_branch", "linux_errata", "linux_mitigations", "linux_memory", "kvm_offer",
     "kvm_entry", "kvm_vmx_entry", "kvm_msrs", "kvm_tsx", "shown", "verdict", "host_border", "further", "notices",
+    "later", "properties",
     "linux_features", "linux_spectre_v2", "linux_retbleed", "linux_srso", "linux_branch_texts",
 )  # fmt: skip
 #: Whose an input is, by the scope of its name: before the words, and before the name in a formula.
@@ -165,6 +166,14 @@ def _views() -> dict[str, Any]:
     }
 
 
+#: What rules about two of a kind are called with.
+_PAIRS: Final[Mapping[str, Callable[[], tuple[object, object]]]] = {
+    "misled_by_offer": lambda: (model().offered, model().true),
+    "newly_exposed": lambda: (later.after_guest_upgrade(), model().guest),
+    "later_offer": lambda: (later.after_changes(case().kvm), case().kvm),
+}
+
+
 def instance(name: str, texts: tuple[str, ...]) -> Node:
     """Return the rule `name` with these text arguments, on machines of which nothing is given."""
     function, world = rules()[name], case()
@@ -175,12 +184,17 @@ def instance(name: str, texts: tuple[str, ...]) -> Node:
         cases: Model = model()
         pair = (cases.guest, cases.offered) if texts[1] == "offered" else (cases.offered, cases.true)
         return function(*pair, *texts)
+    if name in _PAIRS:
+        return function(*_PAIRS[name](), *texts)
     parameters = _parameters(function)
     views = _views()
     if "guest" in parameters:  # whose kernel is then meant
         views = {**views, "kernel": world.kernel}
     left = list(texts)
     return function(*(views[name] if name in views else left.pop(0) for name in parameters))
+
+
+_VERDICTS: Final = frozenset(module.__name__ for module in (verdict, host_border, later, properties))
 
 
 def instances(reading: str = "") -> Mapping[str, Node]:
@@ -190,7 +204,7 @@ def instances(reading: str = "") -> Mapping[str, Node]:
     """
     found: dict[str, Node] = {}
     for name, function in rules().items():
-        verdicts = function.__module__ in (verdict.__name__, host_border.__name__) and name not in (
+        verdicts = function.__module__ in _VERDICTS and name not in (
             "has_to_be_cleared",
             "guest_can_sample",
         )

@@ -12,7 +12,15 @@ from archcaps.rules.shown import SPOKEN_OF, Case, model
 from archcaps.rules.verdict import exposed
 from archcaps.rules.views import Cpu, Kernel, Vm
 
-__all__ = ["LaterCpu", "after_guest_upgrade", "after_host_upgrade", "changed", "newly_exposed", "vcpu_bit_differs"]
+__all__ = [
+    "LaterCpu",
+    "after_changes",
+    "after_guest_upgrade",
+    "after_host_upgrade",
+    "changed",
+    "newly_exposed",
+    "vcpu_bit_differs",
+]
 
 _TABLE = "archcaps: docs/architecture/verdict.md"
 _VCPUS = (
@@ -99,17 +107,21 @@ def changed(before: Node, name: str) -> Node:
     return (before & ~changes) | (~before & changes)
 
 
+def after_changes(kvm: Kvm) -> Kvm:
+    """Return a KVM after root wrote vmentry_l1d_flush and loaded new microcode."""
+    return Kvm(_ChangedCpu(kvm.host), _ChangedKernel(kvm.kernel), f"changed_{kvm.scope}")
+
+
 @rule(_VCPUS)
 def later_offer(after: Kvm, kvm: Kvm, bit: str) -> Node:
     """KVM offers this bit after vmentry_l1d_flush was written and new microcode loaded; its bugs are those of boot."""
     now = choose(host_arch_cap_read_anew(kvm), after.host.bit(bit), kvm.host.bit(bit))
-    rewritten = Kvm(kvm.host, after.kernel, "rewritten")
+    rewritten = Kvm(kvm.host, after.kernel, f"rewritten_{kvm.scope}")
     return ((now & in_mask(kvm, bit)) | forced_on(rewritten, bit)) & ~forced_off(kvm, bit)
 
 
 @rule(_VCPUS)
 def vcpu_bit_differs(kvm: Kvm, bit: str) -> Node:
     """Two vCPUs of one VM hold this bit differently, if one is made after what root may change while they run."""
-    after = Kvm(_ChangedCpu(kvm.host), _ChangedKernel(kvm.kernel), "changed_kvm")
-    first, second = kvm_get_arch_capabilities(kvm, bit), later_offer(after, kvm, bit)
+    first, second = kvm_get_arch_capabilities(kvm, bit), later_offer(after_changes(kvm), kvm, bit)
     return (first & ~second) | (~first & second)

@@ -8,6 +8,7 @@ from what KVM offers by default. What no table knows is a variable too: a proof 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from archcaps.logic.diagram import Diagrams, Function, Reading
 from archcaps.logic.graph import TRUE, Kind, Node, all_of, fact, rule_called, walk
@@ -163,7 +164,7 @@ class Space:
             name: reading.of_function(self._read.with_values(each, constants), self._read, self.diagrams.true)
             for name, each in self._defaults.items()
         }
-        possible = self.diagrams.all_of((reading.of(self._axiom), *self._of_the_offer(defaults)))
+        possible = self.diagrams.all_of(chain((reading.of(self._axiom),), self._of_the_offer(defaults)))
         return HostClass(values, possible, defaults, (given, root))
 
     def _alike(self, hosts: Iterable[HostClass]) -> list[HostClass]:
@@ -265,7 +266,8 @@ class Space:
         """Return a function of facts as one of configurations, where `where` holds."""
         if function in (self._read.true, self._read.false):
             return where if function == self._read.true else self.diagrams.false
-        functions = {name: self._fact(name, host, guest) for name in self._names(function)}
+        with self.diagrams.limits():
+            functions = {name: self._fact(name, host, guest) for name in self._names(function)}
         key = (function, where, *functions.values())
         if key not in self._transferred:
             reading = Reading(self.diagrams, functions.__getitem__)

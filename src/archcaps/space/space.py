@@ -44,6 +44,8 @@ __all__ = ["BASELINE", "Space", "baseline"]
 
 #: What a guest is shown by default of bits that neither KVM's offer nor the host decides.
 BASELINE = {"hypervisor": True, "rtm_disable": True}
+#: The one bit of a host that is no variable: the host is bare metal, and does not show it.
+_BARE_METAL = "host.hypervisor"
 
 
 class Space:
@@ -111,7 +113,7 @@ class Space:
                 found[UNKNOWN + name] = None
                 if what == "tsa_microcode":
                     found[f"{'guest' if CPUS[scope][0] == 'guest' else 'host'}.recent_microcode"] = None
-            else:
+            elif variable_of(name) != _BARE_METAL:
                 found[variable_of(name)] = None
         return (OTHER_PART, *found)
 
@@ -185,15 +187,14 @@ class Space:
         value = values.get(name, variable_of(name))
         if isinstance(value, bool):
             return self.diagrams.true if value else self.diagrams.false
-        # The host is bare metal.
-        return self.diagrams.false if name == "host.hypervisor" else self.diagrams.variable(value)
+        return self.diagrams.false if value == _BARE_METAL else self.diagrams.variable(value)
 
     def _of_the_offer(self, defaults: Mapping[str, Function]) -> Iterator[Function]:
         """Yield that the guest is shown what KVM offers, or less of that, where only such guests are asked about."""
         if self.bounds.shown is Shown.ANY:
             return
         for variable in self.diagrams.names:
-            if variable.startswith(DEVIATES):
+            if variable.startswith(DEVIATES) and variable != OTHER_PART:
                 deviates, name = self.diagrams.variable(variable), f"guest.{variable.removeprefix(DEVIATES)}"
                 may_be_left_out = self.bounds.shown is Shown.SUBSET and name in defaults
                 yield ~deviates | defaults[name] if may_be_left_out else ~deviates
@@ -329,4 +330,7 @@ def _facts_under(nodes: Iterable[Node]) -> list[str]:
 
 def _named(name: str) -> Node | None:
     """Return the rule or fact called `name`; None for an option of a kernel, which is set and not asked for."""
-    return None if split(name)[1] in KERNEL_LOOKUPS else rule_called(name) or fact(name)
+    if split(name)[1] in KERNEL_LOOKUPS:
+        return None
+    rule = rule_called(name)
+    return fact(name) if rule is None else rule

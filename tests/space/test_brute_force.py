@@ -94,7 +94,7 @@ def sliced(root: Node, cut: Slice, seed: str) -> tuple[Space, dict[str, bool]]:
     Their values are those of some configuration in which the node holds, where there is one.
     """
     given = dict(cut.given)
-    space = Space(root, cut.bounds(given))
+    space = Space(root, cut.bounds(given), seconds=3600)
     choose = random.Random(seed)
     names = sorted(name for name in Brute(root, free_of(space), given).free if "recent_microcode" not in name)
     if cut.shown is Shown.OFFERED:

@@ -212,7 +212,7 @@ def satisfiable(clauses: Clauses, *literals: int) -> dict[str, bool] | None:
 @pytest.mark.parametrize(("name", "cut"), WIDE, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_solver_finds_configurations_just_where_there_are_some(name: str, cut: Slice) -> None:
     root = properties()[name]
-    space = Space(root, cut.bounds({}))
+    space = Space(root, cut.bounds({}), seconds=3600)
     cells = list(space.cells())
     seen = set()
     for cell in cells if FULL else cells[:: 1 + len(cells) // 60]:
@@ -283,7 +283,7 @@ def spread(cells: list[Cell], space: Space, number: int) -> list[Cell]:
 @pytest.mark.parametrize(("name", "cut"), LARGE, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_model_counter_counts_the_same(name: str, cut: Slice) -> None:
     root = properties()[name]
-    space = Space(root, cut.bounds({}))
+    space = Space(root, cut.bounds({}), seconds=3600)
     over = free_of(space)
     # Of most of these no brute force goes through every assignment.
     assert len(over) > 10
@@ -422,7 +422,7 @@ def test_a_database_counts_the_same(name: str, host: Part, kvm: str, shown: Show
     # Of Intel's hosts what every one of them has that has the register, and nothing else.
     has = {"arch_capabilities", "rdcl_no", "avx", "avx2"} if host.vendor == "GenuineIntel" else set()
     given = {f"host.{bit}": bit in has for bit in bits if bit not in free and bit != "recent_microcode"}
-    space = Space(root, cut.bounds(given))
+    space = Space(root, cut.bounds(given), seconds=3600)
     # Where just what is offered is shown nothing deviates.
     fixed = {each: False for each in every if shown is Shown.OFFERED and each.startswith("deviates:")}
     total = Counts(0, 0, 0)

@@ -15,11 +15,11 @@ PYTEST_ARGS ?=
 # More arguments for make lock, e.g. --upgrade
 LOCK_ARGS ?=
 
-.PHONY: help setup demo test lint bench conformance sweep fuzz docs lock clean
+.PHONY: help setup demo test lint bench conformance sweep prove-check fuzz docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.stamp ## set up .venv (every target does so by itself)
 
@@ -49,6 +49,9 @@ conformance: $(VENV)/.stamp ## compare with every recorded real machine
 
 sweep: $(VENV)/.stamp ## compare a million random cases with an independent model of KVM
 	@ARCHCAPS_SWEEP=1000000 $(BIN)/pytest -n auto tests/oracle $(PYTEST_ARGS)
+
+prove-check: $(VENV)/.stamp ## compare the space of configurations with brute force and other engines
+	@ARCHCAPS_SPACE=full $(BIN)/pytest -n auto tests/space $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.stamp ## run the property tests with many more examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)

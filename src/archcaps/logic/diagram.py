@@ -60,8 +60,11 @@ class Diagrams:
 
         Raises:
             KeyError: there is none of that name.
+            NotDecidedError: a limit was reached.
         """
-        return self._manager.var(self._index[name])
+        number = self._index[name]
+        with self.limits():
+            return self._manager.var(number)
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
@@ -85,17 +88,19 @@ class Diagrams:
     def all_of(self, functions: Iterable[Function]) -> Function:
         """Return the conjunction of `functions`."""
         found = self.true
-        for function in functions:
-            with self.limits():
-                found = found & function
+        with self.limits():  # making them one after the other too
+            for function in functions:
+                with self.limits():
+                    found = found & function
         return found
 
     def any_of(self, functions: Iterable[Function]) -> Function:
         """Return the disjunction of `functions`."""
         found = self.false
-        for function in functions:
-            with self.limits():
-                found = found | function
+        with self.limits():  # making them one after the other too
+            for function in functions:
+                with self.limits():
+                    found = found | function
         return found
 
     def choice(self, names: Sequence[str], functions: Sequence[Function]) -> Function:
@@ -136,7 +141,8 @@ class Diagrams:
             if part not in found:
                 half = len(part) // 2
                 high, low = build(part[half:], level + 1), build(part[:half], level + 1)
-                found[part] = variables[level].ite(high, low)
+                with self.limits():
+                    found[part] = variables[level].ite(high, low)
             return found[part]
 
         return build(rows, 0)
@@ -197,7 +203,8 @@ class Diagrams:
 
     def evaluate(self, function: Function, values: Mapping[str, bool]) -> bool:
         """Return the function's value; a variable that `values` leaves out is false."""
-        return function.eval((self._index[name], value) for name, value in values.items() if name in self._index)
+        # Every variable is told: oxidd does not say what one that it is not told of is.
+        return function.eval((number, values.get(name, False)) for number, name in enumerate(self.names))
 
     def least(self, function: Function, cost: Callable[[str, bool], int]) -> dict[str, bool] | None:
         """Return an assignment of all variables that satisfies the function; None where there is none.
@@ -292,7 +299,8 @@ class Reading:
             NotDecidedError: a limit of the diagrams was reached.
         """
         for part in walk((node,), self._functions):
-            self._functions[part] = self._make(part)
+            with self.diagrams.limits():
+                self._functions[part] = self._make(part)
         return self._functions[node]
 
     def _make(self, node: Node) -> Function:
@@ -320,8 +328,8 @@ class Reading:
         found = {read.true: where, read.false: self.diagrams.false}
         for node in _inner(function):
             high, low = _branches(node)
-            one = self._facts(read.names[_variable(node)])
             with self.diagrams.limits():
+                one = self._facts(read.names[_variable(node)])
                 found[node] = one.ite(found[high], found[low])
         return found[function]
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from archcaps.tables.linux_lists import Part
 
-__all__ = ["first_models", "identity_lookups"]
+__all__ = ["first_models", "first_steppings", "identity_lookups"]
 
 _VENDORS: Final = {
     "vendor_intel": "GenuineIntel",
@@ -64,7 +64,7 @@ def identity_lookups(part: Part) -> dict[str, bool | None]:
 def first_models(family: int) -> frozenset[int]:
     """Return the models of a family at which an answer of `identity_lookups` may change.
 
-    Of erratum 400 the stepping decides too, for one model of each of its families: that model stands alone.
+    Where the stepping decides too (`first_steppings`) a model stands alone.
     """
     ends = {0}
     ranges = {6: (), 0x17: (*_ZEN_1_AND_2, *_ZEN_1), 0x1A: _ZEN_5, 0x19: (range(0xB0, 0x100),)}
@@ -75,6 +75,12 @@ def first_models(family: int) -> frozenset[int]:
     if family in _ERRATUM_400:
         ends |= {_ERRATUM_400[family][0], _ERRATUM_400[family][0] + 1}
     return frozenset(ends)
+
+
+def first_steppings(family: int, model: int) -> frozenset[int]:
+    """Return the steppings of a model at which an answer of `identity_lookups` may change: that on erratum 400."""
+    first, stepping = _ERRATUM_400.get(family, (None, 0))
+    return frozenset((0, stepping)) if model == first else frozenset((0,))
 
 
 def _in(number: int | None, numbers: Container[int]) -> bool | None:

@@ -28,7 +28,8 @@ def axioms_about(facts: Collection[str]) -> tuple[tuple[Axiom, ...], Node]:
             if axiom in chosen or not all(literal.name in spoken or _is_lookup(literal.name) for literal in axiom.when):
                 continue
             demanded = {literal.name for literal in axiom.then if literal.value}
-            if demanded or any(literal.name in spoken for literal in axiom.then):
+            # What a part is known to be is no matter of choice: it counts whether a fact asks for it or not.
+            if demanded or any(literal.name in spoken or _is_lookup(literal.name) for literal in axiom.then):
                 chosen[axiom] = None
                 spoken |= demanded
                 grown = True

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from archcaps.machine.identity import first_models
+from archcaps.machine.identity import first_models, first_steppings, identity_lookups
 from archcaps.tables.files import read_csv
 from archcaps.tables.linux_lists import VENDORS as LISTED_VENDORS
 from archcaps.tables.linux_lists import Part, list_files
@@ -112,27 +112,50 @@ def _typed() -> frozenset[tuple[str, int, int | None]]:
 
 
 @cache
+def _of_any_vendor() -> frozenset[int]:
+    """Return the families that a list speaks of whatever the vendor: such a row names no vendor's parts."""
+    rows = [row for path in list_files() for row in read_csv(path) if row["vendor"] == "ANY"]
+    return frozenset(int(row["family"], 16) for row in rows if row["family"] != "ANY")
+
+
+@cache
 def boxes() -> tuple[Box, ...]:
     """Return boxes that together hold every signature."""
     found: list[Box] = []
     for vendor in VENDORS:
         families = [family for family in range(FAMILIES) if (vendor, family) in _named()]
-        others = tuple(family for family in range(FAMILIES) if family not in families)
-        found.append(Box(vendor, others, tuple(range(MODELS)), range(STEPPINGS), named=False))
+        alike: dict[object, list[int]] = {}
+        for family in (family for family in range(FAMILIES) if family not in families):
+            if len(first_models(family)) > 1:
+                families.append(family)
+            else:
+                listed = family if family in _of_any_vendor() else None
+                answers = identity_lookups(Part(vendor, family, 0, 0))
+                alike.setdefault((listed, *answers.values()), []).append(family)
+        for others in alike.values():
+            found.append(Box(vendor, tuple(others), tuple(range(MODELS)), range(STEPPINGS), named=False))
         for family in families:
             found += _of_family(vendor, family)
     return tuple(found)
 
 
 def _of_family(vendor: str, family: int) -> Iterator[Box]:
-    models = _named()[vendor, family]
+    models = _named().get((vendor, family), {})
     for model in (model for model in models if model is not None):
-        ends = sorted({0, *(first for first in models[model] if first < STEPPINGS)})
-        for first, last in zip(ends, [*ends[1:], STEPPINGS], strict=True):
+        for steppings in _steppings(first_steppings(family, model) | models[model]):
             for hybrid, atom in _cores(vendor, family, model):
-                yield Box(vendor, (family,), (model,), range(first, last), named=True, hybrid=hybrid, atom=atom)
+                yield Box(vendor, (family,), (model,), steppings, named=True, hybrid=hybrid, atom=atom)
     for rest in _alike(family, [model for model in range(MODELS) if model not in models]):
-        yield Box(vendor, (family,), rest, range(STEPPINGS), named=None in models)
+        # Only a model that stands alone has steppings that differ.
+        for steppings in _steppings(first_steppings(family, rest[0])):
+            yield Box(vendor, (family,), rest, steppings, named=None in models)
+
+
+def _steppings(first: Iterable[int]) -> Iterator[range]:
+    """Yield the ranges of steppings that begin at these, and at 0."""
+    ends = sorted({0, *(stepping for stepping in first if stepping < STEPPINGS)})
+    for begin, end in zip(ends, [*ends[1:], STEPPINGS], strict=True):
+        yield range(begin, end)
 
 
 def _cores(vendor: str, family: int, model: int) -> tuple[tuple[bool, bool], ...]:

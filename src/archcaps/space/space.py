@@ -8,6 +8,7 @@ from what KVM offers by default. What no table knows is a variable too: a proof 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from archcaps.logic.diagram import Diagrams, Function, Reading
 from archcaps.logic.graph import TRUE, Kind, Node, all_of, fact, rule_called, walk
@@ -43,6 +44,8 @@ __all__ = ["BASELINE", "Space", "baseline"]
 
 #: What a guest is shown by default of bits that neither KVM's offer nor the host decides.
 BASELINE = {"hypervisor": True, "rtm_disable": True}
+#: The one bit of a host that is no variable: the host is bare metal, and does not show it.
+_BARE_METAL = "host.hypervisor"
 
 
 class Space:
@@ -114,7 +117,7 @@ class Space:
                 found[UNKNOWN + name] = None
                 if what == "tsa_microcode":
                     found[f"{'guest' if CPUS[scope][0] == 'guest' else 'host'}.recent_microcode"] = None
-            else:
+            elif variable_of(name) != _BARE_METAL:
                 found[variable_of(name)] = None
         return (OTHER_PART, *found)
 
@@ -178,7 +181,7 @@ class Space:
             name: reading.of_function(self._read.with_values(each, constants), self._read, self.diagrams.true)
             for name, each in self._defaults.items()
         }
-        possible = self.diagrams.all_of((reading.of(self._axiom), *self._of_the_offer(defaults)))
+        possible = self.diagrams.all_of(chain((reading.of(self._axiom),), self._of_the_offer(defaults)))
         return HostClass(values, possible, defaults, (given, root))
 
     def _alike(self, hosts: Iterable[HostClass]) -> list[HostClass]:
@@ -199,15 +202,14 @@ class Space:
         value = values.get(name, variable_of(name))
         if isinstance(value, bool):
             return self.diagrams.true if value else self.diagrams.false
-        # The host is bare metal.
-        return self.diagrams.false if name == "host.hypervisor" else self.diagrams.variable(value)
+        return self.diagrams.false if value == _BARE_METAL else self.diagrams.variable(value)
 
     def _of_the_offer(self, defaults: Mapping[str, Function]) -> Iterator[Function]:
         """Yield that the guest is shown what KVM offers, or less of that, where only such guests are asked about."""
         if self.bounds.shown is Shown.ANY:
             return
         for variable in self.diagrams.names:
-            if variable.startswith(DEVIATES):
+            if variable.startswith(DEVIATES) and variable != OTHER_PART:
                 deviates, name = self.diagrams.variable(variable), f"guest.{variable.removeprefix(DEVIATES)}"
                 may_be_left_out = self.bounds.shown is Shown.SUBSET and name in defaults
                 yield ~deviates | defaults[name] if may_be_left_out else ~deviates
@@ -279,7 +281,8 @@ class Space:
         """Return a function of facts as one of configurations, where `where` holds."""
         if function in (self._read.true, self._read.false):
             return where if function == self._read.true else self.diagrams.false
-        functions = {name: self._fact(name, host, guest) for name in self._names(function)}
+        with self.diagrams.limits():
+            functions = {name: self._fact(name, host, guest) for name in self._names(function)}
         key = (function, where, *functions.values())
         if key not in self._transferred:
             reading = Reading(self.diagrams, functions.__getitem__)
@@ -362,4 +365,7 @@ def _facts_under(nodes: Iterable[Node]) -> list[str]:
 
 def _named(name: str) -> Node | None:
     """Return the rule or fact called `name`; None for an option of a kernel, which is set and not asked for."""
-    return None if split(name)[1] in KERNEL_LOOKUPS else rule_called(name) or fact(name)
+    if split(name)[1] in KERNEL_LOOKUPS:
+        return None
+    rule = rule_called(name)
+    return fact(name) if rule is None else rule

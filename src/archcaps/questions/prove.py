@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from typing import TypeAlias
 
 from archcaps.errors import InputError, nearest
 from archcaps.logic.diagram import Function, NotDecidedError
@@ -25,11 +26,11 @@ from archcaps.rules.properties import VIOLATIONS
 from archcaps.space.bounds import Bounds, Shown
 from archcaps.space.cells import Cell
 from archcaps.space.configuration import Configuration, configuration_of
-from archcaps.space.names import KERNELS, OTHER_PART, is_deviation, split
+from archcaps.space.names import KERNELS, is_deviation, split
 from archcaps.space.names import UNKNOWN as UNKNOWN_FACT
 from archcaps.space.releases import ranges, releases
 from archcaps.space.space import Space
-from archcaps.space.survey import Group, Survey
+from archcaps.space.survey import Survey
 from archcaps.tables.axioms import Axiom
 from archcaps.tables.bits import BITS
 from archcaps.tables.files import read_csv
@@ -157,18 +158,30 @@ def _hangs_on(survey: Survey) -> list[str]:
 def _rows(survey: Survey, root: Node, chosen: frozenset[str]) -> list[Deviation]:
     """Return one least deviation, or several: a bit that deviates is hidden on some hosts and added on others."""
     space = survey.space
-    found: dict[tuple[str, ...], list[tuple[Group, Function]]] = {}
+    found: dict[tuple[str, ...], list[_Alike]] = {}
     for group, here in survey.just(chosen):
-        for words, function in _by_direction(space, group.cells[0], here, chosen):
-            found.setdefault(words, []).append((group, function))
+        alike: dict[object, list[Cell]] = {}
+        for cell in group.cells:
+            directions = tuple(where for name in sorted(chosen) for _, where in space.directions(cell, name))
+            alike.setdefault((cell.found, directions), []).append(cell)
+        for cells in alike.values():
+            # Of what nobody knows not everything is possible: the axioms may settle it.
+            with space.diagrams.limits():
+                holding = here & cells[0].found
+            for words, function in _by_direction(space, cells[0], holding, chosen):
+                found.setdefault(words, []).append((cells, function))
     return [_row(survey, root, words, groups) for words, groups in sorted(found.items())]
+
+
+#: Cells that deviate in the same direction, with the configurations of each that do.
+_Alike: TypeAlias = tuple[list[Cell], Function]
 
 
 def _by_direction(
     space: Space, cell: Cell, here: Function, chosen: frozenset[str]
 ) -> list[tuple[tuple[str, ...], Function]]:
     """Return where the bits that deviate are hidden, and where they are added, in words."""
-    found: list[tuple[tuple[str, ...], Function]] = [((), here)]
+    found: list[tuple[tuple[str, ...], Function]] = [((), here)] if here != space.diagrams.false else []
     for name in sorted(chosen):
         next_: list[tuple[tuple[str, ...], Function]] = []
         for words, function in found:
@@ -181,15 +194,13 @@ def _by_direction(
     return found
 
 
-def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[tuple[Group, Function]]) -> Deviation:
+def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[_Alike]) -> Deviation:
     space = survey.space
-    other = space.diagrams.variable(OTHER_PART)
     number, places = 0, {True: set[int](), False: set[int]()}
     newest: tuple[list[int], Cell, Function] | None = None
-    for group, here in groups:
-        exact = here & (other if group.cells[0].other_part else ~other)
-        number += group.weight * space.count(exact)
-        for cell in group.cells:
+    for cells, here in groups:
+        number += sum(cell.weight for cell in cells) * space.count(here)
+        for cell in cells:
             for _, kernels in (
                 *cell.host.members,
                 *(cell.guest.members if cell.other_part else cell.guest.own_members),
@@ -198,7 +209,7 @@ def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[tuple[
                     places[KERNELS[scope]].update(chosen)
             key = cell.newest()
             if newest is None or key > newest[0]:
-                newest = (key, cell, exact)
+                newest = (key, cell, here)
     assert newest is not None, "a deviation comes from some group"
     return Deviation(
         list(words),

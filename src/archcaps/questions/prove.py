@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from typing import TypeAlias
+
+from msgspec import structs
 
 from archcaps.errors import InputError, nearest
 from archcaps.logic.diagram import Function, NotDecidedError
 from archcaps.logic.graph import Kind, Node
+from archcaps.machine.snapshot import Reading as Register
+from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.default_guest import default_guest
 from archcaps.questions.prove_results import (
     FORMAT_VERSION,
     HOLDS,
@@ -22,10 +28,12 @@ from archcaps.questions.prove_results import (
     RestsOn,
 )  # fmt: skip
 from archcaps.questions.replay import replay
+from archcaps.rules.kvm_offer import OFFERED_CPUID
 from archcaps.rules.properties import VIOLATIONS
 from archcaps.space.bounds import Bounds, Shown
 from archcaps.space.cells import Cell
 from archcaps.space.configuration import Configuration, configuration_of
+from archcaps.space.given import is_known
 from archcaps.space.names import KERNELS, is_deviation, split
 from archcaps.space.names import UNKNOWN as UNKNOWN_FACT
 from archcaps.space.releases import ranges, releases
@@ -68,6 +76,10 @@ def prove(
         if subject not in asked.subjects:
             raise InputError(f"unknown subject {subject!r}{nearest(subject, asked.subjects)}", name)
     bounds = (bounds or Bounds()).showing(Shown(asked.shown))
+    for given in bounds.given:
+        known, like = is_known(given)
+        if not known:
+            raise InputError(f"no rule reads a fact {given!r}{nearest(given, like)}", name)
     axioms: dict[Axiom, None] = {}
     outcomes, read = [], dict[str, None]()
     rules: dict[str, None] = {}
@@ -229,9 +241,24 @@ def _example(space: Space, root: Node, cell: Cell, here: Function) -> CounterExa
     values = space.diagrams.least(here, _cost)
     assert values is not None, "a group is not empty"
     configuration = configuration_of(space, cell, values)
+    if space.bounds.shown is Shown.OFFERED:
+        configuration = replace(configuration, guest=_shown_the_offer(configuration))
     agrees = replay(root, configuration, space.bounds.fixed)
     assert agrees is not False, f"{root!r}: the interpretations differ"
     return _told(configuration, replayed=agrees is True)
+
+
+def _shown_the_offer(configuration: Configuration) -> Snapshot:
+    """Return the guest, shown just what KVM offers on its host, whether the property reads it or not."""
+    host, guest = configuration.host, configuration.guest
+    assert host.cpuid is not None, "a configuration says what CPUID shows"
+    offer = default_guest(host)
+    assert offer.cpuid is not None, "KVM offers some CPUID"
+    said = {*offer.cpuid.shown, *offer.cpuid.hidden}
+    own = [name for name in host.cpuid.shown if name not in said and name not in OFFERED_CPUID]
+    cpuid = structs.replace(offer.cpuid, shown=[*offer.cpuid.shown, *own], complete=said.issuperset(OFFERED_CPUID))
+    registers = {**offer.registers, "ia32_tsx_ctrl": Register(value=hex(BITS["rtm_disable"].mask))}
+    return structs.replace(guest, cpuid=cpuid, registers=registers)
 
 
 def _told(configuration: Configuration, *, replayed: bool) -> CounterExample:

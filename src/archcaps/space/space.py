@@ -360,4 +360,7 @@ def _facts_under(nodes: Iterable[Node]) -> list[str]:
 
 def _named(name: str) -> Node | None:
     """Return the rule or fact called `name`; None for an option of a kernel, which is set and not asked for."""
-    return None if split(name)[1] in KERNEL_LOOKUPS else rule_called(name) or fact(name)
+    if split(name)[1] in KERNEL_LOOKUPS:
+        return None
+    rule = rule_called(name)
+    return fact(name) if rule is None else rule

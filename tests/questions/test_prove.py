@@ -95,9 +95,7 @@ def test_the_least_that_breaks_the_promise_on_that_host() -> None:
     mine = set(rows(ask("no-broken-promise", "mds", kvm="7.3.4", given=THREAD_HOST, listed=200)))
     assert {row for row in mine if "another part" not in row} == {("fb_clear=0", "mds_no=0")}
     # Against MMIO stale data it wants FB_CLEAR, or MD_CLEAR and L1D_FLUSH without MDS_NO, and one of the three gone.
-    mine = {
-        row for row in rows(ask("no-broken-promise", "mmio_stale_data", kvm="7.3.4", given=THREAD_HOST, listed=200))
-    }
+    mine = set(rows(ask("no-broken-promise", "mmio_stale_data", kvm="7.3.4", given=THREAD_HOST, listed=200)))
     three = ("fbsdp_no=0", "psdp_no=0", "sbdr_ssdp_no=0")
     assert {row for row in mine if "another part" not in row} == {
         tuple(sorted(("fb_clear=0", "mds_no=0", one))) for one in three

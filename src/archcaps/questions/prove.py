@@ -257,8 +257,14 @@ def _shown_the_offer(configuration: Configuration) -> Snapshot:
     said = {*offer.cpuid.shown, *offer.cpuid.hidden}
     own = [name for name in host.cpuid.shown if name not in said and name not in OFFERED_CPUID]
     cpuid = structs.replace(offer.cpuid, shown=[*offer.cpuid.shown, *own], complete=said.issuperset(OFFERED_CPUID))
-    registers = {**offer.registers, "ia32_tsx_ctrl": Register(value=hex(BITS["rtm_disable"].mask))}
+    word = offer.registers["ia32_arch_capabilities"]
+    word = Register(value=_hex(word.value), known=_hex(word.known))
+    registers = {"ia32_arch_capabilities": word, "ia32_tsx_ctrl": Register(value=hex(BITS["rtm_disable"].mask))}
     return structs.replace(guest, cpuid=cpuid, registers=registers)
+
+
+def _hex(number: int | str | None) -> int | str | None:
+    return hex(number) if isinstance(number, int) else number
 
 
 def _told(configuration: Configuration, *, replayed: bool) -> CounterExample:

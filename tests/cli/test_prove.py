@@ -138,6 +138,13 @@ def test_a_given_rule_bounds_the_configurations() -> None:
     assert archcaps("prove", *always, "--given", "vcpu.vmx_update_fb_clear_dis=0").returncode == 0
 
 
+def test_what_is_given_and_can_not_be_is_said() -> None:
+    # FB_CLEAR_CTRL comes with FB_CLEAR (XSA-404).
+    given = ("--given", "host.fb_clear_ctrl=1", "--given", "host.fb_clear=0")
+    result = archcaps("prove", "no-broken-promise", "--about", "mds", *given)
+    assert "mds: there is no such configuration" in result.stdout.splitlines()
+
+
 def test_the_example_on_a_terminal_says_what_it_is() -> None:
     result = archcaps("prove", "host-entry-protected", "--about", "mmio_stale_data", "--kvm", "7.3.4", COLUMNS="100")
     assert "fb_clear=0 vm.has_mapped_host_mmio" in result.stdout

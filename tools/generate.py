@@ -391,6 +391,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "explain-1.json": schema("archcaps explain --json", explain_schema()),
         ROOT / "schemas" / "kernel-1.json": schema("archcaps kernel --json", kernel_schema()),
         ROOT / "schemas" / "predict-linux-1.json": schema("archcaps predict", predict_linux_schema()),
+        ROOT / "schemas" / "prove-1.json": schema("archcaps prove --json", prove_schema()),
         ROOT / "schemas" / "trace-1.json": schema("archcaps trace --json", trace_schema()),
         ROOT / "schemas" / "upgrade-1.json": schema("archcaps upgrade --json", upgrade_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),

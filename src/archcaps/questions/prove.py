@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
+from typing import TypeAlias
+
+from msgspec import structs
 
 from archcaps.errors import InputError, nearest
 from archcaps.logic.diagram import Function, NotDecidedError
 from archcaps.logic.graph import Kind, Node
+from archcaps.machine.snapshot import Reading as Register
+from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.default_guest import default_guest
 from archcaps.questions.prove_results import (
     FORMAT_VERSION,
     HOLDS,
@@ -21,15 +28,17 @@ from archcaps.questions.prove_results import (
     RestsOn,
 )  # fmt: skip
 from archcaps.questions.replay import replay
+from archcaps.rules.kvm_offer import OFFERED_CPUID
 from archcaps.rules.properties import VIOLATIONS
 from archcaps.space.bounds import Bounds, Shown
 from archcaps.space.cells import Cell
 from archcaps.space.configuration import Configuration, configuration_of
-from archcaps.space.names import KERNELS, OTHER_PART, is_deviation, split
+from archcaps.space.given import is_known
+from archcaps.space.names import KERNELS, is_deviation, split
 from archcaps.space.names import UNKNOWN as UNKNOWN_FACT
 from archcaps.space.releases import ranges, releases
 from archcaps.space.space import Space
-from archcaps.space.survey import Group, Survey
+from archcaps.space.survey import Survey
 from archcaps.tables.axioms import Axiom
 from archcaps.tables.bits import BITS
 from archcaps.tables.files import read_csv
@@ -67,6 +76,10 @@ def prove(
         if subject not in asked.subjects:
             raise InputError(f"unknown subject {subject!r}{nearest(subject, asked.subjects)}", name)
     bounds = (bounds or Bounds()).showing(Shown(asked.shown))
+    for given in bounds.given:
+        known, like = is_known(given)
+        if not known:
+            raise InputError(f"no rule reads a fact {given!r}{nearest(given, like)}", name)
     axioms: dict[Axiom, None] = {}
     outcomes, read = [], dict[str, None]()
     rules: dict[str, None] = {}
@@ -160,18 +173,30 @@ def least_rows(survey: Survey, root: Node, listed: int) -> list[Deviation]:
 def _rows(survey: Survey, root: Node, chosen: frozenset[str]) -> list[Deviation]:
     """Return one least deviation, or several: a bit that deviates is hidden on some hosts and added on others."""
     space = survey.space
-    found: dict[tuple[str, ...], list[tuple[Group, Function]]] = {}
+    found: dict[tuple[str, ...], list[_Alike]] = {}
     for group, here in survey.just(chosen):
-        for words, function in _by_direction(space, group.cells[0], here, chosen):
-            found.setdefault(words, []).append((group, function))
+        alike: dict[object, list[Cell]] = {}
+        for cell in group.cells:
+            directions = tuple(where for name in sorted(chosen) for _, where in space.directions(cell, name))
+            alike.setdefault((cell.found, directions), []).append(cell)
+        for cells in alike.values():
+            # Of what nobody knows not everything is possible: the axioms may settle it.
+            with space.diagrams.limits():
+                holding = here & cells[0].found
+            for words, function in _by_direction(space, cells[0], holding, chosen):
+                found.setdefault(words, []).append((cells, function))
     return [_row(survey, root, words, groups) for words, groups in sorted(found.items())]
+
+
+#: Cells that deviate in the same direction, with the configurations of each that do.
+_Alike: TypeAlias = tuple[list[Cell], Function]
 
 
 def _by_direction(
     space: Space, cell: Cell, here: Function, chosen: frozenset[str]
 ) -> list[tuple[tuple[str, ...], Function]]:
     """Return where the bits that deviate are hidden, and where they are added, in words."""
-    found: list[tuple[tuple[str, ...], Function]] = [((), here)]
+    found: list[tuple[tuple[str, ...], Function]] = [((), here)] if here != space.diagrams.false else []
     for name in sorted(chosen):
         next_: list[tuple[tuple[str, ...], Function]] = []
         for words, function in found:
@@ -184,15 +209,13 @@ def _by_direction(
     return found
 
 
-def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[tuple[Group, Function]]) -> Deviation:
+def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[_Alike]) -> Deviation:
     space = survey.space
-    other = space.diagrams.variable(OTHER_PART)
     number, places = 0, {True: set[int](), False: set[int]()}
     newest: tuple[list[int], Cell, Function] | None = None
-    for group, here in groups:
-        exact = here & (other if group.cells[0].other_part else ~other)
-        number += group.weight * space.count(exact)
-        for cell in group.cells:
+    for cells, here in groups:
+        number += sum(cell.weight for cell in cells) * space.count(here)
+        for cell in cells:
             for _, kernels in (
                 *cell.host.members,
                 *(cell.guest.members if cell.other_part else cell.guest.own_members),
@@ -201,7 +224,7 @@ def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[tuple[
                     places[KERNELS[scope]].update(chosen)
             key = cell.newest()
             if newest is None or key > newest[0]:
-                newest = (key, cell, exact)
+                newest = (key, cell, here)
     assert newest is not None, "a deviation comes from some group"
     return Deviation(
         list(words),
@@ -222,9 +245,30 @@ def _example(space: Space, root: Node, cell: Cell, here: Function) -> CounterExa
     values = space.diagrams.least(here & cell.found, _cost)
     assert values is not None, "a group is not empty"
     configuration = configuration_of(space, cell, values)
+    if space.bounds.shown is Shown.OFFERED:
+        configuration = replace(configuration, guest=_shown_the_offer(configuration))
     agrees = replay(root, configuration, space.bounds.fixed)
     assert agrees is not False, f"{root!r}: the interpretations differ"
     return _told(configuration, replayed=agrees is True)
+
+
+def _shown_the_offer(configuration: Configuration) -> Snapshot:
+    """Return the guest, shown just what KVM offers on its host, whether the property reads it or not."""
+    host, guest = configuration.host, configuration.guest
+    assert host.cpuid is not None, "a configuration says what CPUID shows"
+    offer = default_guest(host)
+    assert offer.cpuid is not None, "KVM offers some CPUID"
+    said = {*offer.cpuid.shown, *offer.cpuid.hidden}
+    own = [name for name in host.cpuid.shown if name not in said and name not in OFFERED_CPUID]
+    cpuid = structs.replace(offer.cpuid, shown=[*offer.cpuid.shown, *own], complete=said.issuperset(OFFERED_CPUID))
+    word = offer.registers["ia32_arch_capabilities"]
+    word = Register(value=_hex(word.value), known=_hex(word.known))
+    registers = {"ia32_arch_capabilities": word, "ia32_tsx_ctrl": Register(value=hex(BITS["rtm_disable"].mask))}
+    return structs.replace(guest, cpuid=cpuid, registers=registers)
+
+
+def _hex(number: int | str | None) -> int | str | None:
+    return hex(number) if isinstance(number, int) else number
 
 
 def _told(configuration: Configuration, *, replayed: bool) -> CounterExample:

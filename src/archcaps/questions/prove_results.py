@@ -38,8 +38,8 @@ class CounterExample:
 class Deviation:
     """One least deviation from what KVM offers by default (none: a guest that is shown just that).
 
-    `configurations` counts the counter-examples that deviate just so; `kvm` and `guest_kernels` are the releases with
-    one. The example is that of the newest of them.
+    `configurations` counts the counter-examples that deviate just so and would be none with less; `kvm` and
+    `guest_kernels` are the releases with one. The example is that of the newest of them.
     """
 
     deviates: list[str]

@@ -341,9 +341,10 @@ class Space:
     def count(self, function: Function) -> int:
         """Return for how many configurations of a cell, for one choice of signatures and releases, a function holds.
 
-        It must not depend on unknowns.
+        Where it depends on unknowns: for some value of them. Whether the part is another one is the cell's to say.
         """
-        return self.diagrams.count(function, len(self.unknowns) + 1)
+        free = (OTHER_PART, *self.unknowns)
+        return self.diagrams.count(self.diagrams.exists(function, free), len(free))
 
 
 def baseline(name: str) -> Node | None:

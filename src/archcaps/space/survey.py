@@ -117,7 +117,7 @@ class Survey:
         return self._diagrams.any_of(each)
 
     def just(self, chosen: frozenset[str]) -> Iterator[tuple[Group, Function]]:
-        """Yield each group with the configurations in which the node surely holds, and that deviate just so."""
+        """Yield each group with its least configurations that deviate just so."""
         exact = {name: name in chosen for name in self.space.deviations}
         cube = self._diagrams.all_of(
             self._diagrams.variable(name) if value else ~self._diagrams.variable(name)
@@ -125,6 +125,7 @@ class Survey:
         )
         for group in self.groups:
             if group.cells[0].other_part is (OTHER_PART in chosen):
-                here = group.sure & cube
+                with self._diagrams.limits():
+                    here = group.least & cube
                 if here != self._diagrams.false:
                     yield group, here

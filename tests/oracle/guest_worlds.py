@@ -1,0 +1,122 @@
+"""Random worlds of one Linux kernel on one CPU, as plain sets of names: what the oracle and the graph are told.
+
+The kernels are real releases, of whose smaller habits a few are turned round, so that no two always go together. Of the
+values of one option at most one is chosen, as the kernel reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+from typing import Final
+
+from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
+from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
+from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS
+
+__all__ = ["COUNT", "World", "worlds"]
+
+COUNT: Final = 6000
+
+_RELEASES: Final = (
+    "5.4.301", "5.10.218", "5.10.265", "5.15.154", "5.15.215", "6.1.85", "6.1.170", "6.1.192", "6.2.1", "6.6.1",
+    "6.6.26", "6.6.93", "6.6.150", "6.12.11", "6.12.117", "6.16.1", "6.17.0", "6.18.35", "6.19.9", "7.1.5",
+)  # fmt: skip
+#: What makes a kernel what it is: combinations of these are those of real releases.
+_FIXED: Final = (
+    "attack_vectors", "selects_then_applies", "srso_in_lower_case", "names_eibrs_modes", "mitigates_retbleed_on_amd",
+)  # fmt: skip
+#: Options with their values, of which one counts. "" stands for what is not among the look-ups.
+_OPTIONS: Final = (
+    ("mds_off", "mds_on"), ("taa_off", "taa_on"), ("mmio_off", "mmio_on"), ("rfds_off", "rfds_on"),
+    ("tsa_off", "tsa_on", "tsa_user", "tsa_vm"), ("gds_off", "gds_force"), ("tsx_on", "tsx_auto"),
+    ("l1d_flush_never", "l1d_flush_always"),
+    ("spectre_v2_off", "spectre_v2_on", "spectre_v2_retpoline", "spectre_v2_retpoline_generic",
+     "spectre_v2_retpoline_lfence", "spectre_v2_eibrs", "spectre_v2_eibrs_lfence", "spectre_v2_eibrs_retpoline",
+     "spectre_v2_ibrs"),
+    ("spectre_v2_user_off", "spectre_v2_user_on", "spectre_v2_user_prctl", "spectre_v2_user_ibpb"),
+    ("bhi_off", "bhi_on", "bhi_auto", "bhi_vmexit"), ("ssb_off", "ssb_on", "ssb_prctl", "ssb_seccomp"),
+    ("retbleed_off", "retbleed_unret", "retbleed_ibpb", "retbleed_stuff"),
+    ("its_off", "its_on", "its_vmexit", "its_stuff"),
+    ("srso_off", "srso_microcode", "srso_safe_ret", "srso_ibpb", "srso_ibpb_vmexit"), ("vmscape_off", "vmscape_ibpb"),
+)  # fmt: skip
+_IN_OPTIONS: Final = frozenset(name for names in _OPTIONS for name in names)
+#: Look-ups that are rarely true, since they would hide nearly everything else, and others that are nearly always.
+_CPU_SHARES: Final = {"listed_no_speculation": 0.02, "arch_capabilities": 0.85, "smt_supported": 0.8}
+_KERNEL_SHARES: Final = {
+    "mitigations_off": 0.1, "xen_pv": 0.05, "built_retpoline": 0.85, "built_rethunk": 0.85,
+    "built_aligned_functions": 0.1, "nosmt": 0.15, "nosmt_force": 0.15, "retbleed_forced": 0.3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """The names that are true, of the CPU and of the kernel."""
+
+    cpu: frozenset[str]
+    kernel: frozenset[str]
+
+    def shows(self, name: str) -> bool:
+        """Whether the CPU has a bit (of MSR 0x10a: where CPUID shows the MSR) or is what a look-up says."""
+        assert name in BITS or name in CPU_LOOKUPS, name
+        return name in self.cpu and (name not in ARCH_CAPABILITIES or "arch_capabilities" in self.cpu)
+
+    def has(self, name: str) -> bool:
+        """Whether the kernel does something, is built or is booted so."""
+        assert name in BEHAVIOURS or name in KERNEL_LOOKUPS, name
+        return name in self.kernel
+
+
+@cache
+def worlds() -> tuple[World, ...]:
+    """Return the worlds, the same each time."""
+    random = Random("archcaps guests")
+    return tuple(_world(random) for _ in range(COUNT))
+
+
+@cache
+def _behaviours(release: str) -> frozenset[str]:
+    return frozenset(name for name in BEHAVIOURS if behaviour(name, Release.parse(release)).value)
+
+
+def _world(random: Random) -> World:
+    return World(_cpu(random), _kernel(random))
+
+
+def _cpu(random: Random) -> frozenset[str]:
+    share = random.choice((0.2, 0.5, 0.5, 0.8))  # of the lists and of what is shown
+    names = sorted({*BITS, *CPU_LOOKUPS})
+    true = {
+        name
+        for name in names
+        if random.random()
+        < _CPU_SHARES.get(name, 0.3 if name.startswith("listed_no_") or name.endswith("_no") else share)
+    }
+    vendors = ("vendor_intel", "vendor_amd", "vendor_hygon")
+    families = ("family_0x0f", "family_0x10", "family_0x17", "family_0x19", "family_0x1a")
+    true -= {*vendors, *families, "family_from_0x19", "family_0x15_to_0x17"}
+    true |= set(random.choices([*vendors, ""], weights=(9, 8, 2, 1))) - {""}
+    family = random.choice((*families[:2], *families[2:] * 3, "family_0x15_to_0x17"))
+    true.add(family)
+    if family in ("family_0x19", "family_0x1a"):
+        true.add("family_from_0x19")
+    if family == "family_0x17":
+        true.add("family_0x15_to_0x17")
+    return frozenset(true)
+
+
+def _kernel(random: Random) -> frozenset[str]:
+    behaviours = set(_behaviours(random.choice(_RELEASES)))
+    free = sorted(set(BEHAVIOURS) - set(_FIXED))
+    for name in random.sample(free, random.choice((0, 2, 12))):
+        behaviours ^= {name}
+    given = {name for names in _OPTIONS if random.random() < 0.4 for name in [random.choice(names)]}
+    others = {
+        name for name in sorted(set(KERNEL_LOOKUPS) - _IN_OPTIONS) if random.random() < _KERNEL_SHARES.get(name, 0.5)
+    }
+    found = behaviours | given | others
+    vectors = sorted(name for name in KERNEL_LOOKUPS if name.startswith("vector_"))
+    if "attack_vectors" in behaviours and random.random() < 0.4:
+        found -= set(random.sample(vectors, random.choice((3, 4, 5))))
+    return frozenset(found)

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from archcaps.tables.bits import BITS
-from archcaps.tables.kernels import BEHAVIOURS
-from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS
 from tests.oracle import guest_files, guest_srso
 from tests.oracle.guest_branches import Branches
 from tests.oracle.guest_buffers import Buffers
 from tests.oracle.guest_bugs import bugs_of, features_of
 from tests.oracle.guest_worlds import World, worlds
 
-__all__ = ["Answer", "answers", "facts"]
+__all__ = ["Answer", "answers"]
 
 _OF_BUFFERS = (
     "mds", "tsx_async_abort", "mmio_stale_data", "reg_file_data_sampling", "tsa", "srbds", "gather_data_sampling",
@@ -55,16 +52,3 @@ def _answer(world: World) -> Answer:
         "vmscape": guest_srso.vmscape(branches),
     }
     return Answer(files, frozenset(bugs), buffers.features_of_verw())
-
-
-@cache
-def facts() -> dict[str, tuple[int, int]]:
-    """Return each fact of the scopes "cpu" and "kernel" as planes: the worlds in which it is true, and false."""
-    every = (1 << len(worlds())) - 1
-    found = {}
-    for scope, names in (("cpu", {*BITS, *CPU_LOOKUPS}), ("kernel", {*BEHAVIOURS, *KERNEL_LOOKUPS})):
-        for name in names:
-            text = "".join("1" if name in getattr(world, scope) else "0" for world in reversed(worlds()))
-            true = int(text, 2)
-            found[f"{scope}.{name}"] = (true, every & ~true)
-    return found

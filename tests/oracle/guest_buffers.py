@@ -205,6 +205,16 @@ class Buffers:
             return "Vulnerable"
         return "Mitigation: Microcode"
 
+    def gds_off_and_forced(self) -> tuple[bool, bool]:
+        """Whether GDS is switched off, and whether it is mitigated by force."""
+        has = self._has
+        off, force = has("gds_off"), has("gds_force")
+        if not has("attack_vectors"):
+            return (True, False) if has("mitigations_off") else (off, force)
+        if not off and not force and self.no_vector and not has("vector_cross_thread"):
+            off = True
+        return off, force
+
     def gather_data_sampling(self) -> str | None:
         shows, has = self._shows, self._has
         if not has("has_gds"):
@@ -213,12 +223,7 @@ class Buffers:
             return "Not affected"
         if shows("hypervisor"):
             return "Unknown: Dependent on hypervisor status"
-        off, force = has("gds_off"), has("gds_force")
-        if not has("attack_vectors"):
-            if has("mitigations_off"):
-                off, force = True, False
-        elif not off and not force and self.no_vector and not has("vector_cross_thread"):
-            off = True
+        off, force = self.gds_off_and_forced()
         if not shows("gds_ctrl"):
             return "Mitigation: AVX disabled, no microcode" if force else "Vulnerable: No microcode"
         if shows("gds_mitg_locked"):

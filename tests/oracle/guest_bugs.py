@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tests.oracle.guest_worlds import World
 
-__all__ = ["bugs_of", "features_of"]
+__all__ = ["bugs_of", "features_of", "spoilt_by_microcode", "tsa_bits_set_by_kernel"]
 
 
 def features_of(world: World) -> set[str]:
@@ -17,9 +17,7 @@ def features_of(world: World) -> set[str]:
     found = set()
     bare = not shows("hypervisor")
     amd = shows("vendor_amd")
-    shown = any(map(shows, ("spec_ctrl", "intel_stibp", "amd_ibrs", "amd_ibpb", "amd_stibp")))
-    spoilt = shown and shows("vendor_intel") and bare and shows("bad_spectre_microcode")
-    if not spoilt:
+    if not spoilt_by_microcode(world):
         if shows("spec_ctrl"):
             found |= {"IBRS", "IBPB"}
         if shows("amd_ibrs"):
@@ -52,25 +50,39 @@ def _srso_microcode(world: World) -> set[str]:
     return {"IBPB_BRTYPE"} if found else set()
 
 
+def spoilt_by_microcode(world: World) -> bool:
+    """Whether speculation control is taken back, as early_init_intel does."""
+    shows = world.shows
+    shown = any(map(shows, ("spec_ctrl", "intel_stibp", "amd_ibrs", "amd_ibpb", "amd_stibp")))
+    return shown and shows("vendor_intel") and not shows("hypervisor") and shows("bad_spectre_microcode")
+
+
+def tsa_bits_set_by_kernel(world: World) -> set[str]:
+    """Return the bits that tsa_init sets by itself on bare metal."""
+    shows, has = world.shows, world.has
+    if not has("has_tsa") or not shows("vendor_amd") or shows("hypervisor"):
+        return set()
+    found = set()
+    third = has("asks_tsa_fill_no")
+    if shows("family_0x19"):
+        if has("tests_tsa_microcode") and shows("tsa_microcode"):
+            found.add("VERW_CLEAR")
+    elif not shows("unknown_zen_model") and not (third and shows("family_0x1a")):
+        found |= {"tsa_sq_no", "tsa_l1_no"}
+    if third and not shows("family_0x1a") and not shows("unknown_zen_model"):
+        found.add("tsa_fill_no")
+    return found
+
+
 def _tsa(world: World) -> set[str]:
     shows, has = world.shows, world.has
-    found = set()
+    found = tsa_bits_set_by_kernel(world)
     if has("reads_tsa_no"):
         found |= {name for name in ("tsa_sq_no", "tsa_l1_no") if shows(name)}
     if shows("tsa_fill_no"):
         found.add("tsa_fill_no")
-    if has("reads_verw_clear") and shows("verw_clear"):
+    if has("has_tsa") and has("reads_verw_clear") and shows("verw_clear"):
         found.add("VERW_CLEAR")
-    if has("has_tsa") and shows("vendor_amd") and not shows("hypervisor"):
-        if shows("family_0x19"):
-            recent = has("tests_tsa_microcode") and shows("tsa_microcode")
-            found |= {"VERW_CLEAR"} if recent else set()
-        elif not shows("unknown_zen_model") and not (has("asks_tsa_fill_no") and shows("family_0x1a")):
-            found |= {"tsa_sq_no", "tsa_l1_no"}
-        if has("asks_tsa_fill_no") and not shows("family_0x1a") and not shows("unknown_zen_model"):
-            found.add("tsa_fill_no")
-    if not has("has_tsa"):
-        found.discard("VERW_CLEAR")
     return found
 
 

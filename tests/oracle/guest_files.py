@@ -8,7 +8,14 @@ from __future__ import annotations
 from tests.oracle.guest_branches import Branches
 from tests.oracle.guest_user_tasks import ibpb, stibp
 
-__all__ = ["indirect_target_selection", "retbleed", "spec_store_bypass", "spectre_v1", "spectre_v2"]
+__all__ = [
+    "bhi_field",
+    "indirect_target_selection",
+    "retbleed",
+    "spec_store_bypass",
+    "spectre_v1",
+    "spectre_v2",
+]
 
 
 def spectre_v1(chosen: Branches) -> str | None:
@@ -90,7 +97,7 @@ def spectre_v2(chosen: Branches, *, smt_active: bool) -> str | None:
             return "Vulnerable: eIBRS+LFENCE with unprivileged eBPF and SMT"
     separator = "; " if has("separates_by_semicolon") else ", "
     fields = [_mode(chosen), *_user(chosen, smt_active=smt_active), _rsb(chosen), _pbrsb(chosen)]
-    return separator.join(field for field in fields if field) + _bhi(chosen)
+    return separator.join(field for field in fields if field) + bhi_field(chosen)
 
 
 def _mode(chosen: Branches) -> str:
@@ -145,7 +152,7 @@ def _pbrsb(chosen: Branches) -> str:
     return f"PBRSB-eIBRS: {'SW sequence' if filled or chosen.mode.startswith('eIBRS') else 'Vulnerable'}"
 
 
-def _bhi(chosen: Branches) -> str:
+def bhi_field(chosen: Branches) -> str:
     shows, has = chosen.world.shows, chosen.world.has
     if not has("has_bhi"):
         return ""

@@ -6,7 +6,8 @@ values of one option at most one is chosen, as the kernel reads them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 from typing import Final
@@ -15,9 +16,9 @@ from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
 from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
 from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS
 
-__all__ = ["COUNT", "World", "worlds"]
+__all__ = ["World", "facts", "random_cpu", "random_kernel", "worlds"]
 
-COUNT: Final = 6000
+_COUNT: Final = 6000
 
 _RELEASES: Final = (
     "5.4.301", "5.10.218", "5.10.265", "5.15.154", "5.15.215", "6.1.85", "6.1.170", "6.1.192", "6.2.1", "6.6.1",
@@ -52,14 +53,17 @@ _KERNEL_SHARES: Final = {
 
 @dataclass(frozen=True)
 class World:
-    """The names that are true, of the CPU and of the kernel."""
+    """The names that are true, of the CPU and of the kernel; `given` goes before what is true of the CPU."""
 
     cpu: frozenset[str]
     kernel: frozenset[str]
+    given: Mapping[str, bool] = field(default_factory=dict)
 
     def shows(self, name: str) -> bool:
         """Whether the CPU has a bit (of MSR 0x10a: where CPUID shows the MSR) or is what a look-up says."""
         assert name in BITS or name in CPU_LOOKUPS, name
+        if name in self.given:
+            return self.given[name]
         return name in self.cpu and (name not in ARCH_CAPABILITIES or "arch_capabilities" in self.cpu)
 
     def has(self, name: str) -> bool:
@@ -72,7 +76,7 @@ class World:
 def worlds() -> tuple[World, ...]:
     """Return the worlds, the same each time."""
     random = Random("archcaps guests")
-    return tuple(_world(random) for _ in range(COUNT))
+    return tuple(_world(random) for _ in range(_COUNT))
 
 
 @cache
@@ -81,10 +85,11 @@ def _behaviours(release: str) -> frozenset[str]:
 
 
 def _world(random: Random) -> World:
-    return World(_cpu(random), _kernel(random))
+    return World(random_cpu(random), random_kernel(random))
 
 
-def _cpu(random: Random) -> frozenset[str]:
+def random_cpu(random: Random) -> frozenset[str]:
+    """Return what is true of a random CPU: one vendor at most, one family."""
     share = random.choice((0.2, 0.5, 0.5, 0.8))  # of the lists and of what is shown
     names = sorted({*BITS, *CPU_LOOKUPS})
     true = {
@@ -106,7 +111,8 @@ def _cpu(random: Random) -> frozenset[str]:
     return frozenset(true)
 
 
-def _kernel(random: Random) -> frozenset[str]:
+def random_kernel(random: Random) -> frozenset[str]:
+    """Return what is true of a random kernel, as it is built and booted."""
     behaviours = set(_behaviours(random.choice(_RELEASES)))
     free = sorted(set(BEHAVIOURS) - set(_FIXED))
     for name in random.sample(free, random.choice((0, 2, 12))):
@@ -120,3 +126,16 @@ def _kernel(random: Random) -> frozenset[str]:
     if "attack_vectors" in behaviours and random.random() < 0.4:
         found -= set(random.sample(vectors, random.choice((3, 4, 5))))
     return frozenset(found)
+
+
+@cache
+def facts() -> dict[str, tuple[int, int]]:
+    """Return each fact of the scopes "cpu" and "kernel" as planes: the worlds in which it is true, and false."""
+    every = (1 << len(worlds())) - 1
+    found = {}
+    for scope, names in (("cpu", {*BITS, *CPU_LOOKUPS}), ("kernel", {*BEHAVIOURS, *KERNEL_LOOKUPS})):
+        for name in names:
+            text = "".join("1" if name in getattr(world, scope) else "0" for world in reversed(worlds()))
+            true = int(text, 2)
+            found[f"{scope}.{name}"] = (true, every & ~true)
+    return found

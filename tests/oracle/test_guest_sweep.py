@@ -19,8 +19,8 @@ from archcaps.rules import linux_mitigations as verw
 from archcaps.rules.linux_bug_names import BUGS
 from archcaps.rules.linux_files import TEXTS
 from archcaps.rules.views import Cpu, Kernel
-from tests.oracle.guest_answers import answers, facts
-from tests.oracle.guest_worlds import worlds
+from tests.oracle.guest_answers import answers
+from tests.oracle.guest_worlds import facts, worlds
 
 CPU, KERNEL = Cpu("cpu"), Kernel("kernel")
 PLANES = BitPlanes(len(worlds()), facts())

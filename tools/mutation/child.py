@@ -22,7 +22,7 @@ __all__ = ["Killer", "Outcome", "forget_rules", "judge"]
 #: Kept when the rules are forgotten: they import nothing of them, and hold what was read from files.
 _KEPT = (
     "archcaps.questions.predict_case", "archcaps.questions.predict_facts", "tests.reality.records",
-    "tests.oracle.guest_",
+    "tests.oracle.guest_", "tests.oracle.pair_",
 )  # fmt: skip
 _FORGOTTEN = ("archcaps.rules", "archcaps.logic", "archcaps.questions", "archcaps.report", "archcaps.cli", "tests")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final
 
 import pytest
@@ -24,7 +25,9 @@ class Known:
 
     def __init__(self) -> None:
         self.recorded = _RecordedAnswers()
-        self.worlds = _Worlds()
+        for worlds, last in (("guest", "answers"), ("pair", "planes")):
+            getattr(import_module(f"tests.oracle.{worlds}_answers"), last)()
+            import_module(f"tests.oracle.{worlds}_worlds").facts()
         forget_rules()
 
 
@@ -53,23 +56,19 @@ class _RecordedAnswers:
         return None
 
 
-class _Worlds:
-    """tests/oracle/test_guest_sweep.py, with the oracle's answers worked out beforehand."""
+class _Sweep:
+    """A page of tests/oracle that compares with answers of an oracle, which were worked out beforehand."""
 
-    name = "worlds of guests"
-
-    def __init__(self) -> None:
-        from tests.oracle.guest_answers import answers, facts  # noqa: PLC0415  # kept, unlike the rules
-
-        answers()
-        facts()
+    def __init__(self, name: str, page: str, only: str = "") -> None:
+        self.name = name
+        self._page = page
+        self._only = only
 
     def __call__(self) -> str | None:
-        from tests.oracle import test_guest_sweep as sweep  # noqa: PLC0415  # the mutant's
-
-        for name, test in sweep.every_one():
-            if failed := _failing(test):
-                return f"tests/oracle/test_guest_sweep.py::{name} {failed}"
+        page = import_module(f"tests.oracle.{self._page}")  # the mutant's
+        for name, test in page.every_one():
+            if name.startswith(self._only) and (failed := _failing(test)):
+                return f"tests/oracle/{self._page}.py::{name} {failed}"
         return None
 
 
@@ -148,6 +147,7 @@ _QUICK: Final = (
     f"{_ASKED}test_unlanded_patches.py", f"{_ASKED}test_default_guest.py", f"{_ASKED}test_explain_graph.py",
 )  # fmt: skip
 _REST: Final = (f"{_ASKED}test_kernel.py", f"{_ASKED}test_check.py", f"{_ASKED}test_other_systems.py")
+_OF_VERDICTS: Final = ("verdict", "silicon", "shown", "host_border")
 _SLOW_TESTS: Final = ("test_s07_of_windows_nothing_is_concluded", "test_every_example_follows_the_committed_schema")
 
 
@@ -155,7 +155,10 @@ def killers_of(module: str, known: Known) -> Iterator[Killer]:
     """Yield the killers for mutants of a module, in the order in which they are tried."""
     if module.startswith("linux_"):
         yield known.recorded
-        yield known.worlds
+        yield _Sweep("worlds of guests", "test_guest_sweep")
+    first = "test_verdicts" if module in _OF_VERDICTS else "test_further" if module == "further" else "test_kvm"
+    for test in sorted(("test_kvm", "test_verdicts", "test_further"), key=lambda name: name != first):
+        yield _Sweep("worlds of pairs", "test_pair_sweep", test)
     yield PytestSays("near tests", next(files for start, files in _NEAR.items() if module.startswith(start)))
     yield PytestSays("tests of rules and questions", _QUICK)
     without = ("-k", " and ".join(f"not {name}" for name in _SLOW_TESTS))

@@ -18,7 +18,7 @@ from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS
 
 __all__ = ["World", "facts", "random_cpu", "random_kernel", "worlds"]
 
-_COUNT: Final = 6000
+_COUNT: Final = 8000
 
 _RELEASES: Final = (
     "5.4.301", "5.10.218", "5.10.265", "5.15.154", "5.15.215", "6.1.85", "6.1.170", "6.1.192", "6.2.1", "6.6.1",
@@ -49,6 +49,28 @@ _KERNEL_SHARES: Final = {
     "mitigations_off": 0.1, "xen_pv": 0.05, "built_retpoline": 0.85, "built_rethunk": 0.85,
     "built_aligned_functions": 0.1, "nosmt": 0.15, "nosmt_force": 0.15, "retbleed_forced": 0.3,
 }  # fmt: skip
+
+
+_INTEL: Final = {"vendor_intel", "-vendor_amd", "-vendor_hygon", "-listed_no_speculation", "-bad_spectre_microcode"}
+_AMD: Final = {"vendor_amd", "-vendor_intel", "-vendor_hygon", "-listed_no_speculation"}
+#: Where rules depend on many facts together, which chance alone would hardly ever bring about: names of the CPU and of
+#: the kernel that are true there, or with "-" false.
+_CORNERS: Final = (
+    # stuffing against Retbleed and ITS
+    (_INTEL | {"hypervisor", "rsba", "arch_capabilities", "-its_no", "-bhi_ctrl", "-btc_no", "-listed_no_spectre_v2"},
+     {"has_its", "has_retbleed", "built_retpoline", "built_rethunk", "built_call_depth_tracking",
+      "-built_aligned_functions", "-xen_pv"}),
+    # Retbleed that takes SMT away
+    (_AMD | {"listed_retbleed", "smt_active", "smt_supported", "-btc_no", "-amd_stibp", "-intel_stibp"},
+     {"has_retbleed", "retbleed_nosmt", "-nosmt", "-l1tf_nosmt"}),
+    # SRSO's IBPB that serves Retbleed
+    (_AMD | {"listed_retbleed", "listed_srso", "ibpb_brtype", "-btc_no", "-srso_no", "-family_from_0x19"},
+     {"has_retbleed", "has_srso", "built_ibpb_entry", "srso_ibpb", "-srso_off", "-srso_microcode", "-srso_safe_ret",
+      "-srso_ibpb_vmexit"}),
+    # GDS and TSA on bare metal
+    (_INTEL | {"listed_gds", "avx", "-gds_no", "-hypervisor"}, {"has_gds"}),
+    (_AMD | {"listed_tsa", "-hypervisor"}, {"has_tsa"}),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +107,16 @@ def _behaviours(release: str) -> frozenset[str]:
 
 
 def _world(random: Random) -> World:
-    return World(random_cpu(random), random_kernel(random))
+    cpu, kernel = random_cpu(random), random_kernel(random)
+    if random.random() < 0.5:
+        of_cpu, of_kernel = random.choice(_CORNERS)
+        cpu, kernel = _with(cpu, of_cpu), _with(kernel, of_kernel)
+    return World(cpu, kernel)
+
+
+def _with(names: frozenset[str], changes: set[str]) -> frozenset[str]:
+    gone = {name.removeprefix("-") for name in changes}
+    return names - gone | {name for name in changes if not name.startswith("-")}
 
 
 def random_cpu(random: Random) -> frozenset[str]:

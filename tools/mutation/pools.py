@@ -24,7 +24,12 @@ class Pools:
         names: dict[str, None] = {}
         self._names: set[ast.Constant] = set()
         self._lists: set[ast.expr] = set()
+        sources = {
+            part for node in ast.walk(tree) for each in getattr(node, "decorator_list", []) for part in ast.walk(each)
+        }
         for node in ast.walk(tree):
+            if node in sources:
+                continue
             if isinstance(node, ast.Attribute) and (kind := _kind(node)):
                 facts[kind][node.attr] = None
             for constant in _names_in(node):

@@ -65,6 +65,10 @@ def _entry(host: Host, pair: Pair) -> Answers:
     }
 
 
+def _safety(exposed: bool) -> str:
+    return "exposed" if exposed else "safe"
+
+
 def _of_verdicts(pair: Pair) -> Answers:
     found: Answers = {}
     for name, guest in (("guest", pair.guest), ("offered", pair.offered), ("true", pair.true)):
@@ -73,12 +77,14 @@ def _of_verdicts(pair: Pair) -> Answers:
             found[f"{name} claim {vulnerability}"] = guest.claim(vulnerability)
             found[f"{name} truth {vulnerability}"] = guest.truth(vulnerability)
             found[f"{name} exposed {vulnerability}"] = guest.exposed(vulnerability)
+            found[f"{name} safety {vulnerability}"] = _safety(guest.exposed(vulnerability))
             found[f"{name} affected {vulnerability}"] = guest.affected[vulnerability]
             found[f"{name} works {vulnerability}"] = guest.works[vulnerability]
     for vulnerability in VULNERABILITIES:
         found[f"responsible {vulnerability}"] = pair.responsible(vulnerability)
         found[f"cleared {vulnerability}"] = pair.cleared_before_entry(vulnerability)
         found[f"exposes host {vulnerability}"] = pair.exposes_host(vulnerability)
+        found[f"host safety {vulnerability}"] = _safety(pair.exposes_host(vulnerability))
         found[f"host responsible {vulnerability}"] = pair.host_responsible(vulnerability)
     for subject in SUBJECTS:
         further = Further(pair, subject)
@@ -88,6 +94,7 @@ def _of_verdicts(pair: Pair) -> Answers:
         found[f"claim {subject}"] = further.claim
         found[f"truth {subject}"] = further.truth
         found[f"exposed {subject}"] = further.exposed
+        found[f"safety {subject}"] = _safety(further.exposed)
         found[f"further responsible {subject}"] = further.responsible
     return found
 

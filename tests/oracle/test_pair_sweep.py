@@ -66,12 +66,14 @@ def of_verdicts() -> dict[str, Node | Choice]:  # type: ignore[type-arg]  # of a
             asked[f"{name} claim {each}"] = verdict.claims(case, each)
             asked[f"{name} truth {each}"] = verdict.truth(case, each)
             asked[f"{name} exposed {each}"] = verdict.exposed(case, each)
+            asked[f"{name} safety {each}"] = verdict.safety(case, each)
             asked[f"{name} affected {each}"] = case.affected[each]
             asked[f"{name} works {each}"] = case.verw_works[each]
     for each in VULNERABILITIES:
         asked[f"responsible {each}"] = verdict.responsible(GUEST, MODEL.offered, MODEL.true, each)
         asked[f"cleared {each}"] = kvm_vmx_entry.cleared_before_entry(GUEST, each)
         asked[f"exposes host {each}"] = host_border.exposes_host(GUEST, each)
+        asked[f"host safety {each}"] = host_border.host_safety(GUEST, each)
         asked[f"host responsible {each}"] = host_border.host_responsible(GUEST, each)
     return asked
 
@@ -85,6 +87,7 @@ def of_further() -> dict[str, Node | Choice]:  # type: ignore[type-arg]  # of an
         asked[f"claim {subject}"] = further.further_claim(GUEST, subject)
         asked[f"truth {subject}"] = further.further_truth(GUEST, subject)
         asked[f"exposed {subject}"] = further.further_exposed(GUEST, subject)
+        asked[f"safety {subject}"] = further.further_safety(GUEST, subject)
         asked[f"further responsible {subject}"] = further.further_responsible(GUEST, subject)
     return asked
 

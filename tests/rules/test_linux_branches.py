@@ -188,6 +188,8 @@ ALIGNED = "Mitigation: Aligned branch/return thunks"
         ("7.1.5", "indirect_target_selection=stuff spectre_v2=retpoline", "Mitigation: Stuffing", STUFFED),
         ("6.12.117", "indirect_target_selection=stuff spectre_v2=retpoline", "Mitigation: Stuffing", STUFFED),
         ("5.15.215", "indirect_target_selection=stuff spectre_v2=retpoline", "Vulnerable", ALIGNED),
+        # its_select_mitigation of 6.12 comes last: what Intel could not use of retbleed= is none by then
+        ("6.12.117", "retbleed=unret indirect_target_selection=stuff spectre_v2=retpoline", "Mitigation: Stuffing", STUFFED),
         # retbleed_update_mitigation of 6.16 leaves what it had selected before
         ("6.16.1", "spectre_v2=retpoline", "Mitigation: IBRS", ALIGNED),
         ("6.17.0", "spectre_v2=retpoline", "Vulnerable", ALIGNED),
@@ -292,3 +294,12 @@ def test_first_kernels_with_srso_probe_guests_too(release: str) -> None:
 )  # fmt: skip
 def test_vmscape(release: str, bits: str, cmdline: str, expected: str | None) -> None:
     assert text("vmscape", machine(release, "zen3", bits, cmdline)) == expected
+
+
+def test_forced_its_does_not_take_retbleed_s_mitigation_from_amd() -> None:
+    """its_select_mitigation of 6.6 and 6.12 stuffs for Retbleed only where that has none, and only Intel's is reset."""
+    options = "indirect_target_selection=force indirect_target_selection=stuff spectre_v2=retpoline"
+    for release in ("6.6.150", "6.12.117"):
+        zen2 = machine(release, "zen2", "amd_ibpb", options)
+        assert text("retbleed", zen2) == f"{UNRET} disabled"
+        assert text("indirect_target_selection", zen2) == STUFFED

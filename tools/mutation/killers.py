@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
@@ -24,11 +24,16 @@ __all__ = ["Counted", "Known", "PytestSays", "killers_of"]
 class Known:
     """What is read once, before the rules are forgotten: the killers that ask from it are fast."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Sequence[str] = ()) -> None:
+        """Read what the wanted killers ask for; without a name for all."""
         self.recorded = _RecordedAnswers()
-        for worlds, last in (("guest", "answers"), ("pair", "planes")):
-            getattr(import_module(f"tests.oracle.{worlds}_answers"), last)()
-            import_module(f"tests.oracle.{worlds}_worlds").facts()
+        for name, worlds, last in (
+            ("worlds of guests", "guest", "answers"),
+            ("worlds of pairs", "pair", "planes"),
+        ):
+            if name in wanted or not wanted:
+                getattr(import_module(f"tests.oracle.{worlds}_answers"), last)()
+                import_module(f"tests.oracle.{worlds}_worlds").facts()
         forget_rules()
         # What stays is not looked at again by the children's garbage collection, which would copy all of it.
         gc.collect()

@@ -62,7 +62,7 @@ def _in_workers(waiting: list[Mutant], given: argparse.Namespace) -> None:
     """Judge the mutants in so many processes: each takes every so-manieth, so that none gets all of a slow module."""
     from tools.mutation.killers import Known  # noqa: PLC0415  # after the environment
 
-    known = Known()
+    known = Known(given.killer)
     _check_that_all_is_well(given, known)
     workers = []
     for number in range(given.jobs):

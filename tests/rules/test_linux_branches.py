@@ -303,3 +303,18 @@ def test_forced_its_does_not_take_retbleed_s_mitigation_from_amd() -> None:
         zen2 = machine(release, "zen2", "amd_ibpb", options)
         assert text("retbleed", zen2) == f"{UNRET} disabled"
         assert text("indirect_target_selection", zen2) == STUFFED
+
+
+@pytest.mark.parametrize(
+    ("release", "part", "bits", "cmdline", "expected"),
+    [
+        # srso_select_mitigation of 6.16: IBPB at VM exit needs microcode and MITIGATION_IBPB_ENTRY
+        ("6.16.1", "zen3", "hypervisor ibpb_brtype", "spec_rstack_overflow=ibpb-vmexit", "Mitigation: IBPB on VMEXIT only"),
+        ("6.16.1", "zen5", "hypervisor srso_bp_spec_reduce", "mitigations=off spec_rstack_overflow=ibpb-vmexit", "Vulnerable"),
+        # srso_update_mitigation: Retbleed's IBPB serves SRSO, whatever was selected for it
+        ("6.16.1", "zen2", "amd_ibpb ibpb_brtype", "retbleed=ibpb spec_rstack_overflow=off", "Mitigation: IBPB"),
+        ("7.1.5", "zen2", "amd_ibpb ibpb_brtype", f"{NO_VECTORS} retbleed=ibpb", "Mitigation: IBPB"),
+    ],
+)  # fmt: skip
+def test_what_srso_takes_over_in_the_end(release: str, part: str, bits: str, cmdline: str, expected: str) -> None:
+    assert text("spec_rstack_overflow", machine(release, part, bits, cmdline, threads=2)) == expected

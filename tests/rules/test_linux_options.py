@@ -126,3 +126,16 @@ def test_vmscape_is_forced_only_where_the_kernel_has_it() -> None:
     node = srso.vmscape_affected(CPU, KERNEL)
     assert holds(node, "kernel.has_vmscape", "kernel.vmscape_forced")
     assert not holds(node, "kernel.vmscape_forced")
+
+
+def test_its_stuffs_for_retbleed_only_where_nothing_else_was_selected() -> None:
+    """its_select_mitigation before 6.16 comes last; what retbleed= had selected for Intel is none again from 6.2 on."""
+    node = retbleed.retbleed_stuffs(CPU, KERNEL)
+    its = (
+        "cpu.vendor_intel", "cpu.listed_its", "kernel.has_its", "kernel.its_stuff", "kernel.built_retpoline",
+        "kernel.built_rethunk", "kernel.built_call_depth_tracking",
+    )  # fmt: skip
+    unret = ("kernel.retbleed_unret", "kernel.built_unret_entry")
+    assert holds(node, *its)
+    assert not holds(node, *its, *unret)
+    assert holds(node, *its, *unret, "kernel.resets_retbleed_on_intel")

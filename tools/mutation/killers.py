@@ -97,10 +97,11 @@ def _json(answer: object) -> bytes:
 
 @dataclass(frozen=True)
 class PytestSays:
-    """Files of tests, run until the first failure."""
+    """Files of tests, run until the first failure; `slow`: not tried on mutants that survivors.toml justifies."""
 
     name: str
     arguments: tuple[str, ...]
+    slow: bool = False
 
     def __call__(self) -> str | None:
         first = _First()
@@ -170,9 +171,9 @@ def killers_of(module: str, known: Known) -> Iterator[Killer]:
         yield _Sweep("worlds of pairs", "test_pair_sweep", test)
     near = next(files for start, files in _NEAR.items() if module.startswith(start))
     yield PytestSays("near tests", near)
-    yield PytestSays("tests of rules and questions", tuple(files for files in _QUICK if files not in near))
+    yield PytestSays("tests of rules and questions", tuple(each for each in _QUICK if each not in near), slow=True)
     without = ("-k", " and ".join(f"not {name}" for name in _SLOW_TESTS))
-    yield PytestSays("scenarios", ("tests/scenarios/", *without))
-    yield PytestSays("other questions", (*_REST, *without))
-    yield PytestSays("oracle", ("tests/oracle/test_sweep.py",))
-    yield PytestSays("published outputs", ("tests/reality/test_predict.py",))
+    yield PytestSays("scenarios", ("tests/scenarios/", *without), slow=True)
+    yield PytestSays("other questions", (*_REST, *without), slow=True)
+    yield PytestSays("oracle", ("tests/oracle/test_sweep.py",), slow=True)
+    yield PytestSays("published outputs", ("tests/reality/test_predict.py",), slow=True)

@@ -94,13 +94,17 @@ def _judge(waiting: list[Mutant], given: argparse.Namespace, known: object) -> N
     from tools.mutation.child import judge  # noqa: PLC0415  # after the environment
     from tools.mutation.killers import Known, killers_of  # noqa: PLC0415  # likewise
     from tools.mutation.results import Results  # noqa: PLC0415  # likewise
+    from tools.mutation.survivors import justified  # noqa: PLC0415  # likewise
 
     assert isinstance(known, Known)
+    reasons = justified()
     results = Results(given.results)
     texts = {path.stem: path.read_text("utf-8") for path in RULES.glob("*.py")}
     start = time.monotonic()
     for number, mutant in enumerate(waiting, 1):
         killers = [each for each in killers_of(mutant.module, known) if each.name in (given.killer or [each.name])]
+        if mutant.id in reasons:
+            killers = [each for each in killers if not getattr(each, "slow", False)]
         outcome = judge(mutant.module, mutant.text(texts[mutant.module]), killers, LIMIT)
         if outcome.state != "survived" or not given.killer:
             results.add(mutant, outcome.state, outcome.by, outcome.what)

@@ -223,8 +223,7 @@ class Branches:
             return
         if self.its == "stuffing":
             self.retbleed = "Stuffing"
-        stuffs = self.retbleed == "Stuffing" and self._cdt_possible()
-        if self.vectors and self._srso_selects_ibpb() and not stuffs:
+        if self.vectors and self._srso_selects_ibpb():
             self.retbleed = "IBPB"
         if self.retbleed == "Stuffing" and not self._cdt_possible():
             self.retbleed = "none"

@@ -318,3 +318,32 @@ def test_forced_its_does_not_take_retbleed_s_mitigation_from_amd() -> None:
 )  # fmt: skip
 def test_what_srso_takes_over_in_the_end(release: str, part: str, bits: str, cmdline: str, expected: str) -> None:
     assert text("spec_rstack_overflow", machine(release, part, bits, cmdline, threads=2)) == expected
+
+
+def test_srso_s_ibpb_serves_retbleed_from_6_17_even_where_its_stuffs() -> None:
+    """retbleed_update_mitigation: SRSO's comes after what ITS asks for, and is no stuffing that could fail."""
+    options = "indirect_target_selection=force indirect_target_selection=stuff spec_rstack_overflow=ibpb"
+    for mode, its in (("retpoline", STUFFED), ("retpoline,lfence", "Vulnerable")):
+        zen2 = machine("7.1.5", "zen2", "amd_ibpb ibpb_brtype", f"{options} spectre_v2={mode}", threads=2)
+        assert text("retbleed", zen2) == "Mitigation: IBPB; SMT vulnerable"
+        assert text("indirect_target_selection", zen2) == its
+
+
+@pytest.mark.parametrize(
+    ("release", "arch_caps", "cmdline", "retbleed", "its"),
+    [
+        # its_update_mitigation: without Retbleed 6.17 asks only whether stuffing is possible, 6.16 whether Retbleed has it
+        ("7.1.5", IBRS_ALL, "indirect_target_selection=stuff spectre_v2=retpoline", "Not affected", STUFFED),
+        ("6.16.1", IBRS_ALL, "indirect_target_selection=stuff spectre_v2=retpoline", "Not affected", ALIGNED),
+        # enhanced IBRS beats stuffing for Retbleed, and then ITS has no call depth tracking either
+        ("7.1.5", IBRS_ALL | RSBA, "retbleed=stuff spectre_v2=eibrs,retpoline", "Mitigation: Enhanced IBRS", ALIGNED),
+        # stuffing that ITS asks for and that fails leaves nothing of retbleed=ibpb
+        ("6.16.1", RSBA, "retbleed=ibpb indirect_target_selection=stuff spectre_v2=retpoline,lfence", "Vulnerable", "Vulnerable"),
+    ],
+)  # fmt: skip
+def test_what_its_and_retbleed_make_of_each_other(
+    release: str, arch_caps: int, cmdline: str, retbleed: str, its: str
+) -> None:
+    snapshot = machine(release, "icelake", IBRS_BITS, cmdline, arch_caps=arch_caps)
+    assert text("retbleed", snapshot) == retbleed
+    assert text("indirect_target_selection", snapshot) == its

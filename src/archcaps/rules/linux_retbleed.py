@@ -106,7 +106,7 @@ def retbleed_stuffs(cpu: Cpu, kernel: Kernel) -> Node:
     """Retbleed is mitigated by stuffing the RSB: by its own option, or because ITS is."""
     chosen = retbleed_stuffing_counts(cpu, kernel)
     its = its_asks_for_stuffing(cpu, kernel)
-    later = (chosen | its) & v2.cdt_possible(cpu, kernel)
+    later = (chosen | its) & v2.cdt_possible(cpu, kernel) & ~srso_selects_ibpb(cpu, kernel)
     # Before 6.16 ITS comes last, and stuffs only where nothing else was selected.
     reset = cpu.vendor_intel & kernel.resets_retbleed_on_intel
     other = (retbleed_untrains(cpu, kernel) | retbleed_uses_ibpb(cpu, kernel)) & ~reset

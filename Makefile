@@ -12,10 +12,12 @@ LOCK := requirements/dev.lock
 
 # More arguments for pytest, e.g. make test PYTEST_ARGS='-k bits'
 PYTEST_ARGS ?=
+# More arguments for make mutation, e.g. --only kvm_
+MUTATION_ARGS ?=
 # More arguments for make lock, e.g. --upgrade
 LOCK_ARGS ?=
 
-.PHONY: help setup demo test lint bench conformance sweep prove-check fuzz docs lock clean
+.PHONY: help setup demo test lint bench conformance sweep prove-check fuzz mutation docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -55,6 +57,9 @@ prove-check: $(VENV)/.stamp ## compare the space of configurations with brute fo
 
 fuzz: $(VENV)/.stamp ## run the property tests with many more examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)
+
+mutation: $(VENV)/.stamp ## change the rules one place at a time: a test has to notice (goes on where it stopped)
+	@$(BIN)/python -m tools.mutation.run $(MUTATION_ARGS)
 
 docs: $(VENV)/.stamp ## write the generated documents anew
 	@$(BIN)/python tools/generate.py

@@ -188,6 +188,8 @@ ALIGNED = "Mitigation: Aligned branch/return thunks"
         ("7.1.5", "indirect_target_selection=stuff spectre_v2=retpoline", "Mitigation: Stuffing", STUFFED),
         ("6.12.117", "indirect_target_selection=stuff spectre_v2=retpoline", "Mitigation: Stuffing", STUFFED),
         ("5.15.215", "indirect_target_selection=stuff spectre_v2=retpoline", "Vulnerable", ALIGNED),
+        # its_select_mitigation of 6.12 comes last: what Intel could not use of retbleed= is none by then
+        ("6.12.117", "retbleed=unret indirect_target_selection=stuff spectre_v2=retpoline", "Mitigation: Stuffing", STUFFED),
         # retbleed_update_mitigation of 6.16 leaves what it had selected before
         ("6.16.1", "spectre_v2=retpoline", "Mitigation: IBRS", ALIGNED),
         ("6.17.0", "spectre_v2=retpoline", "Vulnerable", ALIGNED),
@@ -292,3 +294,56 @@ def test_first_kernels_with_srso_probe_guests_too(release: str) -> None:
 )  # fmt: skip
 def test_vmscape(release: str, bits: str, cmdline: str, expected: str | None) -> None:
     assert text("vmscape", machine(release, "zen3", bits, cmdline)) == expected
+
+
+def test_forced_its_does_not_take_retbleed_s_mitigation_from_amd() -> None:
+    """its_select_mitigation of 6.6 and 6.12 stuffs for Retbleed only where that has none, and only Intel's is reset."""
+    options = "indirect_target_selection=force indirect_target_selection=stuff spectre_v2=retpoline"
+    for release in ("6.6.150", "6.12.117"):
+        zen2 = machine(release, "zen2", "amd_ibpb", options)
+        assert text("retbleed", zen2) == f"{UNRET} disabled"
+        assert text("indirect_target_selection", zen2) == STUFFED
+
+
+@pytest.mark.parametrize(
+    ("release", "part", "bits", "cmdline", "expected"),
+    [
+        # srso_select_mitigation of 6.16: IBPB at VM exit needs microcode and MITIGATION_IBPB_ENTRY
+        ("6.16.1", "zen3", "hypervisor ibpb_brtype", "spec_rstack_overflow=ibpb-vmexit", "Mitigation: IBPB on VMEXIT only"),
+        ("6.16.1", "zen5", "hypervisor srso_bp_spec_reduce", "mitigations=off spec_rstack_overflow=ibpb-vmexit", "Vulnerable"),
+        # srso_update_mitigation: Retbleed's IBPB serves SRSO, whatever was selected for it
+        ("6.16.1", "zen2", "amd_ibpb ibpb_brtype", "retbleed=ibpb spec_rstack_overflow=off", "Mitigation: IBPB"),
+        ("7.1.5", "zen2", "amd_ibpb ibpb_brtype", f"{NO_VECTORS} retbleed=ibpb", "Mitigation: IBPB"),
+    ],
+)  # fmt: skip
+def test_what_srso_takes_over_in_the_end(release: str, part: str, bits: str, cmdline: str, expected: str) -> None:
+    assert text("spec_rstack_overflow", machine(release, part, bits, cmdline, threads=2)) == expected
+
+
+def test_srso_s_ibpb_serves_retbleed_from_6_17_even_where_its_stuffs() -> None:
+    """retbleed_update_mitigation: SRSO's comes after what ITS asks for, and is no stuffing that could fail."""
+    options = "indirect_target_selection=force indirect_target_selection=stuff spec_rstack_overflow=ibpb"
+    for mode, its in (("retpoline", STUFFED), ("retpoline,lfence", "Vulnerable")):
+        zen2 = machine("7.1.5", "zen2", "amd_ibpb ibpb_brtype", f"{options} spectre_v2={mode}", threads=2)
+        assert text("retbleed", zen2) == "Mitigation: IBPB; SMT vulnerable"
+        assert text("indirect_target_selection", zen2) == its
+
+
+@pytest.mark.parametrize(
+    ("release", "arch_caps", "cmdline", "retbleed", "its"),
+    [
+        # its_update_mitigation: without Retbleed 6.17 asks only whether stuffing is possible, 6.16 whether Retbleed has it
+        ("7.1.5", IBRS_ALL, "indirect_target_selection=stuff spectre_v2=retpoline", "Not affected", STUFFED),
+        ("6.16.1", IBRS_ALL, "indirect_target_selection=stuff spectre_v2=retpoline", "Not affected", ALIGNED),
+        # enhanced IBRS beats stuffing for Retbleed, and then ITS has no call depth tracking either
+        ("7.1.5", IBRS_ALL | RSBA, "retbleed=stuff spectre_v2=eibrs,retpoline", "Mitigation: Enhanced IBRS", ALIGNED),
+        # stuffing that ITS asks for and that fails leaves nothing of retbleed=ibpb
+        ("6.16.1", RSBA, "retbleed=ibpb indirect_target_selection=stuff spectre_v2=retpoline,lfence", "Vulnerable", "Vulnerable"),
+    ],
+)  # fmt: skip
+def test_what_its_and_retbleed_make_of_each_other(
+    release: str, arch_caps: int, cmdline: str, retbleed: str, its: str
+) -> None:
+    snapshot = machine(release, "icelake", IBRS_BITS, cmdline, arch_caps=arch_caps)
+    assert text("retbleed", snapshot) == retbleed
+    assert text("indirect_target_selection", snapshot) == its

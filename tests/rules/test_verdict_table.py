@@ -12,6 +12,7 @@ from archcaps.rules.linux_mitigations import TEXTS, clear_cpu_buf
 from archcaps.rules.shown import model
 from archcaps.rules.verdict import Claim, Safety, Truth, claim_of
 from archcaps.tables.names import VULNERABILITIES
+from tests.rules.facts import holds_among
 
 #: (claim, affected, runs VERW, VERW works) -> truth; "-" stands for either. Written from the table in
 #: docs/architecture/verdict.md, row by row.
@@ -125,3 +126,18 @@ def test_every_text_a_kernel_can_print_has_a_class_that_is_not_a_guess(vulnerabi
     for text in TEXTS[vulnerability](case.cpu, case.kernel).labels:
         claim = claim_of(text)
         assert (claim is Claim.VULNERABLE) is (text is not None and text.split(";")[0] == "Vulnerable")
+
+
+def test_a_false_alarm_on_immune_silicon_is_the_guest_kernel_s_whatever_the_microcode() -> None:
+    """A kernel that has TSA but does not read the NO bits (5.15.187): the truth itself would not silence it."""
+    model_of = model()
+    choice = verdict.responsible(model_of.guest, model_of.offered, model_of.true, "tsa")
+    facts = (
+        "host.vendor_amd", "guest.vendor_amd", "guest.hypervisor", "guest_kernel.has_tsa", "guest.listed_tsa",
+        "offered.listed_tsa", "true.listed_tsa",
+    )  # fmt: skip
+    world = tuple(node for node, _ in choice.rows)
+    assert [label.value for node, label in choice.rows if holds_among(world, node, *facts)] == ["guest kernel"]
+    # where the silicon is affected the microcode is what is missing
+    affected = (*facts, "silicon.tsa_published")
+    assert [label.value for node, label in choice.rows if holds_among(world, node, *affected)] == ["microcode"]

@@ -106,9 +106,10 @@ def retbleed_stuffs(cpu: Cpu, kernel: Kernel) -> Node:
     """Retbleed is mitigated by stuffing the RSB: by its own option, or because ITS is."""
     chosen = retbleed_stuffing_counts(cpu, kernel)
     its = its_asks_for_stuffing(cpu, kernel)
-    later = (chosen | its) & v2.cdt_possible(cpu, kernel)
+    later = (chosen | its) & v2.cdt_possible(cpu, kernel) & ~srso_selects_ibpb(cpu, kernel)
     # Before 6.16 ITS comes last, and stuffs only where nothing else was selected.
-    other = (retbleed_untrains(cpu, kernel) | retbleed_uses_ibpb(cpu, kernel)) & ~kernel.resets_retbleed_on_intel
+    reset = cpu.vendor_intel & kernel.resets_retbleed_on_intel
+    other = (retbleed_untrains(cpu, kernel) | retbleed_uses_ibpb(cpu, kernel)) & ~reset
     before = chosen | (its & v2.retpoline_seq_enabled(cpu, kernel) & ~other)
     return choose(kernel.selects_then_applies, later, before)
 

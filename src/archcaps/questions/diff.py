@@ -31,6 +31,9 @@ __all__ = ["BAD", "Side", "diff", "guest_cpu", "guest_kernel", "host_kernel", "p
 BAD: Final[Mapping[str, Callable[[Case, str], Node]]] = {
     "lied-to": lied_to,
     "broken-promise": lambda case, vulnerability: truth(case, vulnerability).is_in([Truth.BROKEN_PROMISE]),
+    "leaking-promise": lambda case, vulnerability: (
+        truth(case, vulnerability).is_in([Truth.BROKEN_PROMISE]) & exposed(case, vulnerability)
+    ),
     "exposed": exposed,
     "exposes-host": exposes_host,
     "needless-work": lambda case, vulnerability: truth(case, vulnerability).is_in([Truth.NEEDLESS_WORK]),

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from archcaps.questions.check import check
     from archcaps.questions.decode import decode, difference, encode
     from archcaps.questions.default_guest import default_guest
+    from archcaps.questions.diff import diff
     from archcaps.questions.kvm import Kvm, Vm
+    from archcaps.questions.prove import prove
     from archcaps.questions.results import CheckResult
     from archcaps.questions.upgrade import upgrade
     from archcaps.questions.vcpu import GP, Vcpu
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GP", "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Word", "check", "decode", "default_guest",
-    "difference", "encode", "guest", "host", "parse_snapshot", "read_snapshot", "this_machine",
+    "diff", "difference", "encode", "guest", "host", "parse_snapshot", "prove", "read_snapshot", "this_machine",
     "upgrade",
 ]  # fmt: skip
 
@@ -46,11 +48,13 @@ _HOMES = {
     "check": "archcaps.questions.check",
     "decode": "archcaps.questions.decode",
     "default_guest": "archcaps.questions.default_guest",
+    "diff": "archcaps.questions.diff",
     "difference": "archcaps.questions.decode",
     "encode": "archcaps.questions.decode",
     "guest": "archcaps.machine.inline",
     "host": "archcaps.machine.inline",
     "parse_snapshot": "archcaps.machine.read",
+    "prove": "archcaps.questions.prove",
     "read_snapshot": "archcaps.machine.read",
     "this_machine": "archcaps.machine.this",
     "upgrade": "archcaps.questions.upgrade",

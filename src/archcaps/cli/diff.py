@@ -41,8 +41,8 @@ Exit codes:
 @click.option("--about", multiple=True, metavar="VULNERABILITY", help="Only this one; may be given again.")
 @click.option(
     "--what", multiple=True, metavar="WHAT",
-    help="lied-to, broken-promise, leaking-promise (broken, and data can leak), exposed, exposes-host or needless-work; "
-    "may be given again. Else lied-to and the last three.",
+    help="lied-to, broken-promise, leaking-promise (broken, and data can leak), exposed, exposes-host or needless-work;"
+    " may be given again. Else lied-to and the last three.",
 )  # fmt: skip
 @click.option(
     "--seconds", type=click.FloatRange(0, 86_400), default=60.0, show_default=True, help="Limit for each question."

@@ -41,6 +41,7 @@ Exit codes:
 @click.option(
     "--seconds", type=click.FloatRange(0, 86_400), default=60.0, show_default=True, help="Limit for each subject."
 )
+@click.option("--first", is_flag=True, help="Stop at the first counter-example, and count nothing.")
 @click.option(
     "--save", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Write each counter-example there, as snapshots for check.",
@@ -73,7 +74,8 @@ def prove(name: str | None, about: tuple[str, ...], save: Path | None, color: bo
     listed, seconds = options["listed"], options["seconds"]
     assert isinstance(listed, int), "click made it so"
     assert isinstance(seconds, float), "click made it so"
-    result = ask(name, bounds_of(options), subjects=about, listed=listed, seconds=seconds)
+    first = bool(options["first"])
+    result = ask(name, bounds_of(options), subjects=about, listed=listed, seconds=seconds, first=first)
     if save is not None:
         for path in save_examples(result, save):
             click.echo(f"wrote {path}", err=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TypeAlias
@@ -34,9 +35,9 @@ from archcaps.space.bounds import Bounds, Shown
 from archcaps.space.cells import Cell
 from archcaps.space.configuration import Configuration, configuration_of
 from archcaps.space.given import is_known
-from archcaps.space.names import KERNELS, is_deviation, split
+from archcaps.space.names import KERNELS, OTHER_PART, is_deviation, split
 from archcaps.space.names import UNKNOWN as UNKNOWN_FACT
-from archcaps.space.releases import ranges, releases
+from archcaps.space.releases import newest_of_lines, ranges, releases
 from archcaps.space.space import Space
 from archcaps.space.survey import Survey
 from archcaps.tables.axioms import Axiom
@@ -61,15 +62,23 @@ def property_called(name: str) -> Property:
 
 
 def prove(
-    name: str, bounds: Bounds | None = None, *, subjects: Iterable[str] = (), listed: int = 10, seconds: float = 60
+    name: str,
+    bounds: Bounds | None = None,
+    *,
+    subjects: Iterable[str] = (),
+    listed: int = 10,
+    seconds: float = 60,
+    first: bool = False,
 ) -> ProveResult:
     """Return whether the property `name` holds in every configuration within `bounds`, with the counter-examples.
 
     `subjects`: of these vulnerabilities or bits only; `listed`: so many least deviations are given, of each subject.
-    `seconds` bounds each subject; one that takes longer is not decided.
+    `seconds` bounds each subject; one that takes longer is not decided. `first`: one counter-example will do, and
+    nothing is counted unless there is none.
 
     Raises:
-        InputError: there is no such property or subject, or `bounds` name a fact that no rule reads.
+        InputError: there is no such property or subject, `bounds` name a fact that no rule reads, or what is given
+            contradicts itself: there is no such configuration.
     """
     asked = property_called(name)
     for subject in subjects:
@@ -83,11 +92,17 @@ def prove(
     axioms: dict[Axiom, None] = {}
     outcomes, read = [], dict[str, None]()
     rules: dict[str, None] = {}
-    for subject in asked.subjects:
-        if not subjects or subject in subjects:
-            root = VIOLATIONS[asked.forbids](subject)
-            rules |= dict.fromkeys(_top_rules(root))
+    roots = {
+        subject: VIOLATIONS[asked.forbids](subject) for subject in asked.subjects if not subjects or subject in subjects
+    }
+    found = _first(roots, bounds, seconds, axioms, read) if first else None
+    for subject, root in roots.items():
+        rules |= dict.fromkeys(_top_rules(root))
+        if found is None:
             outcomes.append(_outcome(subject, root, bounds, listed, seconds, axioms, read))
+    outcomes += [] if found is None else [found]
+    if bounds.given and all(outcome.configurations == "0" for outcome in outcomes):
+        raise InputError("there is no such configuration: what is given contradicts itself", name)
     verdict = _verdict(outcomes)
     return ProveResult(
         FORMAT_VERSION,
@@ -102,6 +117,28 @@ def prove(
         _rests_on(axioms, read),
         outcomes,
     )
+
+
+def _first(
+    roots: Mapping[str, Node], bounds: Bounds, seconds: float, axioms: dict[Axiom, None], read: dict[str, None]
+) -> Outcome | None:
+    """Return one counter-example, looked for among a few new releases first; None: there is none."""
+    for part in (bounds.among(newest_of_lines()), bounds):
+        for subject, root in roots.items():
+            with suppress(NotDecidedError):
+                space = Space(root, part, seconds)
+                axioms |= dict.fromkeys(space.axioms)
+                read |= dict.fromkeys(space.facts)
+                for cell in space.cells():
+                    sure, _ = space.sure_and_open(cell)
+                    if sure != space.diagrams.false:
+                        other = space.diagrams.variable(OTHER_PART)
+                        here = sure & (other if cell.other_part else ~other)
+                        configuration, agrees = _replayed(space, root, cell, here)
+                        example = _told(configuration, replayed=agrees)
+                        row = Deviation(list(configuration.deviations), "", [], [], example)
+                        return Outcome(subject, REFUTED, "", "", "", [], sorted(space.deciding), 0, [row])
+    return None
 
 
 def _verdict(outcomes: list[Outcome]) -> str:
@@ -236,7 +273,13 @@ def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[_Alike
 
 
 def _example(space: Space, root: Node, cell: Cell, here: Function) -> CounterExample:
-    """Return one of these configurations, replayed.
+    """Return one of these configurations, replayed."""
+    configuration, agrees = _replayed(space, root, cell, here)
+    return _told(configuration, replayed=agrees)
+
+
+def _replayed(space: Space, root: Node, cell: Cell, here: Function) -> tuple[Configuration, bool]:
+    """Return one of these configurations, and whether the ternary interpretation settles it.
 
     Raises:
         AssertionError: the ternary interpretation does not agree: a fault of archcaps.
@@ -249,7 +292,7 @@ def _example(space: Space, root: Node, cell: Cell, here: Function) -> CounterExa
         configuration = replace(configuration, guest=_shown_the_offer(configuration))
     agrees = replay(root, configuration, space.bounds.fixed)
     assert agrees is not False, f"{root!r}: the interpretations differ"
-    return _told(configuration, replayed=agrees is True)
+    return configuration, agrees is True
 
 
 def _shown_the_offer(configuration: Configuration) -> Snapshot:

@@ -54,11 +54,7 @@ def _holding(outcomes: list[Outcome], page: Page) -> list[str]:
     return [
         line
         for outcome in outcomes
-        for line in page.fill(
-            f"{outcome.subject}: holds for all {int(outcome.configurations):,} configurations"
-            if outcome.configurations != "0"
-            else f"{outcome.subject}: there is no such configuration"
-        )
+        for line in page.fill(f"{outcome.subject}: holds for all {int(outcome.configurations):,} configurations")
     ]
 
 
@@ -66,6 +62,9 @@ def _outcome(outcome: Outcome, page: Page) -> list[str]:
     if outcome.verdict == NOT_DECIDED:
         return page.fill(f"{outcome.subject}: {outcome.why_not}")
     lines: list[str] = []
+    if not outcome.configurations:
+        deviates = ", ".join(outcome.deviations[0].deviates) or "nothing: just what KVM offers"
+        return page.fill(f"{outcome.subject}: a counter-example; it deviates from KVM's default by {deviates}")
     if outcome.verdict == REFUTED:
         lines += page.fill(
             f"{outcome.subject}: {int(outcome.refuting):,} counter-examples among {int(outcome.configurations):,} "

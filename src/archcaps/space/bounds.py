@@ -76,6 +76,12 @@ class Bounds:
             return len(box) if box.named else 0
         return sum(any(part.fits(*signature) for part in self.host_parts) for signature in box.signatures())
 
+    def among(self, places: frozenset[int]) -> Bounds:
+        """Return these bounds for the kernels at `places` alone; all of them where they have none of those."""
+        return replace(
+            self, kvm=self.kvm & places or self.kvm, guest_kernels=self.guest_kernels & places or self.guest_kernels
+        )
+
     def showing(self, shown: Shown) -> Bounds:
         """Return the same bounds, with what a VMM may show a guest."""
         return replace(self, shown=shown)

@@ -13,7 +13,7 @@ from archcaps.machine.l1tf import kvm_lookups
 from archcaps.machine.options import option_values
 from archcaps.machine.snapshot import Kernel
 from archcaps.tables.files import read_csv
-from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
+from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release, behaviour
 from archcaps.tables.linux_lists import EVERY_LIST, lists_for
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "choose_releases",
     "fact_of",
     "list_groups",
+    "newest_of_lines",
     "ranges",
     "releases",
 ]
@@ -74,6 +75,13 @@ def _named(word: str, release: Release, where: str) -> bool:
     if dash:
         return low <= release.version and (release.version <= high or (whole and line == high.release[:2]))
     return line == low.release[:2] if whole else release.version == low
+
+
+def newest_of_lines() -> frozenset[int]:
+    """Return the places of the newest release of the two newest long-term lines, and of the newest of all."""
+    newest = {release.line: place for place, release in enumerate(releases())}
+    long_term = [place for line, place in newest.items() if line in LONG_TERM]
+    return frozenset((*long_term[-2:], len(releases()) - 1))
 
 
 def ranges(places: Iterable[int], among: Iterable[int]) -> list[str]:

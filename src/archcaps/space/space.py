@@ -335,6 +335,13 @@ class Space:
         as_host = [f"host.{split(name)[1]}" if split(name)[0] == "silicon" else name for name in names]
         return {name: self.diagrams.evaluate(self._fact(name, cell.host, cell.guest), values) for name in as_host}
 
+    def sure_and_open(self, cell: Cell) -> tuple[Function, Function]:
+        """Return where the root holds in a cell whatever the unknowns are, and where for some of them only."""
+        some = self.diagrams.exists(cell.found, self.unknowns)
+        with self.diagrams.limits():
+            otherwise = self.diagrams.exists(cell.possible & ~cell.found, self.unknowns)
+            return some & ~otherwise, some & otherwise
+
     def _constant(self, value: bool) -> Function:
         return self.diagrams.true if value else self.diagrams.false
 

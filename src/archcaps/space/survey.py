@@ -72,11 +72,7 @@ class Survey:
         """Return where the node holds whatever the unknowns are, and where it holds for some of them only."""
         key = (cell.possible, cell.found)
         if key not in self._split:
-            diagrams, unknowns = self._diagrams, self.space.unknowns
-            some = diagrams.exists(cell.found, unknowns)
-            with diagrams.limits():
-                otherwise = diagrams.exists(cell.possible & ~cell.found, unknowns)
-                self._split[key] = (some & ~otherwise, some & otherwise)
+            self._split[key] = self.space.sure_and_open(cell)
         return self._split[key]
 
     def _least(self, group: Group, own: dict[HostClass, dict[tuple[PartClass, Kernels], Function]]) -> Function:

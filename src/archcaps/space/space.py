@@ -139,17 +139,23 @@ class Space:
         Raises:
             NotDecidedError: a limit was reached.
         """
+        return self._alike(list(self._each_host()))
+
+    def _each_host(self) -> Iterator[HostClass]:
+        """Yield hosts with other values of their facts one by one, as soon as each is found; its members grow later."""
         facts = self._decided_by("host")
         found: dict[tuple[Value, ...], HostClass] = {}
         for kernels in kernel_classes(self.facts, self.bounds, hosts=True):
             for part in self._parts:
                 if part.hosts:
                     values = self._values(facts, part, kernels)
-                    key = tuple(values.values())
-                    if key not in found:
-                        found[key] = self._host(values)
-                    found[key].add(part, kernels)
-        return self._alike(found.values())
+                    host = found.get(tuple(values.values()))
+                    if host is not None:
+                        host.add(part, kernels)
+                        continue
+                    host = found[tuple(values.values())] = self._host(values)
+                    host.add(part, kernels)
+                    yield host
 
     def _decided_by(self, side: str) -> list[str]:
         """Return the facts that part and kernels of ``host`` or ``guest`` decide."""
@@ -235,8 +241,10 @@ class Space:
 
     # --- cells ----------------------------------------------------------------------------------------------------
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self, *, whole: bool = True) -> Iterator[Cell]:
         """Yield every cell that has a configuration.
+
+        Not `whole`: as soon as each is found; hosts that are alike are then apart, and the weights are too small.
 
         Raises:
             NotDecidedError: a limit was reached.
@@ -244,7 +252,7 @@ class Space:
         other_parts = self.bounds.shown is Shown.ANY
         if other_parts and self._looked_up("own"):
             raise ValueError("a guest with the host's part is compared with: ask of what is offered, or of a subset")
-        for host in self.hosts():
+        for host in self.hosts() if whole else self._each_host():
             every = sum(host.parts.values())
             for guest in self._groups(host.over_facts):
                 # Shown the very part of the host, and no kind of core, it is not shown another one.

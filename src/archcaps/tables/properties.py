@@ -22,13 +22,17 @@ _ABOUT = {
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One property: a sentence, what it forbids, of which subjects, and what a VMM may show a guest there."""
+    """One property: a sentence, what it forbids, of which subjects, and what a VMM may show a guest there.
+
+    `soonest` is the subject that is best looked at first.
+    """
 
     name: str
     sentence: str
     forbids: str
     subjects: tuple[str, ...]
     shown: str
+    soonest: str
 
 
 @cache
@@ -36,7 +40,7 @@ def properties() -> Mapping[str, Property]:
     """Return every property by name."""
     return MappingProxyType(
         {
-            name: Property(name, row["sentence"], row["forbids"], _ABOUT[row["about"]], row["shown"])
+            name: Property(name, row["sentence"], row["forbids"], _ABOUT[row["about"]], row["shown"], row["soonest"])
             for name, row in read_toml("properties.toml").items()
         }
     )

@@ -48,8 +48,8 @@ def against_brute_force() -> str:
     rows, _ = brute.compare(root, cut, "benchmark")
     both = perf_counter() - start
     return (
-        f"exposed by MDS, 2 parts, 2 KVMs, 2 guest kernels: diagrams {diagrams:.2f} s ({cells} cells), brute force over "
-        f"the {rows:,} rows of a sample of its bits {both - diagrams:.1f} s, the same counts"
+        f"exposed by MDS, 2 parts, 2 KVMs, 2 guest kernels: diagrams {diagrams:.2f} s ({cells} cells), brute force "
+        f"over the {rows:,} rows of a sample of its bits {both - diagrams:.1f} s, the same counts"
     )
 
 

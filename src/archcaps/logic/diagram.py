@@ -326,11 +326,11 @@ class Reading:
             NotDecidedError: a limit of the diagrams was reached.
         """
         found = {read.true: where, read.false: self.diagrams.false}
-        for node in _inner(function):
-            high, low = _branches(node)
-            with self.diagrams.limits():
-                one = self._facts(read.names[_variable(node)])
-                found[node] = one.ite(found[high], found[low])
+        # Over the facts a function is small: to ask for the time once is enough.
+        with self.diagrams.limits():
+            for node in _inner(function):
+                high, low = _branches(node)
+                found[node] = self._facts(read.names[_variable(node)]).ite(found[high], found[low])
         return found[function]
 
 

@@ -35,7 +35,7 @@ from archcaps.space.bounds import Bounds, Shown
 from archcaps.space.cells import Cell
 from archcaps.space.configuration import Configuration, configuration_of
 from archcaps.space.given import is_known
-from archcaps.space.names import KERNELS, OTHER_PART, is_deviation, split
+from archcaps.space.names import OTHER_PART, is_deviation, split
 from archcaps.space.names import UNKNOWN as UNKNOWN_FACT
 from archcaps.space.releases import newest_of_lines, ranges, releases
 from archcaps.space.space import Space
@@ -249,26 +249,23 @@ def _by_direction(
 
 def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[_Alike]) -> Deviation:
     space = survey.space
-    number, places = 0, {True: set[int](), False: set[int]()}
-    newest: tuple[list[int], Cell, Function] | None = None
+    number = 0
+    kvm, guest_kernels = set[int](), set[int]()
+    newest: tuple[tuple[int, int], Cell, Function] | None = None
     for cells, here in groups:
         number += sum(cell.weight for cell in cells) * space.count(here)
         for cell in cells:
-            for _, kernels in (
-                *cell.host.members,
-                *(cell.guest.members if cell.other_part else cell.guest.own_members),
-            ):
-                for scope, chosen in kernels.places.items():
-                    places[KERNELS[scope]].update(chosen)
-            key = cell.newest()
+            kvm |= cell.host.places
+            guest_kernels |= cell.guest_places
+            key = (max(cell.host.places, default=0), max(cell.guest_places, default=0))
             if newest is None or key > newest[0]:
                 newest = (key, cell, here)
     assert newest is not None, "a deviation comes from some group"
     return Deviation(
         list(words),
         str(number),
-        ranges(places[True], survey.space.bounds.kvm),
-        ranges(places[False], survey.space.bounds.guest_kernels),
+        ranges(kvm, space.bounds.kvm),
+        ranges(guest_kernels, space.bounds.guest_kernels),
         _example(space, root, newest[1], newest[2]),
     )
 

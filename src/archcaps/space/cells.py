@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from archcaps.logic.diagram import Function
 from archcaps.space.lookups import Kernels, PartClass, Value
@@ -26,6 +27,11 @@ class HostClass:
     over_facts: tuple[Function, Function]
     members: list[tuple[PartClass, Kernels]] = field(default_factory=list)
     parts: dict[PartClass, int] = field(default_factory=dict)
+
+    @cached_property
+    def places(self) -> frozenset[int]:
+        """The places of all releases of its kernels, once every choice was added."""
+        return _places(self.members)
 
     def add(self, part: PartClass, kernels: Kernels) -> None:
         """Add one more choice."""
@@ -51,6 +57,16 @@ class GuestClass:
     own_members: list[tuple[PartClass, Kernels]] = field(default_factory=list)
     ways: int = 0
     own: dict[PartClass, int] = field(default_factory=dict)
+
+    @cached_property
+    def places(self) -> frozenset[int]:
+        """The places of all releases of its kernels where another part is shown, once every choice was added."""
+        return _places(self.members)
+
+    @cached_property
+    def own_places(self) -> frozenset[int]:
+        """The same where the host's own part is shown."""
+        return _places(self.own_members)
 
     def add(self, part: PartClass, kernels: Kernels) -> None:
         """Add one more choice of another part than the host's."""
@@ -85,10 +101,11 @@ class Cell:
     possible: Function
     found: Function
 
-    def newest(self) -> list[int]:
-        """Return the places of the newest releases of its kernels, the hosts' first."""
-        guests = self.guest.members if self.other_part else self.guest.own_members
-        return [
-            max((max(map(max, kernels.places.values()), default=0) for _, kernels in each), default=0)
-            for each in (self.host.members, guests)
-        ]
+    @property
+    def guest_places(self) -> frozenset[int]:
+        """The places of all releases of its guests' kernels."""
+        return self.guest.places if self.other_part else self.guest.own_places
+
+
+def _places(members: Iterable[tuple[PartClass, Kernels]]) -> frozenset[int]:
+    return frozenset(place for _, kernels in members for chosen in kernels.places.values() for place in chosen)

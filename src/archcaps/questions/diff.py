@@ -76,8 +76,23 @@ def guest_kernel(label: str, places: frozenset[int], *, second: bool) -> Side:
 
 
 def policy(label: str, rules: Mapping[str, Override]) -> Side:
-    """Return other rules as one side."""
-    return Side(label, rules=rules)
+    """Return other rules as one side; one that can not be traced is an `InputError` when it is asked."""
+    return Side(label, rules={name: _guarded(label, rule) for name, rule in rules.items()})
+
+
+def _guarded(label: str, rule: Override) -> Override:
+    """Return a rule of somebody's that says in one line what is wrong with it."""
+
+    def traced(*arguments: object) -> Node:
+        try:
+            found = rule(*arguments)
+        except Exception as error:
+            raise InputError(f"{type(error).__name__}: {error}", f"{label}: {rule.__name__}") from error
+        if not isinstance(found, Node):
+            raise InputError(f"gives {found!r} (expected facts and rules joined by & | ~)", f"{label}: {rule.__name__}")
+        return found
+
+    return traced
 
 
 def guest_cpu(label: str, guest: Snapshot) -> Side:

@@ -109,7 +109,8 @@ def _release(scope: str, places: Mapping[str, tuple[int, ...]]) -> str:
     later = next((other for other, first in LATER.items() if first == scope and other in places), None)
     newest = max(places[scope])
     if later is not None:
-        newest = max(place for place in places[scope] if place < max(places[later]))
+        # Two that are compared need not come one after the other.
+        newest = max((place for place in places[scope] if place < max(places[later])), default=newest)
     return releases()[newest].text
 
 

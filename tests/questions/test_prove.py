@@ -94,11 +94,13 @@ def test_the_least_that_breaks_the_promise_on_that_host() -> None:
     # guest believes in VERW against MDS if it is not shown MDS_NO; MD_CLEAR it is shown by default.
     mine = set(rows(ask("no-broken-promise", "mds", kvm="7.3.4", given=THREAD_HOST, listed=200)))
     assert {row for row in mine if "another part" not in row} == {("fb_clear=0", "mds_no=0")}
-    # Against MMIO stale data it wants FB_CLEAR, or MD_CLEAR and L1D_FLUSH without MDS_NO, and one of the three gone.
+    # Against MMIO stale data it wants FB_CLEAR, or MD_CLEAR and L1D_FLUSH without MDS_NO, and one of the three gone;
+    # and another part: no list has a part as affected whose hardware says all three, so its own is not.
     mine = set(rows(ask("no-broken-promise", "mmio_stale_data", kvm="7.3.4", given=THREAD_HOST, listed=200)))
     three = ("fbsdp_no=0", "psdp_no=0", "sbdr_ssdp_no=0")
-    assert {row for row in mine if "another part" not in row} == {
-        tuple(sorted(("fb_clear=0", "mds_no=0", one))) for one in three
+    assert all("another part" in row for row in mine)
+    assert {tuple(sorted(("another part", "fb_clear=0", "mds_no=0", one))) for one in three} <= {
+        tuple(sorted(row)) for row in mine
     }
 
 
@@ -291,7 +293,9 @@ def test_since_6_6_only_vmentry_l1d_flush_makes_vcpus_differ(kvm: str) -> None:
     ("kvm", "mask"),
     [
         ("6.4.4", (0, 1, 2, 4, 5, 7, 8, 13, 14, 15, 17, 19, 24)),
-        ("6.5.0", (0, 1, 2, 4, 5, 7, 8, 13, 14, 15, 17, 19, 24, 26)),
+        # GDS_NO (26) is new in its mask: KVM sets it itself but for parts that the lists have as affected, and no
+        # microcode says it of those.
+        ("6.5.0", (0, 1, 2, 4, 5, 7, 8, 13, 14, 15, 17, 19, 24)),
     ],
 )
 def test_before_6_6_new_microcode_does_too(kvm: str, mask: tuple[int, ...]) -> None:

@@ -77,8 +77,7 @@ def prove(
     nothing is counted unless there is none.
 
     Raises:
-        InputError: there is no such property or subject, `bounds` name a fact that no rule reads, or what is given
-            contradicts itself: there is no such configuration.
+        InputError: there is no such property or subject, or `bounds` name a fact that no rule reads.
     """
     asked = property_called(name)
     for subject in subjects:
@@ -102,8 +101,6 @@ def prove(
         if found is None:
             outcomes.append(_outcome(subject, root, bounds, listed, seconds, axioms, read))
     outcomes += [] if found is None else [found]
-    if bounds.given and all(outcome.configurations == "0" for outcome in outcomes):
-        raise InputError("there is no such configuration: what is given contradicts itself", name)
     verdict = _verdict(outcomes)
     return ProveResult(
         FORMAT_VERSION,

@@ -54,7 +54,11 @@ def _holding(outcomes: list[Outcome], page: Page) -> list[str]:
     return [
         line
         for outcome in outcomes
-        for line in page.fill(f"{outcome.subject}: holds for all {int(outcome.configurations):,} configurations")
+        for line in page.fill(
+            f"{outcome.subject}: holds for all {int(outcome.configurations):,} configurations"
+            if outcome.configurations != "0"
+            else f"{outcome.subject}: there is no such configuration"
+        )
     ]
 
 

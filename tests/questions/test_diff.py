@@ -145,3 +145,19 @@ def test_a_file_that_is_no_policy(tmp_path: Path, text: str, said: str) -> None:
 def test_a_vulnerability_that_is_none() -> None:
     with pytest.raises(InputError, match="did you mean mds"):
         diff(AS_IT_IS, AS_IT_IS, bounds(), subjects=["mdss"])
+
+
+def test_what_hangs_on_what_nobody_knows_is_no_equivalence() -> None:
+    # Nobody says whether FB_CLEAR_DIS spares the clearing of the register file (Intel is silent on it). KVM
+    # 6.5 knows no RFDS, so that its host runs no VERW for it and KVM may set FB_CLEAR_DIS.
+    alder_lake = Bounds(
+        host_parts=(PartPattern("GenuineIntel", 6, 0x97),),
+        kvm=choose_releases("6.5.0", "test"),
+        guest_kernels=choose_releases("6.12.117", "test"),
+    )
+    sides = (of_file("today"), of_file("no_toggling"))
+    result = diff(*sides, alder_lake, subjects=["reg_file_data_sampling"], what=["broken-promise"])
+    found = row(result, "broken-promise", "reg_file_data_sampling")
+    assert (found.first_only, found.second_only) == ("0", "0")
+    assert int(found.hanging) > 0
+    assert (found.relation, result.relation, result.truth, result.exit_code) == ("unknown", "unknown", "not known", 3)

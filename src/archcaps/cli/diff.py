@@ -29,7 +29,7 @@ Examples:
 Exit codes:
   0  equivalent
   1  they differ
-  3  not decided
+  3  not decided, or it hangs on what nobody knows
   64 and more: wrong usage, unreadable input, internal error
 """
 

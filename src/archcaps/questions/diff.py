@@ -40,10 +40,12 @@ BAD: Final[Mapping[str, Callable[[Case, str], Node]]] = {
 }
 #: Those that are no lie.
 _NO_LIES: Final = ("exposed", "exposes-host", "needless-work")
-EQUAL, BETTER, WORSE, INCOMPARABLE, NOT_DECIDED = "equivalent", "better", "worse", "incomparable", "not-decided"
+EQUAL, BETTER, WORSE, INCOMPARABLE = "equivalent", "better", "worse", "incomparable"
+#: It hangs on what nobody knows; a limit was reached.
+UNKNOWN, NOT_DECIDED = "unknown", "not-decided"
 _TRUTH: Final = {
     EQUAL: "the same truth", BETTER: "more truth", WORSE: "less truth", INCOMPARABLE: "incomparable",
-    NOT_DECIDED: "not decided",
+    UNKNOWN: "not known", NOT_DECIDED: "not decided",
 }  # fmt: skip
 
 
@@ -135,7 +137,7 @@ def diff(
     lies = _of([row.relation for row in rows if row.what not in _NO_LIES])
     return DiffResult(
         FORMAT_VERSION,
-        {EQUAL: 0, NOT_DECIDED: 3}.get(relation, 1),
+        {EQUAL: 0, UNKNOWN: 3, NOT_DECIDED: 3}.get(relation, 1),
         first.label,
         second.label,
         relation,
@@ -149,8 +151,11 @@ def diff(
 def _of(relations: Iterable[str]) -> str:
     """Return what several relations come to together."""
     found = set(relations) - {EQUAL}
-    if NOT_DECIDED in found:
-        return NOT_DECIDED
+    if INCOMPARABLE in found or {BETTER, WORSE} <= found:
+        return INCOMPARABLE
+    for open_ in (NOT_DECIDED, UNKNOWN):
+        if open_ in found:
+            return open_
     return EQUAL if not found else found.pop() if len(found) == 1 else INCOMPARABLE
 
 
@@ -169,7 +174,7 @@ def _difference(
         return Difference(what, subject, NOT_DECIDED, "", "", "", "", "", None, None, str(error))
     only, not_, both = (survey.sure for _, survey in surveys)
     hanging = max(survey.open for _, survey in surveys[:2])
-    relation = EQUAL if not only and not not_ else BETTER if not not_ else WORSE if not only else INCOMPARABLE
+    relation = _relation(surveys[0][1], surveys[1][1])
     return Difference(
         what,
         subject,
@@ -182,6 +187,19 @@ def _difference(
         _sample(*surveys[0]),
         _sample(*surveys[1]),
     )
+
+
+def _relation(first_only: Survey, second_only: Survey) -> str:
+    """Return how the second stands to the first; what hangs on unknowns could be so, and is no equivalence."""
+    if first_only.sure and second_only.sure:
+        return INCOMPARABLE
+    never_first = not first_only.sure and not first_only.open
+    never_second = not second_only.sure and not second_only.open
+    if never_first and never_second:
+        return EQUAL
+    if first_only.sure and never_second:
+        return BETTER
+    return WORSE if second_only.sure and never_first else UNKNOWN
 
 
 def _sample(root: Node, survey: Survey) -> Sample | None:

@@ -91,7 +91,11 @@ def _sharpened(reader: Reader, verdict: Verdict) -> Verdict:
             matters.update(facts)
             quickest += _quickest(diagrams, key, {label: labels[label] for label in possible}, facts)
     missing = {fact: reader.facts.unknown.get(fact, "not given") for fact in sorted(matters)}
-    exact = Exact(sorted(matters), quickest)
+    answered = {(quick.question, quick.answer) for quick in quickest}
+    unanswered = [f"{key} {label}" for key, each in found.items() if not each.decided for label in each.possible]
+    left = [text for text in unanswered if tuple(text.split(" ", 1)) not in answered]
+    why_not = f"no few facts found within {_TRIES:,} sets that would decide on: {', '.join(left)}" if left else ""
+    exact = Exact(sorted(matters), quickest, why_not)
     return msgspec.structs.replace(verdict, **found, missing=missing, exact=exact)
 
 

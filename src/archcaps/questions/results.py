@@ -81,7 +81,7 @@ class Quickest(msgspec.Struct, frozen=True):
 class Exact(msgspec.Struct, frozen=True):
     """What `check --exact` found of an open verdict: the facts that matter, whatever the others are, and the quickest.
 
-    `why_not`: a limit was reached, and nothing was found.
+    `why_not`: a limit was reached, and what was not found for that.
     """
 
     matters: list[str]

@@ -13,12 +13,13 @@ __all__ = ["diff_schema", "render", "render_json"]
 _HEAD = {
     "equivalent": ("EQUIVALENT", "green"), "better": ("THE SECOND IS BETTER", "green"),
     "worse": ("THE SECOND IS WORSE", "red"), "incomparable": ("INCOMPARABLE", "yellow"),
-    "not-decided": ("NOT DECIDED", "yellow"),
+    "unknown": ("NOT KNOWN", "yellow"), "not-decided": ("NOT DECIDED", "yellow"),
 }  # fmt: skip
 _TRUTH = {
     "the same truth": "Both tell the same truth.", "more truth": "The second tells more truth.",
     "less truth": "The second tells less truth.",
     "incomparable": "Each lies where the other does not.", "not decided": "Which tells more truth is not decided.",
+    "not known": "Which tells more truth hangs on what no table knows.",
 }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class MaskedWrite:
-    """Bits of one word that a template fixes: `register` by our name, else `leaf` says which; `mask` and `value` u64."""
+    """Bits of one word that a template fixes (u64): `register` is our name for it, `leaf` says which if we have none."""
 
     register: str | None
     leaf: str

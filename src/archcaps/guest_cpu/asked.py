@@ -49,7 +49,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class MaskedWrite:
-    """Bits of one word that a template fixes (u64): `register` is our name for it, `leaf` says which if we have none."""
+    """Bits of one word that a template fixes (u64): `register` is our name for it, else `leaf` says which."""
 
     register: str | None
     leaf: str

@@ -5,24 +5,26 @@ What is not Boolean is looked up here, before the graph: list rows, a microcode 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 
 from archcaps.machine.cmdline import parse
+from archcaps.machine.datum import Datum, Facts
 from archcaps.machine.given_options import ASSUMED_CONFIG, Options, config_items
 from archcaps.machine.identity import identity_lookups
 from archcaps.machine.l1tf import kvm_lookups
 from archcaps.machine.options import option_values
+from archcaps.machine.silicon_facts import PUBLISHED, add_microcode, add_silicon
 from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
-from archcaps.tables.bits import BITS, REGISTERS, bits_of
-from archcaps.tables.files import read_csv, read_toml
+from archcaps.tables.bits import BITS, REGISTERS, Bit, bits_of
+from archcaps.tables.files import read_toml
 from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
 from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
 from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, VM_LOOKUPS
 from archcaps.tables.old_microcode import old_microcode
-from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
 
-__all__ = ["Datum", "Facts", "facts_of", "facts_of_host", "part_of"]
+__all__ = [
+    "PUBLISHED", "Datum", "Facts", "facts_between", "facts_of", "facts_of_host", "guest_facts", "host_facts", "part_of",
+]  # fmt: skip
 
 #: Which list and flag each look-up of a CPU asks.
 LIST_FLAGS = {
@@ -51,53 +53,6 @@ LIST_FLAGS = {
     "listed_its_native_only": ("blacklist", "ITS_NATIVE_ONLY"),
     "listed_vmscape": ("blacklist", "VMSCAPE"),
 }
-#: Which vulnerability each look-up of the silicon asks the published lists about.
-PUBLISHED = {
-    "mds_published": "mds",
-    "mmio_published": "mmio_stale_data",
-    "rfds_published": "reg_file_data_sampling",
-    "tsa_published": "tsa",
-    "meltdown_published": "meltdown",
-    "l1tf_published": "l1tf",
-    "ssb_published": "spec_store_bypass",
-    "itlb_multihit_published": "itlb_multihit",
-    "gds_published": "gather_data_sampling",
-    "its_published": "indirect_target_selection",
-    "retbleed_published": "retbleed",
-    "spectre_v2_published": "spectre_v2",
-    "bhi_published": "bhi",
-    "pbrsb_published": "pbrsb",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Datum:
-    """One fact: its value, how it is known, and where from. `verified` is False where the source itself is in doubt."""
-
-    value: bool
-    provenance: str
-    source: str
-    verified: bool = True
-
-
-@dataclass
-class Facts:
-    """The known facts by name, and for facts that tables leave unknown the sentence that says why."""
-
-    known: dict[str, Datum] = field(default_factory=dict)
-    unknown: dict[str, str] = field(default_factory=dict)
-
-    def add(self, name: str, value: bool | None, provenance: str, source: str, *, verified: bool = True) -> None:
-        """Note a fact; an unknown one with the reason `source`."""
-        if value is None:
-            self.unknown[name] = source
-        else:
-            self.known[name] = Datum(value, provenance, source, verified)
-
-    @property
-    def values(self) -> dict[str, bool]:
-        """The values alone, as the interpretations take them."""
-        return {name: datum.value for name, datum in self.known.items()}
 
 
 def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> Facts:
@@ -108,15 +63,35 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
     Raises:
         InputError: a kernel configuration's name is unknown.
     """
+    facts = host_facts(host, assumptions)
+    facts.include(guest_facts(guest, assumptions))
+    facts.include(facts_between(host, guest))
+    return facts
+
+
+def host_facts(host: Snapshot, assumptions: frozenset[str] = frozenset()) -> Facts:
+    """Return the facts that hang on the host alone: what it finds about itself, and what its silicon is.
+
+    Raises:
+        InputError: a kernel configuration's name is unknown.
+    """
     facts = Facts()
-    defaults = "default-options" in assumptions
-    for scope, snapshot in (("host", host), ("guest", guest)):
-        _add_machine(facts, scope, snapshot, defaults=defaults)
+    part = part_of(host)
+    _add_machine(facts, "host", host, part, defaults="default-options" in assumptions)
     for scope in ("offered", "true"):
-        _add_lists(facts, scope, host, _linux_release(guest))
-        _add_microcode(facts, scope, host, unlisted=False)
-    _add_silicon(facts, host)
-    _add_host_identity(facts, host, guest)
+        add_microcode(facts, scope, host, part, unlisted=False)
+    add_silicon(facts, host, part)
+    return facts
+
+
+def guest_facts(guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> Facts:
+    """Return the facts that hang on the guest alone, and on what is assumed of it.
+
+    Raises:
+        InputError: a kernel configuration's name is unknown.
+    """
+    facts = Facts()
+    _add_machine(facts, "guest", guest, part_of(guest), defaults="default-options" in assumptions)
     for name, why in (
         ("guest_kernel.xen_pv", "a guest of KVM is no Xen PV guest"),
         ("guest.ram_above_half", "the guest's RAM lies below half of its physical addresses"),
@@ -130,18 +105,26 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
     return facts
 
 
+def facts_between(host: Snapshot, guest: Snapshot) -> Facts:
+    """Return the facts that hang on both: the host's part in the guest kernel's lists, and whether it is shown.
+
+    They hang on no more than the two parts, the guest's release, and how the snapshots know them.
+    """
+    facts = Facts()
+    part, shown = part_of(host), part_of(guest)
+    for scope in ("offered", "true"):
+        _add_lists(facts, scope, part, _linux_release(guest))
+    identities = [(one.vendor, one.family, one.model, one.stepping) for one in (part, shown)]
+    known = None not in (*identities[0], *identities[1])
+    same = identities[0] == identities[1] if known else None
+    source = _source(guest, guest.cpu.source)
+    facts.add("guest.host_identity", same, guest.cpu.provenance or guest.provenance, source)
+    return facts
+
+
 def _linux_release(snapshot: Snapshot) -> str | None:
     """Return the release by which Linux's lists are looked up; none of another system."""
     return snapshot.kernel.release if snapshot.kernel.system == "linux" else None
-
-
-def _add_host_identity(facts: Facts, host: Snapshot, guest: Snapshot) -> None:
-    """Whether the guest is shown the host's own part."""
-    parts = [(part.vendor, part.family, part.model, part.stepping) for part in (part_of(host), part_of(guest))]
-    known = None not in (*parts[0], *parts[1])
-    source = _source(guest, guest.cpu.source)
-    same = parts[0] == parts[1] if known else None
-    facts.add("guest.host_identity", same, guest.cpu.provenance or guest.provenance, source)
 
 
 def _assumed(name: str, *, holds: bool) -> str:
@@ -155,21 +138,21 @@ def facts_of_host(host: Snapshot) -> Facts:
         InputError: a kernel configuration's name is unknown.
     """
     facts = Facts()
-    _add_machine(facts, "host", host, defaults=False)
+    _add_machine(facts, "host", host, part_of(host), defaults=False)
     return facts
 
 
-def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) -> None:
+def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, part: Part, *, defaults: bool) -> None:
     _add_bits(facts, scope, snapshot)
-    _add_identity(facts, scope, snapshot)
+    _add_identity(facts, scope, snapshot, part)
     _add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults)
-    _add_lists(facts, scope, snapshot, _linux_release(snapshot))
+    _add_lists(facts, scope, part, _linux_release(snapshot))
 
 
 def part_of(snapshot: Snapshot) -> Part:
     """Return the part that a snapshot's CPU identity names, as the lists need it."""
     cpu = snapshot.cpu
-    hybrid = dict(_bit_values(snapshot)).get("hybrid")
+    hybrid = dict(_bit_values(snapshot, {"hybrid": BITS["hybrid"]})).get("hybrid")
     return Part(
         cpu.vendor,
         _int(cpu.family),
@@ -189,18 +172,20 @@ def _int(value: int | str | None) -> int | None:
     return None if value is None else number(value, 64, "cpu")
 
 
-def _bit_values(snapshot: Snapshot) -> Iterator[tuple[str, Datum]]:
-    """Yield the bits that a snapshot knows: CPUID by name first, then whole registers, then single bits."""
+def _bit_values(snapshot: Snapshot, of: Mapping[str, Bit] = BITS) -> Iterator[tuple[str, Datum]]:
+    """Yield those bits of `of` that a snapshot knows: CPUID by name first, then whole registers, then single bits."""
     cpuid = snapshot.cpuid
     if cpuid is not None:
         provenance, source = cpuid.provenance or snapshot.provenance, _source(snapshot, cpuid.source)
-        for name, bit in BITS.items():
+        for name, bit in of.items():
             if REGISTERS[bit.register].kind == "cpuid":
                 listed = name in cpuid.shown
                 if listed or name in cpuid.hidden or cpuid.complete:
                     yield name, Datum(listed, provenance, source)
     for register, reading in snapshot.registers.items():
-        yield from _reading_bits(register, reading, snapshot)
+        for name, datum in _reading_bits(register, reading, snapshot):
+            if name in of:
+                yield name, datum
 
 
 def _reading_bits(register: str, reading: Reading, snapshot: Snapshot) -> Iterator[tuple[str, Datum]]:
@@ -221,17 +206,17 @@ def _add_bits(facts: Facts, scope: str, snapshot: Snapshot) -> None:
         facts.known[f"{scope}.{name}"] = datum
 
 
-def _add_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
+def _add_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Part) -> None:
     cpu = snapshot.cpu
     provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
-    for name, value in identity_lookups(part_of(snapshot)).items():
+    for name, value in identity_lookups(part).items():
         facts.add(f"{scope}.{name}", value, provenance, source)
     facts.add(f"{scope}.smt_active", cpu.smt_active, provenance, source)
-    _add_branch_identity(facts, scope, snapshot)
-    _add_microcode(facts, scope, snapshot, unlisted=False)
+    _add_branch_identity(facts, scope, snapshot, part)
+    add_microcode(facts, scope, snapshot, part, unlisted=False)
 
 
-def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
+def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Part) -> None:
     """Add what the rules about branch prediction ask of the CPU: threads, microcode, and how MSRs answer."""
     cpu = snapshot.cpu
     provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
@@ -246,31 +231,18 @@ def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot) -> None:
     for name, answer in answers.items():
         why = source if answer is not None else f"nobody tried: {CPU_LOOKUPS[name]}"
         facts.add(f"{scope}.{name}", answer, provenance, why)
-    bad = bad_spectre_microcode(part_of(snapshot), _int(cpu.microcode))
+    bad = bad_spectre_microcode(part, _int(cpu.microcode))
     facts.add(f"{scope}.bad_spectre_microcode", bad.value, provenance, bad.source)
     named = _linux_release(snapshot)
     if named is None:
         facts.add(f"{scope}.old_microcode", None, "", "the kernel release is not known")
     else:
         release = Release.parse(named)
-        old = old_microcode(part_of(snapshot), _int(cpu.platform_id), _int(cpu.microcode), release)
+        old = old_microcode(part, _int(cpu.platform_id), _int(cpu.microcode), release)
         facts.add(f"{scope}.old_microcode", old.value, provenance, old.source)
 
 
-def _add_microcode(facts: Facts, scope: str, snapshot: Snapshot, *, unlisted: bool | None) -> None:
-    """Compare the revision with the kernel's table; in a virtual machine the number is not the hardware's."""
-    cpu = snapshot.cpu
-    found = tsa_microcode(part_of(snapshot), _int(cpu.microcode), unlisted=unlisted)
-    revision = "the microcode revision is not known" if cpu.microcode is None else f"microcode {cpu.microcode}"
-    source = f"{revision} [Linux arch/x86/kernel/cpu/amd.c amd_check_tsa_microcode]"
-    provenance = cpu.provenance or snapshot.provenance
-    if cpu.vendor not in (None, "AuthenticAMD"):
-        provenance, source = "published", "the microcode against TSA is AMD's (AMD-SB-7029)"
-    facts.add(f"{scope}.tsa_microcode", found, provenance, source)
-
-
-def _add_lists(facts: Facts, scope: str, snapshot: Snapshot, kernel: str | None) -> None:
-    part = part_of(snapshot)
+def _add_lists(facts: Facts, scope: str, part: Part, kernel: str | None) -> None:
     release = None if kernel is None else Release.parse(kernel)
     for name, (which, flag) in LIST_FLAGS.items():
         if release is None:
@@ -348,26 +320,3 @@ def _add_vm(facts: Facts, guest: Snapshot, *, host_mmio: bool) -> None:
             facts.add(f"vm.{name}", host_mmio, "assumed", _assumed("host_mmio", holds=host_mmio))
         else:
             facts.add(f"vm.{name}", given, provenance, source)
-
-
-def _add_silicon(facts: Facts, host: Snapshot) -> None:
-    """The hardware's own registers are the host's, unless the host is itself a guest."""
-    virtual = facts.known.get("host.hypervisor")
-    for row in read_csv("silicon/unverified.csv"):
-        facts.unknown[f"silicon.{row['name']}"] = f"{row['meaning']} [{row['source']}]"
-    if virtual is None or virtual.value:
-        why = "the host is itself a virtual machine" if virtual else "not known whether the host is bare metal"
-        for name in (*BITS, *PUBLISHED, "mds_listed_immune", "tsa_microcode", "bad_spectre_microcode"):
-            facts.unknown[f"silicon.{name}"] = why
-        return
-    for name in BITS:
-        if f"host.{name}" in facts.known:
-            facts.known[f"silicon.{name}"] = facts.known[f"host.{name}"]
-    part = part_of(host)
-    for name, vulnerability in PUBLISHED.items():
-        answer = published(vulnerability, part)
-        facts.add(f"silicon.{name}", answer.affected, "published", answer.source, verified=answer.verified)
-    facts.add(
-        "silicon.mds_listed_immune", mds_listed_immune(part), "published", "Linux 7.1.5 cpu_vuln_whitelist: NO_MDS"
-    )
-    _add_microcode(facts, "silicon", host, unlisted=None)

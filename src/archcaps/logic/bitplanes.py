@@ -36,7 +36,7 @@ class BitPlanes:
 
     `facts` maps fact names to planes; a name that is not there is unknown in every row. `observed` maps rule names to
     planes of what somebody read: where a row is in one of them it stands in for the rule's own result, in the other
-    rows the rule speaks.
+    rows the rule speaks. `opaque` maps rule names to the rows where the rule does not hold: unknown if nobody read it.
 
     All planes are kept, so reading n rows takes about n/4 bytes for each node: give it many rows in parts.
 
@@ -44,7 +44,13 @@ class BitPlanes:
         ValueError: a plane has rows beyond `rows`, or both planes of a name share a row.
     """
 
-    def __init__(self, rows: int, facts: Mapping[str, Planes], observed: Mapping[str, Planes] | None = None) -> None:
+    def __init__(
+        self,
+        rows: int,
+        facts: Mapping[str, Planes],
+        observed: Mapping[str, Planes] | None = None,
+        opaque: Mapping[str, int] | None = None,
+    ) -> None:
         if rows < 0:
             raise ValueError(f"{rows} rows")
         self.rows = rows
@@ -52,6 +58,7 @@ class BitPlanes:
         self.every = (1 << rows) - 1
         self.facts = facts
         self.observed = dict(observed or {})
+        self.opaque = dict(opaque or {})
         for given in (self.facts, self.observed):
             for name, (true, false) in given.items():
                 if true & false:
@@ -67,7 +74,7 @@ class BitPlanes:
             true, false = observed.get(name, (0, 0))
             true, false = true & ~rows, false & ~rows
             observed[name] = (true | rows, false) if value else (true, false | rows)
-        return BitPlanes(self.rows, self.facts, observed)
+        return BitPlanes(self.rows, self.facts, observed, self.opaque)
 
     def planes(self, node: Node) -> Planes:
         """Return the rows where `node` is surely true, and those where it is surely false."""
@@ -98,6 +105,9 @@ class BitPlanes:
                 return self.facts.get(node.name, _UNKNOWN)
             case Kind.RULE:
                 own = self._planes[node.args[0]]
+                if node.name in self.opaque:
+                    holds = self.every & ~self.opaque[node.name]
+                    own = (own[0] & holds, own[1] & holds)
                 if node.name not in self.observed:
                     return own
                 true, false = self.observed[node.name]

@@ -23,7 +23,8 @@ from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, VM_L
 from archcaps.tables.old_microcode import old_microcode
 
 __all__ = [
-    "PUBLISHED", "Datum", "Facts", "facts_between", "facts_of", "facts_of_host", "guest_facts", "host_facts", "part_of",
+    "PUBLISHED", "Datum", "Facts", "add_identity", "add_kernel", "add_lists", "add_vm", "facts_between", "facts_of",
+    "facts_of_host", "guest_facts", "host_facts", "part_of",
 ]  # fmt: skip
 
 #: Which list and flag each look-up of a CPU asks.
@@ -101,7 +102,7 @@ def guest_facts(guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> F
             facts.unknown.pop(name, None)
     user_mmio = "user-mmio" in assumptions
     facts.add("assume.user_mmio", user_mmio, "assumed", _assumed("user_mmio", holds=user_mmio))
-    _add_vm(facts, guest, host_mmio="host-mmio" in assumptions)
+    add_vm(facts, guest, host_mmio="host-mmio" in assumptions)
     return facts
 
 
@@ -113,7 +114,7 @@ def facts_between(host: Snapshot, guest: Snapshot) -> Facts:
     facts = Facts()
     part, shown = part_of(host), part_of(guest)
     for scope in ("offered", "true"):
-        _add_lists(facts, scope, part, _linux_release(guest))
+        add_lists(facts, scope, part, _linux_release(guest))
     identities = [(one.vendor, one.family, one.model, one.stepping) for one in (part, shown)]
     known = None not in (*identities[0], *identities[1])
     same = identities[0] == identities[1] if known else None
@@ -144,9 +145,9 @@ def facts_of_host(host: Snapshot) -> Facts:
 
 def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, part: Part, *, defaults: bool) -> None:
     _add_bits(facts, scope, snapshot)
-    _add_identity(facts, scope, snapshot, part)
-    _add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults)
-    _add_lists(facts, scope, part, _linux_release(snapshot))
+    add_identity(facts, scope, snapshot, part)
+    add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults)
+    add_lists(facts, scope, part, _linux_release(snapshot))
 
 
 def part_of(snapshot: Snapshot) -> Part:
@@ -206,7 +207,8 @@ def _add_bits(facts: Facts, scope: str, snapshot: Snapshot) -> None:
         facts.known[f"{scope}.{name}"] = datum
 
 
-def _add_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Part) -> None:
+def add_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Part) -> None:
+    """Add what hangs on the CPU's identity, its microcode and its threads (`Snapshot.cpu`), but no kernel's lists."""
     cpu = snapshot.cpu
     provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
     for name, value in identity_lookups(part).items():
@@ -242,7 +244,8 @@ def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Par
         facts.add(f"{scope}.old_microcode", old.value, provenance, old.source)
 
 
-def _add_lists(facts: Facts, scope: str, part: Part, kernel: str | None) -> None:
+def add_lists(facts: Facts, scope: str, part: Part, kernel: str | None) -> None:
+    """Add what the lists of a kernel release say of a part."""
     release = None if kernel is None else Release.parse(kernel)
     for name, (which, flag) in LIST_FLAGS.items():
         if release is None:
@@ -252,7 +255,12 @@ def _add_lists(facts: Facts, scope: str, part: Part, kernel: str | None) -> None
             facts.add(f"{scope}.{name}", finding.value, "published", finding.source)
 
 
-def _add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) -> None:
+def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) -> None:
+    """Add what hangs on the kernel: its release's behaviours, its options, and what its KVM's parameters say.
+
+    Raises:
+        InputError: a kernel configuration's name is unknown.
+    """
     kernel = snapshot.kernel
     provenance, source = kernel.provenance or snapshot.provenance, _source(snapshot, kernel.source)
     if kernel.system != "linux":
@@ -310,7 +318,7 @@ def _add_xen(facts: Facts, scope: str, snapshot: Snapshot) -> None:
     facts.add(f"{scope}.xen_pv", xen_pv, snapshot.provenance, _source(snapshot, snapshot.kernel.source))
 
 
-def _add_vm(facts: Facts, guest: Snapshot, *, host_mmio: bool) -> None:
+def add_vm(facts: Facts, guest: Snapshot, *, host_mmio: bool) -> None:
     """What KVM sees of the guest: as its snapshot says, else as assumed, a device mapped and counted or none."""
     vm = guest.vm
     provenance, source = vm.provenance or guest.provenance, _source(guest, vm.source)

@@ -12,7 +12,7 @@ from archcaps.rules.verdict import Claim, claim_of
 from archcaps.tables.bits import REGISTERS, bits_of
 from archcaps.tables.names import FURTHER, VULNERABILITIES
 
-__all__ = ["observations_of", "runs_verw"]
+__all__ = ["guest_observations", "host_observations", "observations_of", "runs_verw"]
 
 #: The bug bit behind each file of a host. Source: Linux arch/x86/kernel/cpu/bugs.c cpu_show_*
 _BUGS = {
@@ -31,6 +31,11 @@ _ATTEMPTED = "Clear CPU buffers attempted"
 
 def observations_of(host: Snapshot, guest: Snapshot) -> dict[str, Datum]:
     """Return the observed rules by name: what KVM offers, the host's bugs, and what the guest concluded."""
+    return host_observations(host) | guest_observations(guest)
+
+
+def host_observations(host: Snapshot) -> dict[str, Datum]:
+    """Return what was read on a host: what its KVM offers, its bugs, and whether it runs VERW."""
     found: dict[str, Datum] = {}
     for register, reading in host.kvm.offered.items():
         found |= _offered(register, reading, host)
@@ -45,10 +50,12 @@ def observations_of(host: Snapshot, guest: Snapshot) -> dict[str, Datum]:
         text = host.vulnerabilities["gather_data_sampling"]
         mitigated = text.startswith("Mitigation: Microcode")
         found["kvm.gds_mitigated"] = _sysfs(host, "gather_data_sampling", mitigated)
-    for scope, snapshot in (("host", host), ("guest", guest)):
-        runs = runs_verw(snapshot.vulnerabilities, guest=scope == "guest")
-        if runs is not None:
-            found[f"{scope}.clear_cpu_buf"] = _sysfs(snapshot, "of the VERW family", runs)
+    return found | _verw(host)
+
+
+def guest_observations(guest: Snapshot) -> dict[str, Datum]:
+    """Return what was read in a guest: what it concluded, and whether it runs VERW."""
+    found = _verw(guest)
     for name in VULNERABILITIES:
         if name in guest.vulnerabilities:
             seen = claim_of(guest.vulnerabilities[name])
@@ -62,6 +69,11 @@ def observations_of(host: Snapshot, guest: Snapshot) -> dict[str, Datum]:
                 name = f"guest.further_concludes[{subject},{claim.value}]"
                 found[name] = _sysfs(guest, file_of(subject), claim is claim_seen)
     return found
+
+
+def _verw(snapshot: Snapshot) -> dict[str, Datum]:
+    runs = runs_verw(snapshot.vulnerabilities, guest=snapshot.role == "guest")
+    return {} if runs is None else {f"{snapshot.role}.clear_cpu_buf": _sysfs(snapshot, "of the VERW family", runs)}
 
 
 def runs_verw(texts: Mapping[str, str], *, guest: bool) -> bool | None:

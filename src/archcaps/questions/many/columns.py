@@ -1,0 +1,213 @@
+"""The facts of many machines of one role, fact by fact: a vector of 0 (unknown), 1 (true) and 2 (false) for each.
+
+Machines share most of what has to be looked up, so each different CPU, kernel and list row is looked up once. Bits of
+words are read with one operation for all machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
+
+from archcaps.machine.datum import Datum, Facts
+from archcaps.machine.facts import add_identity, add_kernel, add_lists, add_vm, part_of
+from archcaps.machine.observations import guest_observations, host_observations
+from archcaps.machine.row import CPU_COLUMNS, KERNEL_COLUMNS, OFFERED, VM_COLUMNS, snapshot_of
+from archcaps.machine.silicon_facts import add_microcode, add_silicon
+from archcaps.machine.snapshot import Cpuid, Snapshot
+from archcaps.tables.bits import BITS, REGISTERS
+from archcaps.tables.linux_lists import Part
+from archcaps.tables.names import VULNERABILITIES
+
+__all__ = ["FALSE", "TRUE", "UNKNOWN", "Machines", "Vector"]
+
+Vector: TypeAlias = npt.NDArray[np.uint8]
+UNKNOWN, TRUE, FALSE = 0, 1, 2
+_FALSE = Datum(False, "assumed", "")
+#: Bits that look-ups need: is this a virtual machine, and has the CPU two types of cores.
+_LOOKED_AT = ("hypervisor", "hybrid")
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Many machines of one role as columns of `archcaps.machine.row`; a column that is missing is null throughout.
+
+    `columns` maps names to one value a machine, None for null. `assumptions` are those of `check`.
+    """
+
+    role: Literal["host", "guest"]
+    count: int
+    columns: Mapping[str, Sequence[Any]]
+    assumptions: frozenset[str] = frozenset()
+
+    @cached_property
+    def vectors(self) -> dict[str, Vector]:
+        """Every fact's vector by its name; a fact that is not there is unknown for all machines."""
+        found: dict[str, Vector] = {}
+        for scope in self._scopes:
+            found |= self._bits(scope)
+        for keys, look_up in (
+            ((*CPU_COLUMNS, *_LOOKED_AT), self._cpu_facts),
+            ((*KERNEL_COLUMNS, "kvm_parameters", *_LOOKED_AT), self._kernel_facts),
+            (VM_COLUMNS, self._vm_facts),
+        ):
+            index, different = self.grouped(keys)
+            found |= spread(index, [look_up(row) for row in different])
+        index, different_parts = _grouped(self.parts_and_releases)
+        found |= spread(index, [self._list_facts(part, release) for part, release in different_parts])
+        return found
+
+    @cached_property
+    def observed(self) -> dict[str, Vector]:
+        """Each rule that was observed on some of the machines, as `vectors` gives facts."""
+        index, different = self.grouped(("vulnerabilities", *OFFERED, *(f"{name}_known" for name in OFFERED)))
+        return spread(index, [self._observations(row) for row in different])
+
+    @cached_property
+    def opaque(self) -> dict[str, Vector]:
+        """The rules of Linux that do not hold where another system runs, TRUE in the vector of each."""
+        if self.role == "host" or "system" not in self.columns:
+            return {}
+        other = np.array([system not in (None, "linux") for system in self.columns["system"]], dtype=np.uint8)
+        rules = ("guest.clear_cpu_buf", *(f"guest.verw_works[{name}]" for name in VULNERABILITIES))
+        return dict.fromkeys(rules, other) if other.any() else {}
+
+    @cached_property
+    def parts_and_releases(self) -> list[tuple[Part, str | None]]:
+        """Each machine's part, and the release of Linux that runs on it."""
+        index, different = self.grouped((*CPU_COLUMNS, *_LOOKED_AT))
+        parts = [part_of(self._snapshot(row)) for row in different]
+        systems, kernels = self._column("system"), self._column("kernel")
+        return [
+            (parts[group], kernel if system in (None, "linux") else None)
+            for group, system, kernel in zip(index, systems, kernels, strict=True)
+        ]
+
+    def grouped(self, names: Sequence[str]) -> tuple[npt.NDArray[np.intp], list[dict[str, Any]]]:
+        """Return for each machine the number of its group, and the groups: the different rows of the columns named."""
+        columns = {**self.columns, **self._looked_at}
+        present = [name for name in names if name in columns]
+        rows: Iterable[Hashable] = zip(*(columns[name] for name in present), strict=True)
+        index, different = _grouped(rows if present else [()] * self.count)
+        return index, [dict(zip(present, row, strict=True)) for row in different]
+
+    @property
+    def _scopes(self) -> tuple[str, ...]:
+        return ("host", "silicon") if self.role == "host" else ("guest",)
+
+    def _column(self, name: str) -> Sequence[Any]:
+        return self.columns.get(name) or [None] * self.count
+
+    @cached_property
+    def _looked_at(self) -> dict[str, list[bool | None]]:
+        """The bits that look-ups need, as columns."""
+        found: dict[str, list[bool | None]] = {}
+        for name in _LOOKED_AT:
+            bit = BITS[name]
+            words, masks = self._column(bit.register), self._column(f"{bit.register}_known")
+            found[name] = [
+                None if word is None or not (mask is None or mask & bit.mask) else bool(word & bit.mask)
+                for word, mask in zip(words, masks, strict=True)
+            ]
+        return found
+
+    def _bits(self, scope: str) -> dict[str, Vector]:
+        """Return the vectors of the bits of all words; the hardware's own are the host's where it is bare metal."""
+        found = {}
+        for register in REGISTERS:
+            if register not in self.columns:
+                continue
+            value, known = self._word(register)
+            for name, bit in BITS.items():
+                if bit.register == register:
+                    mask = np.uint64(bit.mask)
+                    has, is_known = (value & mask) != 0, (known & mask) != 0
+                    found[name] = np.where(is_known, np.where(has, TRUE, FALSE), UNKNOWN).astype(np.uint8)
+        if scope == "silicon":
+            bare = found.get("hypervisor", np.zeros(self.count, np.uint8)) == FALSE
+            found = {name: np.where(bare, vector, UNKNOWN).astype(np.uint8) for name, vector in found.items()}
+        return {f"{scope}.{name}": vector for name, vector in found.items()}
+
+    def _word(self, register: str) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        """Return a register's values and known bits for all machines; a null value has none."""
+        every = (1 << REGISTERS[register].width) - 1
+        values = self.columns[register]
+        masks = self._column(f"{register}_known")
+        known = [
+            0 if value is None else every if mask is None else mask & every
+            for value, mask in zip(values, masks, strict=True)
+        ]
+        return (
+            np.array([0 if value is None else value & every for value in values], dtype=np.uint64),
+            np.array(known, dtype=np.uint64),
+        )
+
+    def _snapshot(self, row: Mapping[str, Any]) -> Snapshot:
+        shown = [name for name in _LOOKED_AT if row.get(name)]
+        hidden = [name for name in _LOOKED_AT if row.get(name) is False]
+        return replace(snapshot_of(row, self.role), cpuid=Cpuid(shown=shown, hidden=hidden, complete=False))
+
+    def _cpu_facts(self, row: Mapping[str, Any]) -> dict[str, bool]:
+        facts, snapshot = Facts(), self._snapshot(row)
+        part = part_of(snapshot)
+        add_identity(facts, self.role, snapshot, part)
+        if self.role == "host":
+            for scope in ("offered", "true"):
+                add_microcode(facts, scope, snapshot, part, unlisted=False)
+            if row.get("hypervisor") is False:
+                facts.add("host.hypervisor", False, "imported", "")
+            add_silicon(facts, snapshot, part)
+        else:
+            facts.known.setdefault("guest.ram_above_half", _FALSE)
+        return {name: value for name, value in facts.values.items() if name.partition(".")[2] not in _LOOKED_AT}
+
+    def _kernel_facts(self, row: Mapping[str, Any]) -> dict[str, bool]:
+        facts = Facts()
+        if row.get("hypervisor") is not None:
+            facts.add(f"{self.role}.hypervisor", row["hypervisor"], "imported", "")
+        defaults = "default-options" in self.assumptions
+        add_kernel(facts, f"{self.role}_kernel", self._snapshot(row), defaults=defaults)
+        facts.known.pop(f"{self.role}.hypervisor", None)
+        if self.role == "guest":
+            facts.known.setdefault("guest_kernel.xen_pv", _FALSE)
+        return facts.values
+
+    def _vm_facts(self, row: Mapping[str, Any]) -> dict[str, bool]:
+        facts = Facts()
+        if self.role == "guest":
+            add_vm(facts, self._snapshot(row), host_mmio="host-mmio" in self.assumptions)
+            facts.add("assume.user_mmio", "user-mmio" in self.assumptions, "assumed", "")
+        return facts.values
+
+    def _list_facts(self, part: Part, release: str | None) -> dict[str, bool]:
+        facts = Facts()
+        add_lists(facts, self.role, part, release)
+        return facts.values
+
+    def _observations(self, row: Mapping[str, Any]) -> dict[str, bool]:
+        snapshot = self._snapshot(row)
+        seen = host_observations(snapshot) if self.role == "host" else guest_observations(snapshot)
+        return {name: datum.value for name, datum in seen.items()}
+
+
+def _grouped(rows: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[Any]]:
+    numbers: dict[Any, int] = {}
+    index = [numbers.setdefault(row, len(numbers)) for row in rows]
+    return np.array(index, dtype=np.intp), list(numbers)
+
+
+def spread(index: npt.NDArray[np.intp], groups: Sequence[Mapping[str, bool]]) -> dict[str, Vector]:
+    """Return each name's vector over all machines, from its value in each group."""
+    names = dict.fromkeys(name for group in groups for name in group)
+    found = {}
+    for name in names:
+        states = [group.get(name) for group in groups]
+        of_group = np.array([UNKNOWN if state is None else TRUE if state else FALSE for state in states], np.uint8)
+        found[name] = of_group[index]
+    return found

@@ -25,7 +25,7 @@ from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.kernels import BEHAVIOURS, Release
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["MAX_BYTES", "parse_snapshot", "read_snapshot"]
+__all__ = ["MAX_BYTES", "check_snapshot", "parse_snapshot", "read_snapshot"]
 
 #: A snapshot is a few kilobytes; what is larger is not one.
 MAX_BYTES = 4 << 20
@@ -82,7 +82,7 @@ def parse_snapshot(data: bytes, where: str, role: str | None = None) -> Snapshot
         snapshot = msgspec.convert(raw, Snapshot)
     except msgspec.ValidationError as error:
         raise InputError(_plain(str(error)), _line_of(error, text, where)) from error
-    _check(snapshot, where, role)
+    check_snapshot(snapshot, where, role)
     return snapshot
 
 
@@ -109,8 +109,12 @@ def _line_of(error: msgspec.ValidationError, text: str, where: str) -> str:
     return f"{where}:{text.count(chr(10), 0, match.end()) + 1}" if match and len(found) == 1 else where
 
 
-def _check(snapshot: Snapshot, where: str, role: str | None) -> None:
-    """Refuse what the types let through: names that no table has, numbers that do not fit, the wrong role."""
+def check_snapshot(snapshot: Snapshot, where: str, role: str | None) -> None:
+    """Refuse what the types let through: names that no table has, numbers that do not fit, the wrong role.
+
+    Raises:
+        InputError: with the value's path behind `where`.
+    """
     if snapshot.format_version != FORMAT_VERSION:
         raise InputError(f"format_version is {snapshot.format_version}, this archcaps reads {FORMAT_VERSION}", where)
     if role is not None and snapshot.role != role:

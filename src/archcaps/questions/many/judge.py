@@ -45,8 +45,8 @@ class Verdicts:
         """Return the number of the one label that is left, -1 where more than one is possible."""
         masks = self.possible[question]
         single = np.bitwise_count(masks) == 1
-        number = np.bitwise_count(masks - np.uint64(1))
-        return np.where(single, number, -1).astype(np.int16)
+        number = np.bitwise_count(masks - np.uint64(1)).astype(np.int16)
+        return np.where(single, number, np.int16(-1))
 
 
 @cache

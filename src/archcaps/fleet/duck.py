@@ -1,0 +1,295 @@
+"""The embedded engine: DuckDB reads, groups and joins an inventory, on one machine and also past its memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+
+from archcaps.errors import InputError
+from archcaps.fleet.classes import Classes, Progress
+from archcaps.fleet.columns import bad_values, check, normal
+from archcaps.fleet.inventory import IDS, Inventory, Role, Source
+from archcaps.fleet.snapshots import BadLine, holds_snapshots, rows_of
+from archcaps.machine.row import COLUMNS
+from archcaps.questions.many.columns import Machines
+
+__all__ = ["DuckDb"]
+
+_REJECTED: Final = "CREATE TABLE rejected (role VARCHAR, id VARCHAR, reason VARCHAR)"
+
+
+class DuckDb:
+    """One inventory, opened: its classes, and afterwards its verdicts.
+
+    `work` is a folder for what does not fit in memory; `memory` the limit, as DuckDB writes it (4GB).
+
+    Raises:
+        InputError: a source can not be read, lacks a column, or has one of a wrong type.
+    """
+
+    def __init__(
+        self, inventory: Inventory, work: Path, *, memory: str = "", threads: int = 0, progress: Progress | None = None
+    ) -> None:
+        self._inventory = inventory
+        self._work = work
+        self._progress = progress or (lambda _, __: None)
+        self._columns: dict[Role, list[str]] = {}
+        self._bad: dict[Role, str] = {}
+        with _readable("duckdb"):
+            self._db = duckdb.connect(str(work / "audit.duckdb"))
+            self._db.execute(f"SET temp_directory='{work / 'spill'}'")
+            self._db.execute("SET preserve_insertion_order=false")
+            if memory:
+                self._db.execute(f"SET memory_limit='{memory}'")
+            if threads:
+                self._db.execute(f"SET threads={threads}")
+        self._db.execute(_REJECTED)
+        for source in (inventory.hosts, inventory.guests):
+            self._open(source)
+
+    def close(self) -> None:
+        """End the connection; what it put in `work` can be removed."""
+        self._db.close()
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def _open(self, source: Source) -> None:
+        """Make the view `host_rows` or `guest_rows`: every column as a row has it, and `bad`, which can not be read."""
+        with _readable(source.where):
+            self._db.execute(f"CREATE VIEW raw_{source.role} AS SELECT * FROM {self._relation(source)}")
+            described = self._db.execute(f"DESCRIBE raw_{source.role}").fetchall()
+        types = {name: kind for name, kind, *_ in described}
+        columns = check(source, types)
+        ids = [f'CAST("{name}" AS VARCHAR) AS {name}' for name in IDS[source.role]]
+        values = [f"{normal(source, name, types[name])} AS {name}" for name in columns]
+        self._bad[source.role] = bad_values(source, columns, types)
+        self._columns[source.role] = columns
+        selected = ", ".join([*ids, *values, f"{self._bad[source.role]} AS bad"])
+        self._db.execute(f"CREATE VIEW {source.role}_rows AS SELECT {selected} FROM raw_{source.role}")
+
+    def _relation(self, source: Source) -> str:
+        files = "[" + ", ".join(_text(path) for path in source.paths) + "]"
+        if source.format == "parquet":
+            return f"read_parquet({files}, union_by_name=true)"
+        if source.format == "csv":
+            return f"read_csv({files}, all_varchar=true, union_by_name=true, header=true)"
+        if source.format == "duckdb":
+            name = f"inventory_{source.role}"
+            self._db.execute(f"ATTACH {_text(source.paths[0])} AS {name} (READ_ONLY)")
+            return f'{name}."{source.table}"'
+        if holds_snapshots(source.paths[0]):
+            return self._flattened(source)
+        kinds = dict.fromkeys(source.columns, "VARCHAR")
+        return f"read_json({files}, format='newline_delimited', columns={_struct(kinds)})"
+
+    def _flattened(self, source: Source) -> str:
+        """Write the snapshots' rows where DuckDB reads them; lines that can not be read are rejected."""
+        path = self._work / f"{source.role}s.rows.ndjson"
+        bad: list[tuple[str, str, str]] = []
+        with path.open("w", encoding="utf-8") as file:
+            for row in rows_of(source):
+                if isinstance(row, BadLine):
+                    bad.append((source.role, row.where, row.reason))
+                else:
+                    file.write(json.dumps(row) + "\n")
+        if bad:
+            self._db.executemany("INSERT INTO rejected VALUES (?, ?, ?)", bad)
+        kinds = dict.fromkeys(IDS[source.role], "VARCHAR") | dict(COLUMNS[source.role])
+        return f"read_json([{_text(str(path))}], format='newline_delimited', columns={_struct(kinds)})"
+
+    # --- grouping --------------------------------------------------------------------------
+
+    def classes(self, assumptions: frozenset[str] = frozenset()) -> Classes:
+        """Return the classes of the inventory, and note every row that can not be judged.
+
+        Raises:
+            InputError: no guest is left, or a file is broken.
+        """
+        with _readable(self._inventory.hosts.where):
+            self._group_hosts()
+        with _readable(self._inventory.guests.where):
+            self._group_guests()
+        pairs = self._db.execute("SELECT host_class, guest_class, guests FROM pair ORDER BY ALL").fetchnumpy()
+        if not len(pairs["guests"]):
+            raise InputError("no guest that can be judged", self._inventory.guests.where)
+        return Classes(
+            self._machines("host", assumptions),
+            self._machines("guest", assumptions),
+            pairs["host_class"].astype(np.intp),
+            pairs["guest_class"].astype(np.intp),
+            pairs["guests"].astype(np.int64),
+        )
+
+    def _group_hosts(self) -> None:
+        self._progress("reading hosts", 0.0)
+        columns = ", ".join(self._columns["host"])
+        self._db.execute("""
+            INSERT INTO rejected SELECT 'host', coalesce(host_id, ''), CASE
+                WHEN host_id IS NULL THEN 'no host_id'
+                WHEN bad IS NOT NULL THEN bad || ': a value that can not be read'
+                ELSE 'the id of more than one host' END
+            FROM host_rows WHERE host_id IS NULL OR bad IS NOT NULL
+                OR host_id IN (SELECT host_id FROM host_rows GROUP BY host_id HAVING count(*) > 1)""")
+        self._db.execute(f"""
+            CREATE TABLE host_class AS SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS host_class, *
+            FROM (SELECT DISTINCT {columns} FROM host_rows WHERE host_id IS NOT NULL
+                  AND host_id NOT IN (SELECT id FROM rejected WHERE role = 'host'))""")
+        self._db.execute(f"""
+            CREATE TABLE host AS SELECT r.host_id, c.host_class FROM host_rows r JOIN host_class c
+            ON {_same(self._columns["host"])} WHERE r.host_id IS NOT NULL
+            AND r.host_id NOT IN (SELECT id FROM rejected WHERE role = 'host')""")
+
+    def _group_guests(self) -> None:
+        self._progress("grouping guests", 0.0)
+        names = self._columns["guest"]
+        columns = ", ".join(names)
+        self._duplicates()
+        once = "(g.guest_id IS NULL OR g.guest_id NOT IN (SELECT guest_id FROM twice))" if self._twice else "true"
+        self._db.execute(f"""
+            CREATE TABLE grouped AS SELECT h.host_class, {", ".join(f"g.{name}" for name in names)},
+                count(*) AS guests, count(*) FILTER (guest_id IS NULL OR bad IS NOT NULL) AS unusable
+            FROM guest_rows g LEFT JOIN host h USING (host_id) WHERE {once} GROUP BY ALL""")
+        self._db.execute(f"""
+            CREATE TABLE guest_class AS SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS guest_class,
+                hash({columns}) AS h, * FROM (SELECT DISTINCT {columns} FROM grouped WHERE guests > unusable)""")
+        clash = self._db.execute("SELECT count(*) > count(DISTINCT h) FROM guest_class").fetchone()
+        #: How a guest's row finds its class: by the hash of its columns, unless two classes share one.
+        self._by_hash = not (clash and clash[0])
+        self._db.execute(f"""
+            CREATE TABLE pair AS
+            SELECT r.host_class, c.guest_class, CAST(sum(r.guests - r.unusable) AS BIGINT) AS guests
+            FROM grouped r JOIN guest_class c ON {_same(names)}
+            WHERE r.host_class IS NOT NULL AND r.guests > r.unusable GROUP BY ALL""")
+        lost = self._db.execute("SELECT sum(unusable) > 0 OR count(*) FILTER (host_class IS NULL) > 0 FROM grouped")
+        row = lost.fetchone()
+        if row and row[0]:
+            self._db.execute(f"""
+                INSERT INTO rejected SELECT 'guest', coalesce(g.guest_id, ''), CASE
+                    WHEN g.guest_id IS NULL THEN 'no guest_id'
+                    WHEN g.bad IS NOT NULL THEN g.bad || ': a value that can not be read'
+                    WHEN g.host_id IS NULL THEN 'no host_id'
+                    ELSE 'no usable host ' || g.host_id END
+                FROM guest_rows g LEFT JOIN host h USING (host_id)
+                WHERE {once} AND (g.guest_id IS NULL OR g.bad IS NOT NULL OR h.host_class IS NULL)""")
+
+    def _duplicates(self) -> None:
+        """Note guests whose id is another's too: neither row says which of the two is meant."""
+        hashes = self._db.execute("SELECT hash(guest_id) AS h FROM guest_rows WHERE guest_id IS NOT NULL").fetchnumpy()
+        ordered = np.sort(hashes["h"])
+        shared = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        self._twice = bool(len(shared))
+        if self._twice:
+            # A hash that two ids share may be chance: of these few rows the ids themselves are counted.
+            self._db.register("shared", {"h": shared})
+            self._db.execute("""
+                CREATE TABLE twice AS SELECT guest_id, count(*) AS n FROM guest_rows
+                WHERE hash(guest_id) IN (SELECT h FROM shared) GROUP BY guest_id HAVING count(*) > 1""")
+            self._db.execute("""
+                INSERT INTO rejected SELECT 'guest', guest_id, 'the id of ' || n || ' guests'
+                FROM guest_rows JOIN twice USING (guest_id)""")
+            self._db.unregister("shared")
+
+    def _machines(self, role: Role, assumptions: frozenset[str]) -> Machines:
+        names = self._columns[role]
+        query = f"SELECT {', '.join(names)} FROM {role}_class ORDER BY {role}_class"
+        rows = self._db.execute(query).fetchall()
+        values: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [[] for _ in names]
+        return Machines(role, len(rows), dict(zip(names, values, strict=True)), assumptions)
+
+    # --- writing ---------------------------------------------------------------------------
+
+    def reject(self, role: Role, number: int, reason: str) -> None:
+        """Note that the machines of a class can not be judged."""
+        if role == "host":
+            query = "SELECT 'host', host_id, ? FROM host WHERE host_class = ?"
+        else:
+            query = f"SELECT 'guest', guest_id, ? FROM ({self._with_class('guest_id')}) WHERE guest_class = ?"
+        self._db.execute(f"INSERT INTO rejected {query}", [reason, number])
+
+    def _with_class(self, selected: str) -> str:
+        """Return the query for the guests that can be used, each with its class."""
+        names = self._columns["guest"]
+        on = f"hash({', '.join(f'r.{name}' for name in names)}) = c.h" if self._by_hash else _same(names)
+        once = "AND r.guest_id NOT IN (SELECT guest_id FROM twice)" if self._twice else ""
+        return f"""SELECT {selected}, c.guest_class FROM guest_rows r JOIN guest_class c ON {on}
+            WHERE r.guest_id IS NOT NULL AND r.bad IS NULL {once}"""
+
+    def write_verdicts(self, path: Path, verdicts: dict[str, Any], selected: Sequence[str]) -> int:
+        """Write one row a guest: its id, its host's, and `selected` columns of its pair; return the number of rows.
+
+        `verdicts` has a value for each pair in each column, `host_class` and `guest_class` among them.
+
+        Raises:
+            InputError: the disk is full, or the file can not be written.
+        """
+        self._progress("writing verdicts", 0.0)
+        self._db.register("judged_arrays", verdicts)
+        self._db.execute("CREATE OR REPLACE TABLE judged AS SELECT * FROM judged_arrays")
+        self._db.unregister("judged_arrays")
+        chosen = ", ".join(f"j.{name}" for name in selected)
+        query = f"""SELECT g.guest_id, g.host_id, {chosen} FROM ({self._with_class("r.guest_id, r.host_id")}) g
+            JOIN host h USING (host_id) JOIN judged j USING (host_class, guest_class)"""
+        with _readable(str(path)):
+            done = self._db.execute(f"COPY ({query}) TO {_text(str(path))} (FORMAT parquet)").fetchone()
+        return int(done[0]) if done else 0
+
+    def write_table(self, path: Path, columns: dict[str, Any]) -> None:
+        """Write a table of arrays.
+
+        Raises:
+            InputError: the disk is full, or the file can not be written.
+        """
+        self._db.register("some_table", columns)
+        with _readable(str(path)):
+            self._db.execute(f"COPY (SELECT * FROM some_table) TO {_text(str(path))} (FORMAT parquet)")
+        self._db.unregister("some_table")
+
+    def rejected(self, path: Path) -> list[tuple[str, str, int, str]]:
+        """Write every rejected row, if there are any, and return them by role and reason, with one id as an example."""
+        found = self._db.execute(
+            "SELECT role, reason, count(*), min(id) FROM rejected GROUP BY ALL ORDER BY 3 DESC, 1, 2"
+        ).fetchall()
+        if found:
+            with _readable(str(path)):
+                self._db.execute(f"COPY (SELECT * FROM rejected ORDER BY ALL) TO {_text(str(path))} (FORMAT parquet)")
+        return [(role, reason, count, example) for role, reason, count, example in found]
+
+    def count(self, role: Role) -> int:
+        """Return how many rows a role has, whether they can be used or not."""
+        row = self._db.execute(f"SELECT count(*) FROM raw_{role}").fetchone()
+        return int(row[0]) if row else 0
+
+
+def _same(names: Sequence[str]) -> str:
+    return " AND ".join(f"r.{name} IS NOT DISTINCT FROM c.{name}" for name in names)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _struct(kinds: dict[str, Any]) -> str:
+    return "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in kinds.items()) + "}"
+
+
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Turn DuckDB's errors into one line."""
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
+    except duckdb.Error as error:
+        raise InputError(_first_line(error), where) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kind, _, said = (lines[0] if lines else type(error).__name__).partition(": ")
+    return said or kind

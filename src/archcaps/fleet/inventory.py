@@ -1,0 +1,111 @@
+"""Where an inventory's hosts and guests are: files, globs, or the tables of a DuckDB database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Final, Literal
+
+from archcaps.errors import InputError
+from archcaps.machine.row import COLUMNS
+
+__all__ = ["FORMATS", "IDS", "Inventory", "Source", "find"]
+
+Role = Literal["host", "guest"]
+Format = Literal["parquet", "csv", "ndjson", "duckdb", "spark"]
+#: File endings, and what they hold. NDJSON is one snapshot a line, as `archcaps probe` writes them, or one row a line.
+FORMATS: Final[dict[str, Format]] = {
+    ".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson",
+    ".duckdb": "duckdb", ".db": "duckdb",
+}  # fmt: skip
+#: The columns that say which machine a row is of; a guest's row names its host besides.
+IDS: Final[dict[Role, tuple[str, ...]]] = {"host": ("host_id",), "guest": ("guest_id", "host_id")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One role's rows: `paths` of one format, or the table `table` of a database."""
+
+    role: Role
+    format: Format
+    paths: tuple[str, ...]
+    table: str = ""
+
+    @property
+    def where(self) -> str:
+        """The source's name for a message."""
+        name = self.paths[0] if len(self.paths) == 1 else f"{self.paths[0]} and {len(self.paths) - 1} more"
+        return f"{name}:{self.table}" if self.table else name
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that is read, where it is there: the ids first."""
+        return (*IDS[self.role], *COLUMNS[self.role])
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The hosts and the guests of a fleet."""
+
+    hosts: Source
+    guests: Source
+
+
+def find(inventory: str | None, hosts: str | None = None, guests: str | None = None) -> Inventory:
+    """Return where hosts and guests are.
+
+    `inventory` is a folder with files ``hosts.*`` and ``guests.*``, a DuckDB database with tables ``hosts`` and
+    ``guests``, or one NDJSON file of snapshots of both roles; `hosts` and `guests` are files or globs and go before it.
+
+    Raises:
+        InputError: nothing is there, or it is of no known format.
+    """
+    found = {}
+    for role, own in (("host", hosts), ("guest", guests)):
+        if own is not None:
+            found[role] = _of_pattern(role, own)  # type: ignore[arg-type]
+        elif inventory is None:
+            raise InputError(f"which {role}s? (expected an INVENTORY, or --hosts and --guests)", "audit")
+        else:
+            found[role] = _of_inventory(role, inventory)  # type: ignore[arg-type]
+    return Inventory(found["host"], found["guest"])
+
+
+def _of_inventory(role: Role, inventory: str) -> Source:
+    path = Path(inventory)
+    if path.is_dir():
+        files = [file for file in sorted(path.iterdir()) if file.stem == f"{role}s" and file.suffix in FORMATS]
+        folder = path / f"{role}s"
+        if folder.is_dir():
+            return _of_pattern(role, str(folder / "*"))
+        if not files:
+            raise InputError(
+                f"no file with the {role}s (expected {role}s.parquet, .csv or .ndjson, or a folder {role}s)", inventory
+            )
+        if len(files) > 1:
+            raise InputError(f"more than one file with the {role}s: {files[0].name} and {files[1].name}", inventory)
+        return _source(role, (str(files[0]),))
+    if not path.exists() and not has_magic(inventory):
+        raise InputError("no such file or folder", inventory)
+    return _of_pattern(role, inventory)
+
+
+def _of_pattern(role: Role, pattern: str) -> Source:
+    paths = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]  # noqa: PTH207  # absolute ones too
+    if not paths:
+        raise InputError("no file matches", pattern)
+    for path in paths:
+        if not Path(path).is_file():
+            raise InputError("no such file", path)
+    return _source(role, tuple(paths))
+
+
+def _source(role: Role, paths: tuple[str, ...]) -> Source:
+    formats = {FORMATS.get(Path(path).suffix.lower()) for path in paths}
+    if None in formats or len(formats) != 1:
+        names = ", ".join(sorted(FORMATS))
+        raise InputError(f"files of one known format are wanted ({names})", paths[0])
+    kind = formats.pop()
+    assert kind is not None
+    return Source(role, kind, paths, f"{role}s" if kind == "duckdb" else "")

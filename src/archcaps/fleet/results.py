@@ -1,0 +1,86 @@
+"""The answer of an audit: numbers by verdict, vulnerability, host and kernel; the worst classes; what is missing."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["FORMAT_VERSION", "AuditResult", "ByGroup", "ByVulnerability", "ClassVerdict", "Collect", "Rejected"]
+
+FORMAT_VERSION = 1
+
+
+class ByVulnerability(msgspec.Struct, frozen=True):
+    """Guests by truth, safety and the host's safety for one vulnerability; ``undecided`` is one of the words."""
+
+    vulnerability: str
+    truth: dict[str, int]
+    safety: dict[str, int]
+    host_safety: dict[str, int]
+
+
+class ByGroup(msgspec.Struct, frozen=True):
+    """Guests by verdict for one value of something: a host's CPU, a kernel."""
+
+    name: str
+    guests: int
+    verdicts: dict[str, int]
+
+
+class ClassVerdict(msgspec.Struct, frozen=True):
+    """One class of guests on one class of hosts: how many, the verdict, what is wrong, and why in a few lines.
+
+    `truth` and `safety` hold only what is not in order; `host` and `guest` name the machines in one line.
+    """
+
+    id: str
+    guests: int
+    verdict: str
+    host: str
+    guest: str
+    truth: dict[str, str]
+    safety: dict[str, str]
+    host_safety: dict[str, str]
+    responsible: list[str]
+    headline: str
+    decided_by: dict[str, str]
+    missing: dict[str, str]
+
+
+class Collect(msgspec.Struct, frozen=True):
+    """A column that, filled in after those before it, settles `settles` more guests; `hang_on_it` lack it at all."""
+
+    column: str
+    role: str
+    settles: int
+    hang_on_it: int
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """Rows that were set aside: why, how many, and the id of one of them."""
+
+    role: str
+    reason: str
+    rows: int
+    example: str
+
+
+class AuditResult(msgspec.Struct, frozen=True):
+    """The answer of `audit`. `guests` and `hosts` count rows that were judged; `classes` the pairs that were."""
+
+    format_version: int
+    exit_code: int
+    hosts: int
+    guests: int
+    host_classes: int
+    guest_classes: int
+    classes: int
+    verdicts: dict[str, int]
+    by_vulnerability: list[ByVulnerability]
+    by_host: list[ByGroup]
+    by_host_kernel: list[ByGroup]
+    by_guest_kernel: list[ByGroup]
+    worst: list[ClassVerdict]
+    collect: list[Collect]
+    rejected: list[Rejected]
+    assumptions: list[str]
+    files: dict[str, str]

@@ -1,0 +1,141 @@
+"""Numbers from judged classes: by vulnerability, by host, by kernel; and which columns would settle most guests."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged
+from archcaps.fleet.results import ByGroup, ByVulnerability, Collect
+from archcaps.questions.many.columns import Machines
+from archcaps.tables.bits import BITS
+from archcaps.tables.linux_lists import VENDORS
+from archcaps.tables.names import VULNERABILITIES
+
+__all__ = ["by_group", "by_vulnerability", "collect", "column_of", "cpu_name", "machine_name", "totals"]
+
+_SHORT: Final[Mapping[str, str]] = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
+
+
+def totals(classes: Classes, judged: Judged) -> dict[str, int]:
+    """Return the guests by verdict, every verdict named."""
+    return _tally(judged.verdict, classes.guests_of_pair)
+
+
+def _tally(verdict: npt.NDArray[np.int8], weights: npt.NDArray[np.int64]) -> dict[str, int]:
+    return {word: int(weights[verdict == number].sum()) for number, word in enumerate(VERDICTS)}
+
+
+def by_vulnerability(classes: Classes, judged: Judged) -> list[ByVulnerability]:
+    """Return the guests by truth, safety and the host's safety, for each vulnerability."""
+    judged_pairs = judged.verdict >= 0
+    weights = classes.guests_of_pair[judged_pairs]
+    found = []
+    for name in VULNERABILITIES:
+        counts = {}
+        for question in ("truth", "safety", "host_safety"):
+            column = f"{name}_{question}"
+            numbers = judged.columns[column][judged_pairs]
+            words = (*judged.labels[column], UNDECIDED)
+            sums = {word: int(weights[numbers == number].sum()) for number, word in enumerate(words[:-1])}
+            sums[UNDECIDED] = int(weights[numbers < 0].sum())
+            counts[question] = {word: count for word, count in sums.items() if count}
+        found.append(ByVulnerability(name, counts["truth"], counts["safety"], counts["host_safety"]))
+    return found
+
+
+def by_group(
+    names: Sequence[str], index: npt.NDArray[np.intp], judged: Judged, weights: npt.NDArray[np.int64]
+) -> list[ByGroup]:
+    """Return the guests by verdict for each name; `names[index[i]]` is that of pair i. The most guests first."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    of_machine = np.array([numbers[name] for name in names], dtype=np.intp)
+    of_pair = of_machine[index]
+    found = []
+    for name, number in numbers.items():
+        chosen = (of_pair == number) & (judged.verdict >= 0)
+        guests = int(weights[chosen].sum())
+        if guests:
+            counts = _tally(judged.verdict[chosen], weights[chosen])
+            found.append(ByGroup(name, guests, {word: count for word, count in counts.items() if count}))
+    return sorted(found, key=lambda group: (-group.guests, group.name))
+
+
+def cpu_name(row: Mapping[str, Any]) -> str:
+    """Return a CPU's name: its vendor, family, model and stepping."""
+    vendor = row.get("vendor")
+    short = _SHORT.get(vendor, VENDORS.get(vendor, vendor)) if vendor else "unknown vendor"
+    numbers = [row.get(name) for name in ("family", "model", "stepping")]
+    return f"{short} " + "/".join("?" if number is None else f"{number:#x}" for number in numbers)
+
+
+def machine_name(row: Mapping[str, Any]) -> str:
+    """Return one line that names a machine: its CPU and its kernel."""
+    return f"{cpu_name(row)}, {kernel_name(row)}"
+
+
+def kernel_name(row: Mapping[str, Any]) -> str:
+    """Return a machine's system and kernel release."""
+    system = row.get("system") or "linux"
+    return f"{system.capitalize()} {row.get('kernel') or 'of unknown release'}" if system == "linux" else system
+
+
+def rows_of(machines: Machines) -> list[dict[str, Any]]:
+    """Return the machines one by one."""
+    names = list(machines.columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*machines.columns.values(), strict=True)]
+
+
+def column_of(fact: str) -> tuple[str, str]:
+    """Return the role and the column of an inventory that would say whether a fact holds.
+
+    Facts that only a table could know have no column: ``("", fact)``.
+    """
+    scope, _, name = fact.partition(".")
+    name = name.partition("[")[0]
+    if scope in ("silicon", "offered", "true"):
+        scope = "host"
+    role = "guest" if scope in ("guest", "guest_kernel", "vm") else "host" if scope in ("host", "host_kernel") else ""
+    if not role:
+        return "", fact
+    if scope.endswith("_kernel"):
+        return role, "kernel, cmdline, config"
+    if scope == "vm":
+        return role, name
+    if name in BITS:
+        return role, BITS[name].register
+    if name.startswith("listed_") or name.endswith("_published") or name in ("is_intel", "is_amd"):
+        return role, "vendor, family, model, stepping"
+    return role, "microcode" if "microcode" in name else name
+
+
+def collect(
+    classes: Iterable[tuple[int, Iterable[str]]],
+) -> list[Collect]:
+    """Return the columns to fill in, each time the one with which the most guests are settled or come nearest to it.
+
+    `classes` are undecided ones: how many guests, and the facts that keep the verdict open. A class is settled when
+    all columns of its facts are there; which is an upper bound of what has to be collected, never a lower one.
+    """
+    open_classes = [(guests, {column_of(fact) for fact in facts}) for guests, facts in classes]
+    open_classes = [(guests, columns) for guests, columns in open_classes if columns]
+    hang: Counter[tuple[str, str]] = Counter()
+    for guests, columns in open_classes:
+        for column in columns:
+            hang[column] += guests
+    found = []
+    while open_classes:
+        gain: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0.0])
+        for guests, columns in open_classes:
+            for column in columns:
+                gain[column][0] += guests if len(columns) == 1 else 0
+                gain[column][1] += guests / len(columns)
+        best = max(gain, key=lambda column: (gain[column][0], gain[column][1], column))
+        found.append(Collect(best[1], best[0], int(gain[best][0]), hang[best]))
+        open_classes = [(guests, columns - {best}) for guests, columns in open_classes]
+        open_classes = [(guests, columns) for guests, columns in open_classes if columns]
+    return found

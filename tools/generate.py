@@ -1,6 +1,7 @@
 """Write the generated documents anew; with --check only name those that are out of date, and exit with 1.
 
 * schemas/*.json from the types of the answer and of the snapshot;
+* the machines of examples/ for `archcaps sample-fleet`;
 * docs/reference/*.md from the command line's own help and from the tables;
 * the output in ```console blocks of README.md, docs/ and examples/README.md whose first line is `$ archcaps ...` or
   `$ python ...`: the command runs from the repository root. A ` | head -n N` at its end keeps the first lines; the exit
@@ -28,6 +29,7 @@ import click
 import msgspec
 
 from archcaps.cli.main import cli
+from archcaps.machine.read import read_snapshot
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.explain_rules import explain_rule, rules
 from archcaps.report.decode import decode_schema
@@ -377,6 +379,16 @@ def rules_page() -> str:
     return "\n".join(parts)
 
 
+def fleet_machines() -> str:
+    """The machines of examples/ as an inventory's lines, for the fleets that `sample-fleet` makes."""
+    lines = []
+    for path in sorted((ROOT / "examples").glob("*/[hg][ou][se]*.toml")):
+        snapshot = msgspec.json.encode(read_snapshot(path), order="deterministic")
+        identity = path.relative_to(ROOT / "examples").with_suffix("").as_posix()
+        lines.append(json.dumps({"id": identity, **json.loads(snapshot)}, ensure_ascii=False))
+    return "\n".join(lines) + "\n"
+
+
 # --- all of it -----------------------------------------------------------------------------
 
 
@@ -396,6 +408,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "upgrade-1.json": schema("archcaps upgrade --json", upgrade_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
+        ROOT / "src" / "archcaps" / "tables" / "fleet" / "machines.ndjson": fleet_machines(),
         reference / "axioms.md": axioms_page(),
         reference / "cli.md": cli_page(),
         reference / "bits.md": bits_page(),

@@ -8,7 +8,9 @@ from functools import cache
 from pkgutil import get_data
 from typing import Any
 
-__all__ = ["read_csv", "read_toml"]
+import msgspec
+
+__all__ = ["read_csv", "read_lines", "read_toml"]
 
 
 @cache
@@ -29,6 +31,12 @@ def read_csv(path: str) -> tuple[dict[str, str], ...]:
 def read_toml(path: str) -> dict[str, Any]:
     """Return a table of this package that is TOML."""
     return tomllib.loads(_text(path))
+
+
+@cache
+def read_lines(path: str) -> tuple[dict[str, Any], ...]:
+    """Return the objects of a table of this package that has one JSON object a line."""
+    return tuple(msgspec.json.decode(line) for line in _text(path).splitlines())
 
 
 def _text(path: str) -> str:

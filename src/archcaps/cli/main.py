@@ -17,6 +17,7 @@ USAGE, DATA, INTERNAL = 64, 65, 70
 
 #: Sub-commands and the module that has each: loaded only when asked for, so that every command starts fast.
 _COMMANDS = {
+    "audit": "archcaps.cli.audit",
     "check": "archcaps.cli.check",
     "decode": "archcaps.cli.decode",
     "diff": "archcaps.cli.diff",
@@ -25,6 +26,7 @@ _COMMANDS = {
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "prove": "archcaps.cli.prove",
+    "sample-fleet": "archcaps.cli.sample_fleet",
     "trace": "archcaps.cli.trace",
     "upgrade": "archcaps.cli.upgrade",
 }
@@ -39,7 +41,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        found = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        found = getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         assert isinstance(found, click.Command)
         return found
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from archcaps.errors import InputError
 from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id
@@ -29,13 +32,21 @@ from archcaps.questions.check import check
 from archcaps.questions.results import CheckResult
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["SHOWN_QUESTIONS", "audit"]
+__all__ = ["Audited", "audit"]
 
 #: The questions whose answers stand in the table of classes.
-SHOWN_QUESTIONS: Final = ("concludes", "claim", "truth", "safety", "responsible", "host_safety", "host_responsible")
+_TABLE_QUESTIONS: Final = ("concludes", "claim", "truth", "safety", "responsible", "host_safety", "host_responsible")
 #: Classes that are explained by `check`, worst first, and undecided ones that are asked what is missing.
 _EXPLAINED: Final = 12
 _ASKED: Final = 60
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The answer of an audit, and the table of classes behind it: arrays of one value for each class."""
+
+    result: AuditResult
+    classes: Mapping[str, Any]
 
 
 def audit(
@@ -47,7 +58,7 @@ def audit(
     threads: int = 0,
     wide: bool = False,
     progress: Progress = lambda _, __: None,
-) -> AuditResult:
+) -> Audited:
     """Return the verdicts on a fleet in numbers; with `out`, write each guest's to that folder.
 
     The folder gets ``verdicts.parquet`` (one row a guest), ``classes.parquet`` (one row for each class of guests on a
@@ -70,8 +81,6 @@ def audit(
 
 
 def _work_folder(out: Path | None) -> Path:
-    from tempfile import mkdtemp  # noqa: PLC0415  # only here
-
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
@@ -82,30 +91,30 @@ def _work_folder(out: Path | None) -> Path:
 
 def _audit(
     engine: DuckDb, out: Path | None, work: Path, assumptions: frozenset[str], *, wide: bool, progress: Progress
-) -> AuditResult:
+) -> Audited:
     classes = engine.classes(assumptions)
     judged = judge(classes, progress)
     for (role, number), why in judged.refused.items():
         engine.reject(role, number, why)
     names = _names(classes)
     files: dict[str, Path] = {}
+    table = _class_columns(classes, judged, names)
     if out is not None:
         files["verdicts"] = work / "verdicts.parquet"
         columns = _verdict_columns(classes, judged, names, wide=wide)
         chosen = [name for name in columns if name not in ("host_class", "guest_class")]
         engine.write_verdicts(files["verdicts"], columns, chosen)
         files["classes"] = work / "classes.parquet"
-        engine.write_table(files["classes"], _class_columns(classes, judged, names))
+        engine.write_table(files["classes"], table)
     rejected = [Rejected(*row) for row in engine.rejected(work / "rejected.parquet")]
     if rejected and out is not None:
         files["rejected"] = work / "rejected.parquet"
     result = _result(classes, judged, names, rejected, assumptions, progress)
-    return _moved(result, files, out)
+    result = replace(result, hosts=engine.count("host") - sum(one.rows for one in rejected if one.role == "host"))
+    return Audited(_moved(result, files, out), table)
 
 
 def _moved(result: AuditResult, files: Mapping[str, Path], out: Path | None) -> AuditResult:
-    from msgspec.structs import replace  # noqa: PLC0415  # only here
-
     if out is None:
         return result
     try:
@@ -168,7 +177,7 @@ def _class_columns(classes: Classes, judged: Judged, names: _Names) -> dict[str,
         found[f"{prefix}_cpu"] = np.array([cpu_name(row) for row in rows], dtype=object)[index][kept]
         found[f"{prefix}_kernel"] = np.array([kernel_name(row) for row in rows], dtype=object)[index][kept]
     for name in VULNERABILITIES:
-        for question in SHOWN_QUESTIONS:
+        for question in _TABLE_QUESTIONS:
             found[f"{name}_{question}"] = _words(judged, f"{name}_{question}")[kept]
     return found
 

@@ -16,7 +16,8 @@ import duckdb
 from archcaps.errors import InputError
 from archcaps.fleet.inventory import Role
 from archcaps.machine.read import parse_snapshot
-from archcaps.machine.row import COLUMNS, row_of
+from archcaps.machine.row import COLUMNS, WORDS, row_of
+from archcaps.tables.bits import BITS
 from archcaps.tables.files import read_csv, read_lines
 
 __all__ = ["sample_fleet"]
@@ -92,16 +93,28 @@ class _Kinds:
     def _ordinary(
         self, host: Mapping[str, Any], machines: Mapping[str, Mapping[str, Any]], chance: random.Random
     ) -> None:
-        """Add a host with the kernels a fleet has, and guests of its vendor that somebody runs on such a host."""
-        guests = [row for name, row in machines.items() if "/guest" in name and row.get("vendor") == host.get("vendor")]
+        """Add a host with the kernels a fleet has, guests that see its own CPU, and some that see another's."""
+        others = [row for name, row in machines.items() if "/guest" in name and row.get("vendor") == host.get("vendor")]
         for kernel in chance.sample(_KERNELS, 4):
             kind = len(self.hosts)
             changed = {name: value for name, value in host.items() if not name.startswith("kvm_offered_")}
             changed |= {"kernel": kernel, "vulnerabilities": None, "behaviours": None}
             self.hosts.append({"kind": kind, "weight": chance.paretovariate(1.2), **_forgetful(changed, chance)})
-            for guest in chance.sample(guests, min(5, len(guests))):
+            guests = [(8.0, _like(host)) for _ in range(4)]
+            guests += [(1.0, row) for row in chance.sample(others, min(3, len(others)))]
+            for often, guest in guests:
                 own = {**guest, "kernel": chance.choice(_GUEST_KERNELS), "vulnerabilities": None}
-                self.guests.append({"host_kind": kind, "weight": chance.paretovariate(1.2), **_forgetful(own, chance)})
+                weight = often * chance.paretovariate(1.2)
+                self.guests.append({"host_kind": kind, "weight": weight, **_forgetful(own, chance)})
+
+
+def _like(host: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a guest that is shown its host's CPU and words as they are, with the bit that says it is a guest."""
+    words = {name: host[name] for name in host if name.removesuffix("_known") in WORDS}
+    for name in ("cpuid_1_ecx", "cpuid_1_ecx_known"):
+        words[name] = words.get(name, 0) | BITS["hypervisor"].mask
+    identity = {name: host.get(name) for name in ("vendor", "family", "model", "stepping")}
+    return {**identity, **words, "system": "linux", "cmdline": "", "config": "upstream-defaults"}
 
 
 def _forgetful(row: Mapping[str, Any], chance: random.Random) -> dict[str, Any]:
@@ -156,7 +169,8 @@ def _make(database: duckdb.DuckDBPyConnection, guests: int, hosts: int, seed: in
         CREATE VIEW drawn_guests AS SELECT i, 'host-' || (hash(i * 2, {seed}) % {hosts}) AS host_id,
             (hash(i * 2, {seed + 1}) % 1000003) / 1000003.0 AS draw FROM range({guests}) t(i)""")
     database.execute("""
-        CREATE VIEW with_kinds AS SELECT 'guest-' || d.i AS guest_id, d.host_id, k.* EXCLUDE (weight, upto, n, host_kind)
+        CREATE VIEW with_kinds AS
+        SELECT 'guest-' || d.i AS guest_id, d.host_id, k.* EXCLUDE (weight, upto, n, host_kind)
         FROM (SELECT d.*, h.kind FROM drawn_guests d JOIN hosts h USING (host_id)) d
         ASOF JOIN guest_share k ON d.kind = k.host_kind AND d.draw < k.upto""")
     database.execute("CREATE TABLE all_guests AS SELECT * FROM with_kinds")

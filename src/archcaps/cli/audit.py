@@ -1,0 +1,94 @@
+"""archcaps audit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from archcaps.cli.fleets import inventory_options, needs_engine
+from archcaps.cli.progress import progress_line
+from archcaps.cli.screen import colour, width
+
+__all__ = ["audit"]
+
+_EPILOG = """
+\b
+Examples:
+  archcaps sample-fleet 10000 --out fleet
+  archcaps audit fleet --out result
+  archcaps audit --hosts 'hosts/*.parquet' --guests guests.csv --format json
+  archcaps audit probes.ndjson --format md > report.md
+
+\b
+INVENTORY is a folder with hosts and guests (.parquet, .csv, .ndjson), a DuckDB database with tables
+hosts and guests, or an NDJSON file of snapshots as probe writes them, each with an "id" and a guest
+with the id of its "host". Columns: docs/reference/inventory.md.
+
+\b
+Exit codes:
+  0  every guest is told the truth and is safe
+  1  somebody is not told the truth, or rows were set aside; nobody is exposed
+  2  somebody is exposed
+  3  undecided: facts are missing to tell
+  64 and more: wrong usage, unreadable input, internal error
+"""
+
+
+@click.command(epilog=_EPILOG)
+@inventory_options
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="Write verdicts.parquet (a row a guest), classes.parquet and rejected.parquet there.",
+)  # fmt: skip
+@click.option("--wide", is_flag=True, help="Each guest's row has every truth and safety besides.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "md", "csv", "ndjson"]), default="text", show_default=True,
+    help="Of what is printed; csv and ndjson: one row for each class of guests on a class of hosts.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json (schemas/audit-1.json).")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--color/--no-color", default=None, help="Colours: on a terminal only, unless said; NO_COLOR is honoured."
+)
+def audit(
+    inventory: str | None,
+    hosts: str | None,
+    guests: str | None,
+    out: Path | None,
+    form: str,
+    color: bool | None,
+    **options: object,
+) -> int:
+    """Say who of a fleet is lied to, who is exposed, and what to mend first.
+
+    Every guest gets the verdict of check on its host. Hosts that are alike, and guests that are alike, are judged
+    once, so that ten million guests take seconds. What a row does not say is unknown, and never counts as safe; rows
+    that can not be read are listed, never dropped.
+    """
+    needs_engine()
+    from archcaps.fleet.audit import audit as ask  # noqa: PLC0415  # needs the extra
+    from archcaps.fleet.inventory import find  # noqa: PLC0415  # as above
+    from archcaps.report.audit import render, render_classes, render_json, render_markdown  # noqa: PLC0415  # as above
+
+    with progress_line(quiet=bool(options["quiet"])) as progress:
+        audited = ask(
+            find(inventory, hosts, guests),
+            out,
+            assumptions=options["assumptions"],  # type: ignore[arg-type]  # click made it a tuple of texts
+            memory=str(options["memory"]),
+            threads=int(options["threads"] or 0),  # type: ignore[call-overload]  # click made it an integer
+            wide=bool(options["wide"]),
+            progress=progress,
+        )
+    result = audited.result
+    if options["as_json"] or form == "json":
+        sys.stdout.write(render_json(result))
+    elif form == "md":
+        sys.stdout.write(render_markdown(result))
+    elif form in ("csv", "ndjson"):
+        sys.stdout.writelines(render_classes(audited.classes, form))
+    else:
+        click.echo(render(result, click.style, width()), nl=False, color=colour(color))
+    return result.exit_code

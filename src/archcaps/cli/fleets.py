@@ -1,0 +1,47 @@
+"""The options of commands about fleets: where hosts and guests are, and what the engine may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import click
+
+from archcaps.errors import InputError
+
+__all__ = ["inventory_options", "needs_engine"]
+
+_OPTIONS = (
+    click.argument("inventory", metavar="[INVENTORY]", required=False),
+    click.option("--hosts", metavar="FILES", help="The hosts: a file or a glob, in place of INVENTORY's."),
+    click.option("--guests", metavar="FILES", help="The guests, likewise."),
+    click.option(
+        "--assume",
+        "assumptions",
+        multiple=True,
+        type=click.Choice(["user-mmio", "host-mmio", "default-options"]),
+        help="As for check; default-options: kernels whose command line or configuration is null have no mitigation "
+        "options and upstream's configuration.",
+    ),
+    click.option("--memory", default="", metavar="SIZE", help="What the engine may take, as 4GB; default: 80% of it."),
+    click.option("--threads", type=click.IntRange(1, 1024), help="Default: one for each processor."),
+)
+
+
+def inventory_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that say where an inventory is; the command gets them by name."""
+    found = command
+    for option in reversed(_OPTIONS):
+        found = option(found)
+    return found
+
+
+def needs_engine() -> None:
+    """Refuse to go on without the libraries for fleets.
+
+    Raises:
+        InputError: they are not installed.
+    """
+    missing = [name for name in ("duckdb", "numpy") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"{' and '.join(missing)} not installed (pip install 'archcaps[fleet]')", "fleets")

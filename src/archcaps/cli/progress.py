@@ -1,0 +1,53 @@
+"""Progress of long work on standard error: what is done, how far it is, and the time left; on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from archcaps.fleet.classes import Progress
+
+__all__ = ["progress_line"]
+
+#: Lines are written anew at most so often, in seconds.
+_PAUSE = 0.1
+
+
+@contextmanager
+def progress_line(*, quiet: bool = False) -> Iterator[Progress]:
+    """Give a function that shows a phase and how much of it is done (0 to 1); the line is taken away at the end."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _, __: None
+        return
+    line = _Line()
+    try:
+        yield line.show
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+class _Line:
+    def __init__(self) -> None:
+        self._phase = ""
+        self._began = self._written = 0.0
+
+    def show(self, phase: str, done: float) -> None:
+        now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._began = phase, now
+        elif now - self._written < _PAUSE and done < 1:
+            return
+        self._written = now
+        left = (now - self._began) * (1 - done) / done if done > 0 else None
+        rest = "" if left is None or done >= 1 else f", {_duration(left)} left"
+        far = "" if done <= 0 else f" {done:.0%}"
+        sys.stderr.write(f"\r\x1b[K{phase}{far}{rest}")
+        sys.stderr.flush()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

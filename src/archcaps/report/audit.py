@@ -1,0 +1,192 @@
+"""An audit's answer for a terminal, as Markdown, as JSON, and its classes as CSV or NDJSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from archcaps.fleet.results import AuditResult, ByGroup, ClassVerdict
+from archcaps.report.page import Page, Style
+
+__all__ = ["audit_schema", "render", "render_classes", "render_json", "render_markdown"]
+
+_VERDICTS = ("exposed", "undecided", "untruthful", "truthful")
+_COLOURS = {"exposed": "red", "undecided": "yellow", "untruthful": "yellow", "truthful": "green"}
+_MEANINGS = {
+    "exposed": "data can leak",
+    "undecided": "facts are missing to tell",
+    "untruthful": "not told the truth, but nothing leaks",
+    "truthful": "told the truth, and safe",
+}
+#: So many groups are shown of each kind.
+_GROUPS = 6
+
+
+def render_json(result: AuditResult) -> str:
+    """Return the answer as one JSON object on one line, with a line feed at its end."""
+    return msgspec.json.encode(result).decode() + "\n"
+
+
+def audit_schema() -> dict[str, object]:
+    """Return the JSON Schema of `archcaps audit --json`."""
+    return msgspec.json.schema(AuditResult)
+
+
+def render_classes(classes: Mapping[str, Any], form: str) -> Iterator[str]:
+    """Yield the table of classes as CSV lines, the names first, or as one JSON object a line."""
+    names = list(classes)
+    columns = [values.tolist() for values in classes.values()]
+    if form == "csv":
+        yield _csv_line(names)
+    for row in zip(*columns, strict=True):
+        if form == "csv":
+            yield _csv_line(row)
+        else:
+            yield msgspec.json.encode(dict(zip(names, row, strict=True))).decode() + "\n"
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
+
+
+def headline(result: AuditResult) -> str:
+    """Return the answer in one sentence."""
+    counts, every = result.verdicts, result.guests
+    for verdict in ("exposed", "undecided", "untruthful"):
+        if counts[verdict]:
+            return f"{counts[verdict]:,} OF {every:,} GUESTS {verdict.upper()}: {_MEANINGS[verdict]}."
+    return f"ALL {every:,} GUESTS ARE TOLD THE TRUTH, AND SAFE."
+
+
+def render(result: AuditResult, style: Style, columns: int = 100) -> str:
+    """Return the answer as text of `columns` columns (66 at the least, 100 at the most)."""
+    page = Page(style, min(max(columns, 66), 100), False)
+    lines = [style(headline(result), bold=True)]
+    lines += page.fill(
+        f"{result.guests:,} guests on {result.hosts:,} hosts; {result.guest_classes:,} kinds of guests and "
+        f"{result.host_classes:,} of hosts make {result.classes:,} classes.", "", "",
+    )  # fmt: skip
+    lines.append("")
+    for verdict in _VERDICTS:
+        count = result.verdicts[verdict]
+        row = f"{verdict:<12}{count:>14,}  {_share(count, result.guests)}  {_MEANINGS[verdict]}"
+        lines.append(style(row, fg=_COLOURS[verdict]) if count else row)
+    lines += ["", "By vulnerability: guests by what they are told, and by what can leak"]
+    for one in result.by_vulnerability:
+        told = ", ".join(f"{word} {count:,}" for word, count in _ordered(one.truth))
+        leak = ", ".join(f"{word} {count:,}" for word, count in _ordered(one.safety) if word != "safe")
+        host = ", ".join(f"host {word} {count:,}" for word, count in _ordered(one.host_safety) if word != "safe")
+        lines += page.fill(
+            f"  {one.vulnerability}: {'; '.join(part for part in (told, leak, host) if part)}", "", "    "
+        )
+    for title, groups in _groups(result):
+        lines += ["", f"{title}: guests, and of these exposed, undecided, untruthful"]
+        for group in groups[:_GROUPS]:
+            bad = "  ".join(f"{group.verdicts.get(verdict, 0):>11,}" for verdict in _VERDICTS[:3])
+            lines.append(f"  {group.name[:44]:<44}{group.guests:>11,}  {bad}")
+        if len(groups) > _GROUPS:
+            lines.append(f"  and {len(groups) - _GROUPS} more")
+    lines += _worst(result.worst, page)
+    lines += _collect(result, page)
+    if result.rejected:
+        lines += ["", f"Set aside: {sum(one.rows for one in result.rejected):,} rows"]
+        for lost in result.rejected[:10]:
+            example = f" (as {lost.example})" if lost.example else ""
+            lines += page.fill(f"  {lost.rows:,} of {lost.role}s: {lost.reason}{example}", "", "    ")
+    lines += [""] if result.files or result.assumptions else []
+    lines += [f"wrote {path}" for path in result.files.values()]
+    lines += page.fill(f"Assumed: {', '.join(result.assumptions)}.") if result.assumptions else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _groups(result: AuditResult) -> list[tuple[str, list[ByGroup]]]:
+    return [
+        ("By host CPU", result.by_host),
+        ("By host kernel", result.by_host_kernel),
+        ("By guest kernel", result.by_guest_kernel),
+    ]
+
+
+def _ordered(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: -item[1])
+
+
+def _share(count: int, every: int) -> str:
+    share = 100 * count / every if every else 0.0
+    return f"{'<0.1' if 0 < share < 0.1 else f'{share:.1f}':>5} %"
+
+
+def _worst(worst: Sequence[ClassVerdict], page: Page) -> list[str]:
+    if not worst:
+        return []
+    lines = ["", "Worst first: the largest classes of what is most wrong"]
+    for one in worst[:_GROUPS]:
+        lines += page.fill(f"  {one.guests:,} guests, class {one.id}: {one.guest} on {one.host}", "", "    ")
+        lines += page.fill(f"    {one.headline}", "", "    ")
+    return lines
+
+
+def _collect(result: AuditResult, page: Page) -> list[str]:
+    if not result.collect:
+        return []
+    lines = ["", "Undecided guests hang on few columns: what to collect, the most telling first"]
+    for one in result.collect[:_GROUPS]:
+        place = f"{one.column} of the {one.role}" if one.role else one.column
+        settles = f"settles {one.settles:,} guests more" if one.settles else "settles none alone"
+        lines += page.fill(f"  {place}: {settles}; {one.hang_on_it:,} lack it", "", "    ")
+    return lines
+
+
+def render_markdown(result: AuditResult) -> str:
+    """Return the answer as Markdown."""
+    lines = [f"# {headline(result)}", ""]
+    lines += [f"{result.guests:,} guests on {result.hosts:,} hosts, {result.classes:,} classes.", ""]
+    lines += _table(
+        ("verdict", "guests", "share", "meaning"),
+        [
+            (verdict, f"{result.verdicts[verdict]:,}", _share(result.verdicts[verdict], result.guests).strip(), meaning)
+            for verdict, meaning in _MEANINGS.items()
+        ],
+    )
+    lines += ["## By vulnerability", ""]
+    rows = []
+    for one in result.by_vulnerability:
+        asked = (one.truth, one.safety, one.host_safety)
+        cells = ["; ".join(f"{word} {count:,}" for word, count in _ordered(counts)) for counts in asked]
+        rows.append((one.vulnerability, *cells))
+    lines += _table(("vulnerability", "truth", "safety", "host's safety"), rows)
+    for title, groups in _groups(result):
+        lines += [f"## {title}", ""]
+        lines += _table(
+            (title.removeprefix("By "), "guests", *_VERDICTS),
+            [
+                (group.name, f"{group.guests:,}", *(f"{group.verdicts.get(verdict, 0):,}" for verdict in _VERDICTS))
+                for group in groups
+            ],
+        )
+    if result.worst:
+        lines += ["## Worst classes", ""]
+        lines += [
+            f"* {one.guests:,} guests, `{one.id}`: {one.guest} on {one.host}. {one.headline}" for one in result.worst
+        ]
+        lines.append("")
+    if result.collect:
+        lines += ["## What to collect", ""]
+        rows = [(one.role, one.column, f"{one.settles:,}", f"{one.hang_on_it:,}") for one in result.collect]
+        lines += _table(("of the", "column", "settles more guests", "lack it"), rows)
+    if result.rejected:
+        lines += ["## Rows set aside", ""]
+        rows = [(lost.role, lost.reason, f"{lost.rows:,}", lost.example) for lost in result.rejected]
+        lines += _table(("role", "reason", "rows", "example"), rows)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]

@@ -110,7 +110,7 @@ def _audit(
     if rejected and out is not None:
         files["rejected"] = work / "rejected.parquet"
     result = _result(classes, judged, names, rejected, assumptions, progress)
-    result = replace(result, hosts=engine.count("host") - sum(one.rows for one in rejected if one.role == "host"))
+    result = replace(result, hosts=engine.hosts())
     return Audited(_moved(result, files, out), table)
 
 

@@ -50,7 +50,7 @@ def normal(source: Source, name: str, kind: str) -> str:
             return f"CAST({column} AS BIGINT)"
         if kind == "UBIGINT":
             return _wrapped(column)
-        if kind in _REAL:
+        if kind in _REAL or kind.startswith("DECIMAL"):
             return f"CASE WHEN {column} = floor({column}) THEN TRY_CAST({column} AS BIGINT) END"
         if kind == "VARCHAR":
             return f"coalesce({_wrapped(f'TRY_CAST({column} AS UBIGINT)')}, TRY_CAST({column} AS BIGINT))"

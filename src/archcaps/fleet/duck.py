@@ -95,7 +95,7 @@ class DuckDb:
         with path.open("w", encoding="utf-8") as file:
             for row in rows_of(source):
                 if isinstance(row, BadLine):
-                    bad.append((source.role, row.where, row.reason))
+                    bad.append((row.role, row.where, row.reason))
                 else:
                     file.write(json.dumps(row) + "\n")
         if bad:
@@ -260,9 +260,9 @@ class DuckDb:
                 self._db.execute(f"COPY (SELECT * FROM rejected ORDER BY ALL) TO {_text(str(path))} (FORMAT parquet)")
         return [(role, reason, count, example) for role, reason, count, example in found]
 
-    def count(self, role: Role) -> int:
-        """Return how many rows a role has, whether they can be used or not."""
-        row = self._db.execute(f"SELECT count(*) FROM raw_{role}").fetchone()
+    def hosts(self) -> int:
+        """Return how many hosts can be used."""
+        row = self._db.execute("SELECT count(*) FROM host").fetchone()
         return int(row[0]) if row else 0
 
 

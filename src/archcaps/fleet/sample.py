@@ -100,7 +100,7 @@ class _Kinds:
             changed = {name: value for name, value in host.items() if not name.startswith("kvm_offered_")}
             changed |= {"kernel": kernel, "vulnerabilities": None, "behaviours": None}
             self.hosts.append({"kind": kind, "weight": chance.paretovariate(1.2), **_forgetful(changed, chance)})
-            guests = [(8.0, _like(host)) for _ in range(4)]
+            guests: list[tuple[float, Mapping[str, Any]]] = [(8.0, _like(host)) for _ in range(4)]
             guests += [(1.0, row) for row in chance.sample(others, min(3, len(others)))]
             for often, guest in guests:
                 own = {**guest, "kernel": chance.choice(_GUEST_KERNELS), "vulnerabilities": None}

@@ -6,6 +6,7 @@ the id of its host.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ _MAX_LINE = 4 << 20
 
 
 class BadLine(msgspec.Struct, frozen=True):
-    """A line that could not be read, and why."""
+    """A line that could not be read, and why; `role` is ``line`` where it does not even tell that."""
 
+    role: str
     where: str
     reason: str
 
@@ -59,19 +61,19 @@ def rows_of(source: Source) -> Iterator[dict[str, Any] | BadLine]:
 
 
 def _row(line: bytes, where: str, role: Role) -> dict[str, Any] | BadLine | None:
+    """Return a snapshot's row, or nothing for one of the other role; lines of no role are told with the hosts."""
     try:
         raw = msgspec.json.decode(line)
-        if not isinstance(raw, dict):
-            return BadLine(where, "not a JSON object")
-        own, host = raw.pop("id", None), raw.pop("host", None)
-        if raw.get("role") not in ("host", "guest"):
-            return BadLine(where, "role: expected host or guest")
-        if raw["role"] != role:
-            return None
-        snapshot = parse_snapshot(msgspec.json.encode(raw), where)
     except msgspec.DecodeError as error:
-        return BadLine(where, f"broken JSON: {error}")
+        return BadLine("line", where, f"broken JSON: {error}") if role == "host" else None
+    if not isinstance(raw, dict) or raw.get("role") not in ("host", "guest"):
+        return BadLine("line", where, "no snapshot: its role is neither host nor guest") if role == "host" else None
+    if raw["role"] != role:
+        return None
+    own, host = raw.pop("id", None), raw.pop("host", None)
+    try:
+        snapshot = parse_snapshot(msgspec.json.encode(raw), where)
     except InputError as error:
-        return BadLine(where, str(error).removeprefix(f"{where}: "))
+        return BadLine(role, where, re.sub(rf"\A{re.escape(where)}(:1)?: ", "", str(error)))
     ids = {"host_id": own or snapshot.name} if role == "host" else {"guest_id": own or snapshot.name, "host_id": host}
     return {**ids, **row_of(snapshot)}

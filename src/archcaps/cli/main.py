@@ -26,6 +26,7 @@ _COMMANDS = {
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "prove": "archcaps.cli.prove",
+    "roll-out": "archcaps.cli.roll_out",
     "sample-fleet": "archcaps.cli.sample_fleet",
     "trace": "archcaps.cli.trace",
     "upgrade": "archcaps.cli.upgrade",

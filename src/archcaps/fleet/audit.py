@@ -32,7 +32,7 @@ from archcaps.questions.check import check
 from archcaps.questions.results import CheckResult
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["Audited", "audit"]
+__all__ = ["Audited", "audit", "work_folder"]
 
 #: The questions whose answers stand in the table of classes.
 _TABLE_QUESTIONS: Final = ("concludes", "claim", "truth", "safety", "responsible", "host_safety", "host_responsible")
@@ -69,7 +69,7 @@ def audit(
     Raises:
         InputError: the inventory can not be read, no guest can be judged, or the folder can not be written.
     """
-    work = _work_folder(out)
+    work = work_folder(out)
     try:
         engine = DuckDb(inventory, work, memory=memory, threads=threads, progress=progress)
         try:
@@ -80,7 +80,12 @@ def audit(
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _work_folder(out: Path | None) -> Path:
+def work_folder(out: Path | None) -> Path:
+    """Return a new folder for what an engine puts aside: below `out`, so that its files can be renamed into it.
+
+    Raises:
+        InputError: it can not be made.
+    """
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)

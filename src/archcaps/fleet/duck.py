@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 
 from archcaps.errors import InputError
 from archcaps.fleet.classes import Classes, Progress
@@ -262,8 +263,13 @@ class DuckDb:
 
     def hosts(self) -> int:
         """Return how many hosts can be used."""
-        row = self._db.execute("SELECT count(*) FROM host").fetchone()
-        return int(row[0]) if row else 0
+        return int(self.host_counts().sum())
+
+    def host_counts(self) -> npt.NDArray[np.int64]:
+        """Return how many hosts each class of hosts has."""
+        query = """SELECT count(h.host_id) AS n FROM host_class c LEFT JOIN host h USING (host_class)
+            GROUP BY c.host_class ORDER BY c.host_class"""
+        return self._db.execute(query).fetchnumpy()["n"].astype(np.int64)
 
 
 def _same(names: Sequence[str]) -> str:

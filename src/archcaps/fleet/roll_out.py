@@ -1,0 +1,235 @@
+"""roll-out: what a change over a whole fleet does: who is newly lied to, newly exposed, cured, and what it costs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from archcaps.errors import InputError
+from archcaps.fleet.audit import work_folder
+from archcaps.fleet.changes import Change, Only, apply
+from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, judge
+from archcaps.fleet.duck import DuckDb
+from archcaps.fleet.inventory import Inventory
+from archcaps.fleet.summary import machine_name, rows_of
+from archcaps.machine.row import snapshot_of
+from archcaps.questions.check import check
+from archcaps.tables.names import VULNERABILITIES
+
+__all__ = ["FORMAT_VERSION", "ByChange", "ChangedClass", "Plan", "RollOutResult", "roll_out"]
+
+FORMAT_VERSION: Final = 1
+#: So many classes that get worse are explained.
+_EXPLAINED: Final = 8
+
+
+class ByChange(msgspec.Struct, frozen=True):
+    """Guests by what one vulnerability's truth or safety was and becomes, where it changes."""
+
+    vulnerability: str
+    question: str
+    before: str
+    after: str
+    guests: int
+
+
+class ChangedClass(msgspec.Struct, frozen=True):
+    """A class that gets worse: how many guests, their machines in a line, the verdicts, and what `check` says then."""
+
+    guests: int
+    host: str
+    guest: str
+    before: str
+    after: str
+    headline: str
+
+
+class RollOutResult(msgspec.Struct, frozen=True):
+    """The answer of `roll-out`.
+
+    `moves` counts guests by verdict before and after (``truthful -> exposed``). `newly_exposed`, `newly_lied_to` and
+    `cured` count guests that are (no longer) so for some vulnerability; `newly_open_hosts`: guests to which their host
+    opens. `cost`: hosts and guests that are changed, guests that run VERW in vain afterwards and did not before.
+    """
+
+    format_version: int
+    exit_code: int
+    changes: list[str]
+    only: list[str]
+    guests: int
+    before: dict[str, int]
+    after: dict[str, int]
+    moves: dict[str, int]
+    newly_exposed: int
+    newly_open_hosts: int
+    newly_lied_to: int
+    newly_undecided: int
+    cured: int
+    cost: dict[str, int]
+    by_vulnerability: list[ByChange]
+    worse: list[ChangedClass]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is rolled out: the changes, on the machines for which all of `only` holds; `assumptions` as for `check`."""
+
+    changes: Sequence[Change]
+    only: Sequence[Only] = ()
+    assumptions: frozenset[str] = frozenset()
+
+
+def roll_out(
+    inventory: Inventory,
+    plan: Plan,
+    *,
+    out: Path | None = None,
+    memory: str = "",
+    threads: int = 0,
+    progress: Progress = lambda _, __: None,
+) -> RollOutResult:
+    """Return the verdicts on a fleet before and after a plan.
+
+    With `out`, ``roll-out.parquet`` is written there: each guest with its verdict before and after.
+
+    Raises:
+        InputError: the inventory can not be read, or no change is given.
+    """
+    if not plan.changes:
+        raise InputError("nothing to roll out (expected --change WHAT=VALUE)", "roll-out")
+    work = work_folder(out)
+    try:
+        engine = DuckDb(inventory, work, memory=memory, threads=threads, progress=progress)
+        try:
+            return _roll_out(engine, plan, out, work, progress)
+        finally:
+            engine.close()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _roll_out(engine: DuckDb, plan: Plan, out: Path | None, work: Path, progress: Progress) -> RollOutResult:
+    changes, only, assumptions = plan.changes, plan.only, plan.assumptions
+    classes = engine.classes(assumptions)
+    hosts, host_changed = apply(classes.hosts, changes, only)
+    guests, guest_changed = apply(classes.guests, changes, only)
+    later = Classes(hosts, guests, classes.pair_host, classes.pair_guest, classes.guests_of_pair)
+    before, after = judge(classes, progress), judge(later, progress)
+    if out is not None:
+        columns: dict[str, Any] = {
+            "host_class": classes.pair_host.astype(np.int32),
+            "guest_class": classes.pair_guest.astype(np.int32),
+            "before": _words(before.verdict),
+            "after": _words(after.verdict),
+        }
+        engine.write_verdicts(work / "roll-out.parquet", columns, ("before", "after"))
+        (work / "roll-out.parquet").replace(out / "roll-out.parquet")
+    weights = classes.guests_of_pair
+    truth_worse, exposed, opened, open_questions, cured, vain = _compared(before, after)
+    worse = exposed | opened | truth_worse
+    host_counts = engine.host_counts()
+    return RollOutResult(
+        format_version=FORMAT_VERSION,
+        exit_code=2 if weights[exposed | opened].sum() else 3 if weights[open_questions].sum()
+        else 1 if weights[truth_worse].sum() else 0,
+        changes=[f"{change.what}={change.value}" for change in changes],
+        only=[f"{one.role}.{one.column}={one.pattern}" for one in only],
+        guests=int(weights[before.verdict >= 0].sum()),
+        before=_totals(before, weights),
+        after=_totals(after, weights),
+        moves=_moves(before, after, weights),
+        newly_exposed=int(weights[exposed].sum()),
+        newly_open_hosts=int(weights[opened].sum()),
+        newly_lied_to=int(weights[truth_worse].sum()),
+        newly_undecided=int(weights[open_questions].sum()),
+        cured=int(weights[cured].sum()),
+        cost={
+            "hosts changed": int(host_counts[np.array(host_changed, dtype=bool)].sum()),
+            "guests changed": int(weights[np.array(guest_changed, dtype=bool)[classes.pair_guest]].sum()),
+            "guests that clear in vain": int(weights[vain].sum()),
+        },
+        by_vulnerability=_by_vulnerability(before, after, weights),
+        worse=_explained(later, before, after, worse, assumptions),
+    )  # fmt: skip
+
+
+def _words(numbers: npt.NDArray[np.int8]) -> Any:  # noqa: ANN401  # an array of objects
+    return np.array((*VERDICTS, "not judged"), dtype=object)[numbers]
+
+
+def _totals(judged: Judged, weights: npt.NDArray[np.int64]) -> dict[str, int]:
+    return {word: int(weights[judged.verdict == number].sum()) for number, word in enumerate(VERDICTS)}
+
+
+def _moves(before: Judged, after: Judged, weights: npt.NDArray[np.int64]) -> dict[str, int]:
+    found = {}
+    for old, was in enumerate(VERDICTS):
+        for new, becomes in enumerate(VERDICTS):
+            count = int(weights[(before.verdict == old) & (after.verdict == new)].sum())
+            if count and old != new:
+                found[f"{was} -> {becomes}"] = count
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+_LIES: Final = ("false-immunity", "broken-promise")
+_Mask = npt.NDArray[np.bool_]
+
+
+def _compared(before: Judged, after: Judged) -> tuple[_Mask, _Mask, _Mask, _Mask, _Mask, _Mask]:
+    """Return pairs newly lied to, newly exposed, with a newly open host, newly undecided, cured, clearing in vain."""
+    size = len(before.verdict)
+    lied, exposed, opened, undecided, cured, vain = (np.zeros(size, dtype=bool) for _ in range(6))
+    for name in VULNERABILITIES:
+        was, becomes = (_is(judged, name, "truth", _LIES) for judged in (before, after))
+        lied |= becomes & ~was
+        cured |= was & ~becomes & (after.columns[f"{name}_truth"] >= 0)
+        vain |= _is(after, name, "truth", ("needless-work",)) & ~_is(before, name, "truth", ("needless-work",))
+        for question, into in (("safety", exposed), ("host_safety", opened)):
+            was, becomes = (_is(judged, name, question, ("exposed",)) for judged in (before, after))
+            np.logical_or(into, becomes & ~was, out=into)
+            cured |= was & ~becomes & (after.columns[f"{name}_{question}"] >= 0)
+        for question in ("truth", "safety", "host_safety"):
+            column = f"{name}_{question}"
+            undecided |= (after.columns[column] < 0) & (before.columns[column] >= 0)
+    return lied, exposed, opened, undecided, cured & ~(lied | exposed | opened), vain
+
+
+def _is(judged: Judged, name: str, question: str, words: Sequence[str]) -> _Mask:
+    labels = judged.labels[f"{name}_{question}"]
+    return np.isin(judged.columns[f"{name}_{question}"], [labels.index(word) for word in words])
+
+
+def _by_vulnerability(before: Judged, after: Judged, weights: npt.NDArray[np.int64]) -> list[ByChange]:
+    found = []
+    for name in VULNERABILITIES:
+        for question in ("truth", "safety", "host_safety"):
+            column = f"{name}_{question}"
+            old, new = before.columns[column], after.columns[column]
+            changed = (old != new) & (before.verdict >= 0) & (after.verdict >= 0)
+            words = (*before.labels[column], UNDECIDED)
+            for was, becomes in sorted(set(zip(old[changed].tolist(), new[changed].tolist(), strict=True))):
+                count = int(weights[changed & (old == was) & (new == becomes)].sum())
+                found.append(ByChange(name, question, words[was], words[becomes], count))
+    return sorted(found, key=lambda one: (-one.guests, one.vulnerability, one.question))
+
+
+def _explained(
+    later: Classes, before: Judged, after: Judged, worse: _Mask, assumptions: frozenset[str]
+) -> list[ChangedClass]:
+    hosts, guests = rows_of(later.hosts), rows_of(later.guests)
+    order = [pair for pair in np.argsort(-later.guests_of_pair, kind="stable").tolist() if worse[pair]]
+    found = []
+    for pair in order[:_EXPLAINED]:
+        host, guest = hosts[later.pair_host[pair]], guests[later.pair_guest[pair]]
+        said = check(snapshot_of(host, "host"), snapshot_of(guest, "guest"), assumptions, brief=True)
+        words = (VERDICTS[before.verdict[pair]], VERDICTS[after.verdict[pair]])
+        count = int(later.guests_of_pair[pair])
+        found.append(ChangedClass(count, machine_name(host), machine_name(guest), *words, said.headline))
+    return found

@@ -63,7 +63,7 @@ mutation: $(VENV)/.stamp ## change the rules one place at a time: a test has to 
 	@$(BIN)/python -m tools.mutation.run $(MUTATION_ARGS)
 
 docs: $(VENV)/.stamp ## write the generated documents anew
-	@$(BIN)/python tools/generate.py
+	@$(BIN)/python -m tools.generate
 
 # The header and the options keep index addresses and this checkout's paths out of the lock. Extras stay written
 # (coverage[toml]): pip 23 takes a newer release for one that only another package asks for, and then misses its hash.

@@ -36,7 +36,7 @@ def blocks(path: Path, language: str) -> list[str]:
 
 def test_generated_documents_are_up_to_date() -> None:
     done = subprocess.run(
-        [sys.executable, "tools/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tools.generate", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.stderr, done.returncode) == ("", 0)
 

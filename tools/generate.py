@@ -29,9 +29,9 @@ import click
 import msgspec
 
 from archcaps.cli.main import cli
-from archcaps.machine.read import read_snapshot
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.explain_rules import explain_rule, rules
+from archcaps.report.audit import audit_schema
 from archcaps.report.decode import decode_schema
 from archcaps.report.diff import diff_schema
 from archcaps.report.explain import explain_schema
@@ -39,6 +39,7 @@ from archcaps.report.json import check_schema
 from archcaps.report.kernel import kernel_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
 from archcaps.report.prove import prove_schema
+from archcaps.report.roll_out import roll_out_schema
 from archcaps.report.trace import trace_schema
 from archcaps.report.upgrade import upgrade_schema
 from archcaps.tables.axioms import Axiom, axioms
@@ -48,6 +49,7 @@ from archcaps.tables.history import observation_of
 from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, READINGS, Release, readings_of
 from archcaps.tables.releases import distributions
 from archcaps.tables.words import WORD_KINDS, words
+from tools.fleet_documents import fleet_machines, inventory_page
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITTEN_BY = "<!-- Written by tools/generate.py (make docs); not edited by hand. -->\n"
@@ -379,16 +381,6 @@ def rules_page() -> str:
     return "\n".join(parts)
 
 
-def fleet_machines() -> str:
-    """The machines of examples/ as an inventory's lines, for the fleets that `sample-fleet` makes."""
-    lines = []
-    for path in sorted((ROOT / "examples").glob("*/[hg][ou][se]*.toml")):
-        snapshot = msgspec.json.encode(read_snapshot(path), order="deterministic")
-        identity = path.relative_to(ROOT / "examples").with_suffix("").as_posix()
-        lines.append(json.dumps({"id": identity, **json.loads(snapshot)}, ensure_ascii=False))
-    return "\n".join(lines) + "\n"
-
-
 # --- all of it -----------------------------------------------------------------------------
 
 
@@ -396,6 +388,8 @@ def documents() -> dict[Path, str]:
     """Every generated file with the text it should have."""
     reference = ROOT / "docs" / "reference"
     found = {
+        ROOT / "schemas" / "audit-1.json": schema("archcaps audit --json", audit_schema()),
+        ROOT / "schemas" / "roll-out-1.json": schema("archcaps roll-out --json", roll_out_schema()),
         ROOT / "schemas" / "check-1.json": schema("archcaps check --json", check_schema()),
         ROOT / "schemas" / "decode-1.json": schema("archcaps decode --json", decode_schema()),
         ROOT / "schemas" / "diff-1.json": schema("archcaps diff --json", diff_schema()),
@@ -408,9 +402,10 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "upgrade-1.json": schema("archcaps upgrade --json", upgrade_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
-        ROOT / "src" / "archcaps" / "tables" / "fleet" / "machines.ndjson": fleet_machines(),
+        ROOT / "src" / "archcaps" / "tables" / "fleet" / "machines.ndjson": fleet_machines(ROOT / "examples"),
         reference / "axioms.md": axioms_page(),
         reference / "cli.md": cli_page(),
+        reference / "inventory.md": inventory_page(WRITTEN_BY),
         reference / "bits.md": bits_page(),
         reference / "kernels.md": kernels_page(),
         reference / "unverified.md": unverified_page(),

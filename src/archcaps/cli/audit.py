@@ -42,7 +42,7 @@ Exit codes:
     "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Write verdicts.parquet (a row a guest), classes.parquet and rejected.parquet there.",
 )  # fmt: skip
-@click.option("--wide", is_flag=True, help="Each guest's row has every truth and safety besides.")
+@click.option("--wide", is_flag=True, help="Each guest's row has its host and every truth and safety besides.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "md", "csv", "ndjson"]), default="text", show_default=True,
     help="Of what is printed; csv and ndjson: one row for each class of guests on a class of hosts.",

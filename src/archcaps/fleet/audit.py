@@ -28,7 +28,9 @@ from archcaps.fleet.summary import (
     totals,
 )
 from archcaps.machine.row import snapshot_of
-from archcaps.questions.check import check
+from archcaps.questions.check import judge as check_reader
+from archcaps.questions.many.judge import questions
+from archcaps.questions.reader import Reader
 from archcaps.questions.results import CheckResult
 from archcaps.tables.names import VULNERABILITIES
 
@@ -37,8 +39,8 @@ __all__ = ["Audited", "audit", "work_folder"]
 #: The questions whose answers stand in the table of classes.
 _TABLE_QUESTIONS: Final = ("concludes", "claim", "truth", "safety", "responsible", "host_safety", "host_responsible")
 #: Classes that are explained by `check`, worst first, and undecided ones that are asked what is missing.
-_EXPLAINED: Final = 12
-_ASKED: Final = 60
+_EXPLAINED: Final = 6
+_ASKED: Final = 40
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def audit(
 
     The folder gets ``verdicts.parquet`` (one row a guest), ``classes.parquet`` (one row for each class of guests on a
     class of hosts, with every answer) and, where rows were set aside, ``rejected.parquet``. They appear together at
-    the end, or not at all. `wide`: the guests' rows have every truth and safety besides. `memory` is the engine's
-    limit (``4GB``), `threads` its number of threads; 0 and empty: its default.
+    the end, or not at all. `wide`: the guests' rows have their host and every truth and safety besides. `memory` is
+    the engine's limit (``4GB``), `threads` its number of threads; 0 and empty: its default.
 
     Raises:
         InputError: the inventory can not be read, no guest can be judged, or the folder can not be written.
@@ -108,7 +110,8 @@ def _audit(
         files["verdicts"] = work / "verdicts.parquet"
         columns = _verdict_columns(classes, judged, names, wide=wide)
         chosen = [name for name in columns if name not in ("host_class", "guest_class")]
-        engine.write_verdicts(files["verdicts"], columns, chosen)
+        ids = ("guest_id", "host_id") if wide else ("guest_id",)
+        engine.write_verdicts(files["verdicts"], columns, chosen, ids)
         files["classes"] = work / "classes.parquet"
         engine.write_table(files["classes"], table)
     rejected = [Rejected(*row) for row in engine.rejected(work / "rejected.parquet")]
@@ -235,26 +238,35 @@ def _explained(
     truthful = VERDICTS.index("truthful")
     order = np.lexsort((-classes.guests_of_pair, judged.verdict))
     order = order[(judged.verdict[order] >= 0) & (judged.verdict[order] < truthful)]
-    undecided = [pair for pair in order.tolist() if _is_open(judged, pair)][:_ASKED]
+    undecided = [pair for pair in order.tolist() if _open_questions(judged, pair)]
+    undecided = sorted(undecided, key=lambda pair: -classes.guests_of_pair[pair])[:_ASKED]
     chosen = order[:_EXPLAINED].tolist()
     worst, missing = [], []
     both = list(dict.fromkeys([*chosen, *undecided]))
     for done, pair in enumerate(both):
-        host, guest = names.hosts[classes.pair_host[pair]], names.guests[classes.pair_guest[pair]]
-        said = check(snapshot_of(host, "host"), snapshot_of(guest, "guest"), assumptions, brief=True)
+        on, of = names.hosts[classes.pair_host[pair]], names.guests[classes.pair_guest[pair]]
+        reader = Reader(snapshot_of(on, "host"), snapshot_of(of, "guest"), assumptions)
         guests = int(classes.guests_of_pair[pair])
         if pair in undecided:
-            missing.append((guests, sorted({fact for verdict in said.vulnerabilities for fact in verdict.missing})))
+            missing.append((guests, _missing(reader, _open_questions(judged, pair))))
         if pair in chosen:
             identity = pair_id(names.host_ids[classes.pair_host[pair]], names.guest_ids[classes.pair_guest[pair]])
-            worst.append(_class_verdict(said, identity, guests, VERDICTS[judged.verdict[pair]], host, guest))
+            said = check_reader(reader, brief=True)
+            worst.append(_class_verdict(said, identity, guests, VERDICTS[judged.verdict[pair]], on, of))
         progress("explaining", (done + 1) / len(both))
     return worst, missing
 
 
-def _is_open(judged: Judged, pair: int) -> bool:
-    questions = [f"{name}_{question}" for name in VULNERABILITIES for question in ("truth", "safety", "host_safety")]
-    return any(judged.columns[question][pair] < 0 for question in questions)
+def _open_questions(judged: Judged, pair: int) -> list[str]:
+    asked = (f"{name}_{question}" for name in VULNERABILITIES for question in ("truth", "safety", "host_safety"))
+    return [question for question in asked if judged.columns[question][pair] < 0]
+
+
+def _missing(reader: Reader, asked: Iterable[str]) -> list[str]:
+    """Return the unknown facts that keep questions open."""
+    choices = (questions()[question] for question in asked)
+    nodes = (choice.is_in([label]) for choice in choices for label in choice.labels)
+    return sorted(frozenset().union(*(reader.ternary.missing(node) for node in nodes)))
 
 
 def _class_verdict(

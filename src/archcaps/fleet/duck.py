@@ -217,12 +217,17 @@ class DuckDb:
         """Return the query for the guests that can be used, each with its class."""
         names = self._columns["guest"]
         on = f"hash({', '.join(f'r.{name}' for name in names)}) = c.h" if self._by_hash else _same(names)
-        once = "AND r.guest_id NOT IN (SELECT guest_id FROM twice)" if self._twice else ""
-        return f"""SELECT {selected}, c.guest_class FROM guest_rows r JOIN guest_class c ON {on}
-            WHERE r.guest_id IS NOT NULL AND r.bad IS NULL {once}"""
+        return f"SELECT {selected}, c.guest_class FROM guest_rows r JOIN guest_class c ON {on} WHERE {self._usable}"
 
-    def write_verdicts(self, path: Path, verdicts: dict[str, Any], selected: Sequence[str]) -> int:
-        """Write one row a guest: its id, its host's, and `selected` columns of its pair; return the number of rows.
+    @property
+    def _usable(self) -> str:
+        once = " AND r.guest_id NOT IN (SELECT guest_id FROM twice)" if self._twice else ""
+        return f"r.guest_id IS NOT NULL AND r.bad IS NULL{once}"
+
+    def write_verdicts(
+        self, path: Path, verdicts: dict[str, Any], selected: Sequence[str], ids: Sequence[str] = ("guest_id",)
+    ) -> int:
+        """Write one row a guest: its `ids` and the `selected` columns of its pair; return the number of rows.
 
         `verdicts` has a value for each pair in each column, `host_class` and `guest_class` among them.
 
@@ -231,11 +236,17 @@ class DuckDb:
         """
         self._progress("writing verdicts", 0.0)
         self._db.register("judged_arrays", verdicts)
-        self._db.execute("CREATE OR REPLACE TABLE judged AS SELECT * FROM judged_arrays")
+        self._db.execute("CREATE OR REPLACE TABLE judged AS SELECT j.*, c.h FROM judged_arrays j "
+                         "JOIN guest_class c USING (guest_class)")  # fmt: skip
         self._db.unregister("judged_arrays")
-        chosen = ", ".join(f"j.{name}" for name in selected)
-        query = f"""SELECT g.guest_id, g.host_id, {chosen} FROM ({self._with_class("r.guest_id, r.host_id")}) g
-            JOIN host h USING (host_id) JOIN judged j USING (host_class, guest_class)"""
+        chosen = ", ".join([*(f"r.{name}" for name in ids), *(f"j.{name}" for name in selected)])
+        if self._by_hash:
+            own = ", ".join(f"r.{name}" for name in self._columns["guest"])
+            query = f"""SELECT {chosen} FROM guest_rows r JOIN host h USING (host_id)
+                JOIN judged j ON j.host_class = h.host_class AND j.h = hash({own}) WHERE {self._usable}"""
+        else:
+            query = f"""SELECT {chosen} FROM ({self._with_class("r.guest_id, r.host_id")}) r
+                JOIN host h USING (host_id) JOIN judged j USING (host_class, guest_class)"""
         with _readable(str(path)):
             done = self._db.execute(f"COPY ({query}) TO {_text(str(path))} (FORMAT parquet)").fetchone()
         return int(done[0]) if done else 0

@@ -1,0 +1,92 @@
+"""Documents and data about fleets: the page of an inventory, and the machines of examples/ as an inventory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from archcaps.machine.read import read_snapshot
+from archcaps.machine.row import COLUMNS
+from archcaps.tables.bits import REGISTERS
+
+__all__ = ["fleet_machines", "inventory_page"]
+
+INVENTORY_HEAD = """# Inventories
+
+What `archcaps audit` and `archcaps roll-out` read: two tables, `hosts` and `guests`, as Parquet, CSV, NDJSON or in a
+DuckDB database. `host_id` names a host; a guest has a `guest_id` and the `host_id` of its host, as texts. Every other
+column may be missing or null: what is null is unknown, and never counts as safe. Columns with other names are passed
+over.
+
+A word is one signed 64-bit integer in two's complement (bit 63 is the sign), for MSRs and CPUID registers alike; in
+CSV and NDJSON also decimal or `0x` and hexadecimal digits. `<word>_known` is a mask of the bits that the word speaks
+for; where it is null, a word speaks for all of its bits. JSON columns hold an object of texts.
+
+An NDJSON file may hold snapshots instead, as `archcaps probe` writes them, one a line, each with an `id`, and a guest
+with the id of its `host`.
+
+Rows that can not be read, ids that occur twice, and guests without a usable host are set aside, counted and listed.
+"""
+INVENTORY_MEANINGS = {
+    "vendor": "CPUID's vendor string, as GenuineIntel", "family": "CPUID leaf 1, extended family added",
+    "model": "CPUID leaf 1, extended model added", "stepping": "CPUID leaf 1", "core_type": "CPUID leaf 0x1A, EAX",
+    "microcode": "the revision", "platform_id": "bits 52:50 of MSR 0x17",
+    "smt_active": "more than one thread of a core is online", "smt_supported": "cores have more than one thread",
+    "ls_cfg_readable": "MSR 0xC0011020 can be read", "msr_writes_succeed": "a write to MSR 0x49 (SBPB) succeeds",
+    "snp_host": "SEV-SNP is enabled for a host", "vmx_enabled": "IA32_FEAT_CTL lets VMX be used",
+    "ram_above_half": "RAM lies in the upper half of the physical addresses",
+    "system": "linux (also where null), freebsd, windows or xen", "kernel": "what `uname -r` says",
+    "cmdline": "the kernel's command line; empty: none",
+    "config": "upstream-defaults, debian-cloud or another known configuration, or JSON of CONFIG_ items",
+    "behaviours": "JSON: observed kernel behaviours, true or false", "xen_pv": "the kernel runs as a Xen PV guest",
+    "kvm_parameters": "JSON: the parameters of KVM's modules, as kvm_intel.vmentry_l1d_flush",
+    "has_assigned_device": "KVM counts a device assigned to the guest",
+    "has_mapped_host_mmio": "host MMIO is mapped into the guest",
+    "vulnerabilities": "JSON: the texts of /sys/devices/system/cpu/vulnerabilities by file",
+}  # fmt: skip
+
+
+def inventory_page(written_by: str) -> str:
+    """The columns of an inventory."""
+    parts = [written_by, INVENTORY_HEAD]
+    for role, columns in COLUMNS.items():
+        words = [name for name in columns if name.removeprefix("kvm_offered_") in REGISTERS]
+        plain = [name for name in columns if name in INVENTORY_MEANINGS]
+        parts.append(f"## {role}s\n")
+        ids = [
+            (f"`{name}`", "VARCHAR", "must be there")
+            for name in (("host_id",), ("guest_id", "host_id"))[role == "guest"]
+        ]
+        parts.append(
+            _table(
+                ("column", "type", "meaning"),
+                [*ids, *((f"`{name}`", columns[name], INVENTORY_MEANINGS[name]) for name in plain)],
+            )
+        )
+        parts.append("Words, each with its `_known`:\n")
+        rows = [(f"`{name}`", _word_meaning(name)) for name in words]
+        parts.append(_table(("column", "word"), rows))
+    return "\n".join(parts)
+
+
+def _word_meaning(name: str) -> str:
+    title = REGISTERS[name.removeprefix("kvm_offered_")].title
+    return f"{title}, as /dev/kvm offers it" if name.startswith("kvm_offered_") else title
+
+
+def fleet_machines(examples: Path) -> str:
+    """The machines of examples/ as an inventory's lines, for the fleets that `sample-fleet` makes."""
+    lines = []
+    for path in sorted(examples.glob("*/[hg][ou][se]*.toml")):
+        snapshot = msgspec.json.encode(read_snapshot(path), order="deterministic")
+        identity = path.relative_to(examples).with_suffix("").as_posix()
+        lines.append(json.dumps({"id": identity, **json.loads(snapshot)}, ensure_ascii=False))
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -47,6 +47,10 @@ Exit codes:
     "--format", "form", type=click.Choice(["text", "json", "md", "csv", "ndjson"]), default="text", show_default=True,
     help="Of what is printed; csv and ndjson: one row for each class of guests on a class of hosts.",
 )  # fmt: skip
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write a report for people there: one file that needs no network.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json (schemas/audit-1.json).")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
@@ -57,6 +61,7 @@ def audit(
     hosts: str | None,
     guests: str | None,
     out: Path | None,
+    html: Path | None,
     form: str,
     color: bool | None,
     **options: object,
@@ -83,6 +88,11 @@ def audit(
             progress=progress,
         )
     result = audited.result
+    if html is not None:
+        from archcaps.report.html import write_html  # noqa: PLC0415  # needs the extra
+
+        write_html(result, html)
+        click.echo(f"wrote {html}", err=True)
     if options["as_json"] or form == "json":
         sys.stdout.write(render_json(result))
     elif form == "md":

@@ -42,6 +42,9 @@ def needs_engine() -> None:
     Raises:
         InputError: they are not installed.
     """
-    missing = [name for name in ("duckdb", "numpy") if find_spec(name) is None]
+    missing = [name for name in ("duckdb", "jinja2", "numpy") if find_spec(name) is None]
     if missing:
-        raise InputError(f"{' and '.join(missing)} not installed (pip install 'archcaps[fleet]')", "fleets")
+        raise InputError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed (pip install 'archcaps[fleet]')",
+            "fleets",
+        )

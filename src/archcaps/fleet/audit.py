@@ -19,9 +19,11 @@ from archcaps.fleet.inventory import Inventory
 from archcaps.fleet.results import FORMAT_VERSION, AuditResult, ClassVerdict, Rejected
 from archcaps.fleet.summary import (
     by_group,
+    by_kernel_and_vulnerability,
     by_vulnerability,
     collect,
     cpu_name,
+    heat_map,
     kernel_name,
     machine_name,
     rows_of,
@@ -223,6 +225,13 @@ def _result(
         by_host=by_group(hosts, classes.pair_host, judged, weights),
         by_host_kernel=by_group(host_kernels, classes.pair_host, judged, weights),
         by_guest_kernel=by_group(guest_kernels, classes.pair_guest, judged, weights),
+        heat_map=heat_map(
+            [f"{cpu}, {kernel}" for cpu, kernel in zip(hosts, host_kernels, strict=True)],
+            [f"{cpu_name(row)}, {kernel}" for row, kernel in zip(names.guests, guest_kernels, strict=True)],
+            classes,
+            judged,
+        ),
+        by_kernel_and_vulnerability=by_kernel_and_vulnerability(guest_kernels, classes, judged),
         worst=worst,
         collect=collect(missing),
         rejected=rejected,

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["FORMAT_VERSION", "AuditResult", "ByGroup", "ByVulnerability", "ClassVerdict", "Collect", "Rejected"]
+__all__ = [
+    "FORMAT_VERSION",
+    "AuditResult",
+    "ByGroup",
+    "ByVulnerability",
+    "Cell",
+    "ClassVerdict",
+    "Collect",
+    "KernelVulnerability",
+    "Rejected",
+]
 
 FORMAT_VERSION = 1
 
@@ -26,10 +36,31 @@ class ByGroup(msgspec.Struct, frozen=True):
     verdicts: dict[str, int]
 
 
+class Cell(msgspec.Struct, frozen=True):
+    """Guests of one kind on hosts of one kind, by verdict; ``others`` stands for all kinds that are not named."""
+
+    host: str
+    guest: str
+    guests: int
+    verdicts: dict[str, int]
+
+
+class KernelVulnerability(msgspec.Struct, frozen=True):
+    """Guests of one kernel that are not told the truth about a vulnerability, exposed to it, or undecided."""
+
+    kernel: str
+    vulnerability: str
+    guests: int
+    untruthful: int
+    exposed: int
+    undecided: int
+
+
 class ClassVerdict(msgspec.Struct, frozen=True):
     """One class of guests on one class of hosts: how many, the verdict, what is wrong, and why in a few lines.
 
-    `truth` and `safety` hold only what is not in order; `host` and `guest` name the machines in one line.
+    `truth` and `safety` hold only what is not in order; `host` and `guest` name the machines in one line; `cure` is the
+    smallest change that mends it, in words.
     """
 
     id: str
@@ -44,6 +75,7 @@ class ClassVerdict(msgspec.Struct, frozen=True):
     headline: str
     decided_by: dict[str, str]
     missing: dict[str, str]
+    cure: list[str] = []
 
 
 class Collect(msgspec.Struct, frozen=True):
@@ -79,6 +111,8 @@ class AuditResult(msgspec.Struct, frozen=True):
     by_host: list[ByGroup]
     by_host_kernel: list[ByGroup]
     by_guest_kernel: list[ByGroup]
+    heat_map: list[Cell]
+    by_kernel_and_vulnerability: list[KernelVulnerability]
     worst: list[ClassVerdict]
     collect: list[Collect]
     rejected: list[Rejected]

@@ -10,13 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged
-from archcaps.fleet.results import ByGroup, ByVulnerability, Collect
+from archcaps.fleet.results import ByGroup, ByVulnerability, Cell, Collect, KernelVulnerability
 from archcaps.questions.many.columns import Machines
 from archcaps.tables.bits import BITS
 from archcaps.tables.linux_lists import VENDORS
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["by_group", "by_vulnerability", "collect", "column_of", "cpu_name", "machine_name", "totals"]
+__all__ = [
+    "by_group", "by_kernel_and_vulnerability", "by_vulnerability", "collect", "column_of", "cpu_name", "heat_map",
+    "kernel_name", "machine_name", "rows_of", "totals",
+]  # fmt: skip
 
 _SHORT: Final[Mapping[str, str]] = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
 
@@ -63,6 +66,62 @@ def by_group(
             counts = _tally(judged.verdict[chosen], weights[chosen])
             found.append(ByGroup(name, guests, {word: count for word, count in counts.items() if count}))
     return sorted(found, key=lambda group: (-group.guests, group.name))
+
+
+def heat_map(
+    hosts: Sequence[str], guests: Sequence[str], classes: Classes, judged: Judged, named: int = 11
+) -> list[Cell]:
+    """Return the guests by verdict for each kind of host with each kind of guest; of each the `named` largest apart.
+
+    `hosts` and `guests` name the kind of each class.
+    """
+    weights = classes.guests_of_pair
+    of_host = _largest(hosts, classes.pair_host, judged, weights, named)
+    of_guest = _largest(guests, classes.pair_guest, judged, weights, named)
+    found = []
+    for host in dict.fromkeys(sorted(of_host.tolist(), key=_others_last)):
+        for guest in dict.fromkeys(sorted(of_guest.tolist(), key=_others_last)):
+            chosen = (of_host == host) & (of_guest == guest) & (judged.verdict >= 0)
+            count = int(weights[chosen].sum())
+            if count:
+                counts = _tally(judged.verdict[chosen], weights[chosen])
+                found.append(Cell(host, guest, count, {word: number for word, number in counts.items() if number}))
+    return found
+
+
+_OTHERS: Final = "others"
+
+
+def _others_last(name: str) -> tuple[bool, str]:
+    return name == _OTHERS, name
+
+
+def _largest(
+    names: Sequence[str], index: npt.NDArray[np.intp], judged: Judged, weights: npt.NDArray[np.int64], named: int
+) -> npt.NDArray[np.object_]:
+    """Return each pair's kind, where it is one of the `named` with the most guests, else ``others``."""
+    kept = {group.name for group in by_group(names, index, judged, weights)[:named]}
+    return np.array([name if name in kept else _OTHERS for name in names], dtype=object)[index]
+
+
+def by_kernel_and_vulnerability(
+    kernels: Sequence[str], classes: Classes, judged: Judged, named: int = 12
+) -> list[KernelVulnerability]:
+    """Return for each guest kernel (the `named` largest, and the others) how each vulnerability stands there."""
+    weights = classes.guests_of_pair
+    of_pair = _largest(kernels, classes.pair_guest, judged, weights, named)
+    found = []
+    for kernel in dict.fromkeys(sorted(of_pair.tolist(), key=_others_last)):
+        here = (of_pair == kernel) & (judged.verdict >= 0)
+        for name in VULNERABILITIES:
+            truth, safety = judged.columns[f"{name}_truth"], judged.columns[f"{name}_safety"]
+            fine = [judged.labels[f"{name}_truth"].index(label) for label in ("truthful", "unsaid")]
+            exposed = safety == judged.labels[f"{name}_safety"].index("exposed")
+            wrong = (truth >= 0) & ~np.isin(truth, fine)
+            undecided = (truth < 0) | (safety < 0)
+            counts = [int(weights[here & mask].sum()) for mask in (here, wrong, exposed, undecided)]
+            found.append(KernelVulnerability(kernel, name, *counts))
+    return found
 
 
 def cpu_name(row: Mapping[str, Any]) -> str:

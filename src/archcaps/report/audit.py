@@ -12,11 +12,21 @@ import msgspec
 from archcaps.fleet.results import AuditResult, ByGroup, ClassVerdict
 from archcaps.report.page import Page, Style
 
-__all__ = ["audit_schema", "render", "render_classes", "render_json", "render_markdown"]
+__all__ = [
+    "MEANINGS",
+    "audit_schema",
+    "groups",
+    "headline",
+    "render",
+    "render_classes",
+    "render_json",
+    "render_markdown",
+]
 
 _VERDICTS = ("exposed", "undecided", "untruthful", "truthful")
 _COLOURS = {"exposed": "red", "undecided": "yellow", "untruthful": "yellow", "truthful": "green"}
-_MEANINGS = {
+#: What each verdict says, the worst first.
+MEANINGS = {
     "exposed": "data can leak",
     "undecided": "facts are missing to tell",
     "untruthful": "not told the truth, but nothing leaks",
@@ -60,7 +70,7 @@ def headline(result: AuditResult) -> str:
     counts, every = result.verdicts, result.guests
     for verdict in ("exposed", "undecided", "untruthful"):
         if counts[verdict]:
-            return f"{counts[verdict]:,} OF {every:,} GUESTS {verdict.upper()}: {_MEANINGS[verdict]}."
+            return f"{counts[verdict]:,} OF {every:,} GUESTS {verdict.upper()}: {MEANINGS[verdict]}."
     return f"ALL {every:,} GUESTS ARE TOLD THE TRUTH, AND SAFE."
 
 
@@ -75,7 +85,7 @@ def render(result: AuditResult, style: Style, columns: int = 100) -> str:
     lines.append("")
     for verdict in _VERDICTS:
         count = result.verdicts[verdict]
-        row = f"{verdict:<12}{count:>14,}  {_share(count, result.guests)}  {_MEANINGS[verdict]}"
+        row = f"{verdict:<12}{count:>14,}  {_share(count, result.guests)}  {MEANINGS[verdict]}"
         lines.append(style(row, fg=_COLOURS[verdict]) if count else row)
     lines += ["", "By vulnerability: guests by what they are told, and by what can leak"]
     for one in result.by_vulnerability:
@@ -85,13 +95,13 @@ def render(result: AuditResult, style: Style, columns: int = 100) -> str:
         lines += page.fill(
             f"  {one.vulnerability}: {'; '.join(part for part in (told, leak, host) if part)}", "", "    "
         )
-    for title, groups in _groups(result):
+    for title, kinds in groups(result):
         lines += ["", f"{title}: guests, and of these exposed, undecided, untruthful"]
-        for group in groups[:_GROUPS]:
+        for group in kinds[:_GROUPS]:
             bad = "  ".join(f"{group.verdicts.get(verdict, 0):>11,}" for verdict in _VERDICTS[:3])
             lines.append(f"  {group.name[:44]:<44}{group.guests:>11,}  {bad}")
-        if len(groups) > _GROUPS:
-            lines.append(f"  and {len(groups) - _GROUPS} more")
+        if len(kinds) > _GROUPS:
+            lines.append(f"  and {len(kinds) - _GROUPS} more")
     lines += _worst(result.worst, page)
     lines += _collect(result, page)
     if result.rejected:
@@ -105,7 +115,8 @@ def render(result: AuditResult, style: Style, columns: int = 100) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _groups(result: AuditResult) -> list[tuple[str, list[ByGroup]]]:
+def groups(result: AuditResult) -> list[tuple[str, list[ByGroup]]]:
+    """Return the tables of groups with their titles."""
     return [
         ("By host CPU", result.by_host),
         ("By host kernel", result.by_host_kernel),
@@ -151,7 +162,7 @@ def render_markdown(result: AuditResult) -> str:
         ("verdict", "guests", "share", "meaning"),
         [
             (verdict, f"{result.verdicts[verdict]:,}", _share(result.verdicts[verdict], result.guests).strip(), meaning)
-            for verdict, meaning in _MEANINGS.items()
+            for verdict, meaning in MEANINGS.items()
         ],
     )
     lines += ["## By vulnerability", ""]
@@ -161,13 +172,13 @@ def render_markdown(result: AuditResult) -> str:
         cells = ["; ".join(f"{word} {count:,}" for word, count in _ordered(counts)) for counts in asked]
         rows.append((one.vulnerability, *cells))
     lines += _table(("vulnerability", "truth", "safety", "host's safety"), rows)
-    for title, groups in _groups(result):
+    for title, kinds in groups(result):
         lines += [f"## {title}", ""]
         lines += _table(
             (title.removeprefix("By "), "guests", *_VERDICTS),
             [
                 (group.name, f"{group.guests:,}", *(f"{group.verdicts.get(verdict, 0):,}" for verdict in _VERDICTS))
-                for group in groups
+                for group in kinds
             ],
         )
     if result.worst:

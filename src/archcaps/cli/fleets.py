@@ -44,7 +44,4 @@ def needs_engine() -> None:
     """
     missing = [name for name in ("duckdb", "jinja2", "numpy") if find_spec(name) is None]
     if missing:
-        raise InputError(
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed (pip install 'archcaps[fleet]')",
-            "fleets",
-        )
+        raise InputError(f"{', '.join(missing)} not installed (pip install 'archcaps[fleet]')", "fleets")

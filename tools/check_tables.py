@@ -225,6 +225,20 @@ def firecracker_faults(bits: Rows, tables: Path) -> Iterator[str]:
             yield f"firecracker/normalisation.csv: unknown behaviour {row['behaviour']}"
 
 
+def xen_faults(bits: Rows, tables: Path) -> Iterator[str]:
+    """Yield what is wrong with Xen's rules of levelling."""
+    known = {row["name"] for row in bits}
+    rows = read(tables / "xen" / "levelling.csv")
+    yield from (f"xen/levelling.csv: {name} stands twice" for name in twice([row["bit"] for row in rows]))
+    for row in rows:
+        if row["bit"] not in known:
+            yield f"xen/levelling.csv: unknown bit {row['bit']}"
+        if not re.fullmatch(r"always|host(_[a-z_]+)?", row["max_policy"]):
+            yield f"xen/levelling.csv: {row['bit']}: max_policy {row['max_policy']!r}"
+        if not re.fullmatch(r"always|host(_[a-z_]+)?", row["default_policy"]):
+            yield f"xen/levelling.csv: {row['bit']}: default_policy {row['default_policy']!r}"
+
+
 def faults(tables: Path = TABLES) -> list[str]:
     """Return every fault of the tables in a folder."""
     registers, bits = read(tables / "registers.csv"), read(tables / "bits.csv")
@@ -236,12 +250,13 @@ def faults(tables: Path = TABLES) -> list[str]:
     found += observation_faults(read(tables / "kernels" / "behaviours.csv"), observations)
     found += axiom_faults(bits, read(tables / "silicon" / "axioms.csv"))
     found += firecracker_faults(bits, tables)
+    found += xen_faults(bits, tables)
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
         *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
         "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv",
         "firecracker/behaviours.csv", "firecracker/normalisation.csv", "firecracker/static_templates.csv",
-        "firecracker/template_hosts.csv",
+        "firecracker/template_hosts.csv", "xen/levelling.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

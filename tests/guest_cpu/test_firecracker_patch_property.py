@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcaps.guest_cpu.changes import MachineChange, ModelChange, SwitchChange
+from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, SwitchChange
 from archcaps.guest_cpu.firecracker.format import expand, patch, read
 from archcaps.guest_cpu.firecracker.releases import STATIC_TEMPLATES
 from archcaps.guest_cpu.firecracker.template import Modifier, modifiers
@@ -179,7 +179,7 @@ def test_another_static_template() -> None:
 
 def test_what_can_not_be_written_says_why() -> None:
     custom = read(template("T2"), "T2.json")
-    why = {
+    why: dict[GuestChange, str] = {
         MachineChange("pc-q35-10.1"): "no types",
         ModelChange("T2CL"): "a custom template takes the place",
         ModelChange("Cascadelake-Server-v7"): "knows no CPU model Cascadelake-Server-v7",

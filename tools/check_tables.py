@@ -239,6 +239,23 @@ def xen_faults(bits: Rows, tables: Path) -> Iterator[str]:
             yield f"xen/levelling.csv: {row['bit']}: default_policy {row['default_policy']!r}"
 
 
+def proxmox_faults(tables: Path) -> Iterator[str]:
+    """Yield what is wrong with what is known of Proxmox VE."""
+    vendors = read(tables / "proxmox" / "vendors.csv")
+    models = [row["model"] for row in vendors]
+    yield from (f"proxmox/vendors.csv: {name} stands twice" for name in twice(models))
+    for row in vendors:
+        if row["vendor"] not in ("", "GenuineIntel", "AuthenticAMD"):
+            yield f"proxmox/vendors.csv: vendor {row['vendor']!r}"
+    for row in read(tables / "proxmox" / "builtin_models.csv"):
+        if row["reported_model"] not in models:
+            yield f"proxmox/builtin_models.csv: unknown model {row['reported_model']}"
+        if not re.fullmatch(r"\+[\w.-]+(;\+[\w.-]+)*", row["flags"]):
+            yield f"proxmox/builtin_models.csv: flags {row['flags']!r}"
+    flags = [row["flag"] for row in read(tables / "proxmox" / "vm_flags.csv")]
+    yield from (f"proxmox/vm_flags.csv: {name} stands twice" for name in twice(flags))
+
+
 def faults(tables: Path = TABLES) -> list[str]:
     """Return every fault of the tables in a folder."""
     registers, bits = read(tables / "registers.csv"), read(tables / "bits.csv")
@@ -251,12 +268,14 @@ def faults(tables: Path = TABLES) -> list[str]:
     found += axiom_faults(bits, read(tables / "silicon" / "axioms.csv"))
     found += firecracker_faults(bits, tables)
     found += xen_faults(bits, tables)
+    found += proxmox_faults(tables)
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
         *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
         "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv",
         "firecracker/behaviours.csv", "firecracker/normalisation.csv", "firecracker/static_templates.csv",
         "firecracker/template_hosts.csv", "xen/levelling.csv",
+        "proxmox/builtin_models.csv", "proxmox/vendors.csv", "proxmox/vm_flags.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

@@ -96,16 +96,16 @@ def test_one_line_says_what_is_wrong(text: str, line: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a=[" + "[" * 2_000_000,
-        "a = 1\n" * 600_000,
-        "cpuid=" + '"x' * 2_000_000,
-        "=" * 4_000_000,
-        "\n" * 4_000_000 + "!",
-    ],
+HUGE = (
+    "a=[" + "[" * 2_000_000,
+    "a = 1\n" * 600_000,
+    "cpuid=" + '"x' * 2_000_000,
+    "=" * 4_000_000,
+    "\n" * 4_000_000 + "!",
 )
+
+
+@pytest.mark.parametrize("text", HUGE, ids=range(len(HUGE)))
 def test_four_mebibytes_are_read_in_time(text: str) -> None:
     begin = time.monotonic()
     looks_like(text, "vm.cfg")
@@ -113,7 +113,7 @@ def test_four_mebibytes_are_read_in_time(text: str) -> None:
         read(text, "vm.cfg")
     except InputError as error:
         assert len(str(error)) < 400
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 5
 
 
 def test_what_to_write_is_said() -> None:

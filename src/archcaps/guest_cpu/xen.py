@@ -30,10 +30,10 @@ _NUMBERS: Final = (
     "procpkg", "stepping",
 )  # fmt: skip
 #: Names that libxl keeps from before it took Xen's own.
-_OLD_NAMES: Final[Mapping[str, str]] = {"tsc_adjust": "tsc_adjust", "lfence+": "lfence_always_serializing"}
+_OLD_NAMES: Final[Mapping[str, str]] = {"tsc_adjust": "tsc_adjust", "lfence+": "lfence_rdtsc"}
 _BY_NAME: Final[Mapping[str, str]] = {
     **{bit.names["xen"].lower().replace("_", "-"): name for name, bit in BITS.items() if "xen" in bit.names},
-    **{old: name for old, name in _OLD_NAMES.items() if name in BITS},
+    **_OLD_NAMES,
 }
 _REGISTERS: Final = {
     (register.address, register.subleaf, register.output): name

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.qemu.live import of_live_guest
 from archcaps.guest_cpu.qemu.models import Definition, Setting, definition, setting
 from archcaps.guest_cpu.qemu.refusals import refusal
 from archcaps.guest_cpu.qemu.supported import Answer, Supported
@@ -49,6 +50,8 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
     Raises:
         InputError: this release has no such model, or whether it has is not known.
     """
+    if asked.live:
+        return of_live_guest(asked, Kernel() if offered is None else offered.kernel)
     where = setting(asked.release, asked.machine, asked.where)
     assumptions = list(where.assumptions)
     kvm = asked.accelerator != "tcg"

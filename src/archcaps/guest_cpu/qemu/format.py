@@ -22,10 +22,14 @@ _ACCELERATORS: Final = ("kvm", "tcg", "xen")
 
 
 def looks_like(text: str, name: str) -> bool:
-    """Return whether a text is a QEMU command line, or a -cpu value; a command line may be a script's."""
+    """Return whether a text is a QEMU command line, a -cpu value or QMP's answers; a command line may be a script's."""
     first = text.lstrip()
     if first.startswith((_MARK, "-cpu ", "-cpu\n")):
         return True
+    if first.startswith("{"):
+        from archcaps.guest_cpu.qemu.replies import looks_like_replies  # noqa: PLC0415  # only for JSON
+
+        return looks_like_replies(text)
     if not re.search(r"[\s\0]", first.strip()) and first.strip().partition(",")[0] in (*SPECIAL, *tables.model_names()):
         return True
     return any(is_qemu_program(word) for word in re.split(r"[\s\0'\"]+", text[:65536]) if word)
@@ -38,6 +42,10 @@ def read(text: str, where: str) -> Asked:
         InputError: QEMU would refuse it: no such model or property, or a value that it does not take.
     """
     first = text.strip()
+    if first.startswith("{"):
+        from archcaps.guest_cpu.qemu.replies import read_replies  # noqa: PLC0415  # only for JSON
+
+        return read_replies(text, where)
     bare = first.removeprefix(_MARK) if first.startswith(_MARK) else first
     if first.startswith(_MARK) or not re.search(r"[\s\0]", bare):
         if re.search(r"\s", bare):

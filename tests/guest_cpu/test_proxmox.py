@@ -79,7 +79,7 @@ def test_a_custom_model_follows_the_vms_file() -> None:
 def test_a_custom_model_elsewhere_leaves_all_unknown() -> None:
     shown = expand(read("cpu: custom-x\nmemory: 1\n", "100.conf"), HOST, default_guest(HOST))
     assert word_of(shown.snapshot, "ia32_arch_capabilities")[1] == 0
-    assert "cpu-models.conf" in shown.notices[0]
+    assert "cpu-models.conf" in shown.asked.lost_in_words[0]
 
 
 def test_snapshots_do_not_count_and_pending_changes_are_told() -> None:

@@ -19,8 +19,8 @@ from archcaps.guest_cpu.asked import Asked, Switch
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, Patch, SwitchChange
 from archcaps.guest_cpu.json_tree import JsonNode, read_json
 from archcaps.guest_cpu.shown import ShownGuest
-from archcaps.guest_cpu.words import with_bits
-from archcaps.machine.snapshot import FORMAT_VERSION, Cpuid, Snapshot
+from archcaps.guest_cpu.words import unknown_guest, with_bits
+from archcaps.machine.snapshot import Snapshot
 from archcaps.tables.bits import BITS
 
 __all__ = ["expand", "looks_like", "patch", "read"]
@@ -140,7 +140,7 @@ def _check_profile(name: str, where: str) -> None:
 
 def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> ShownGuest:
     """Return what the guest is shown: KVM's CPUID and MSR 0x10a as they are, but AMX only where it is asked for."""
-    guest = offered or Snapshot(format_version=FORMAT_VERSION, role="guest", cpuid=Cpuid(complete=False))
+    guest = unknown_guest() if offered is None else offered
     changes: dict[str, tuple[bool, str]] = {"hypervisor": (True, _UPDATES)}
     switched: Mapping[str, bool] = {switch.name.replace("-", "_"): switch.on for switch in asked.switches}
     changes |= {name: (False, _UPDATES) for name in _AMX if not switched.get(name)}
@@ -149,7 +149,7 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         bit = BITS[name]
         guest = with_bits(guest, bit.register, bit.mask, bit.mask if on else 0, f"Cloud Hypervisor [{source}]")
     guest = replace(guest, name=asked.name or "Cloud Hypervisor guest", source="Cloud Hypervisor, CPU profile Host")
-    assumptions = () if offered is not None else ("No host is given: what its KVM offers is unknown.",)
+    assumptions = () if offered is not None else ("the host is not given: what its KVM offers is unknown",)
     return ShownGuest(asked, guest, assumptions=assumptions)
 
 

@@ -17,8 +17,8 @@ from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked, Identity, MaskedWrite, Policy, Switch
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, Patch
 from archcaps.guest_cpu.shown import ShownGuest
-from archcaps.guest_cpu.words import with_bits
-from archcaps.machine.snapshot import FORMAT_VERSION, Cpu, Cpuid, Snapshot
+from archcaps.guest_cpu.words import unknown_guest, with_bits
+from archcaps.machine.snapshot import Cpu, Snapshot
 from archcaps.tables.bits import BITS, REGISTERS
 
 __all__ = ["expand", "looks_like", "patch", "read"]
@@ -191,8 +191,7 @@ def _of_xend(text: str, where: str, found: _Found) -> None:
 
 def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> ShownGuest:
     """Return what the configuration itself settles: the bits that it forces to 1 or 0; all others are unknown."""
-    guest = Snapshot(format_version=FORMAT_VERSION, role="guest", cpuid=Cpuid(complete=False))
-    guest = with_bits(guest, "cpuid_1_ecx", 1 << 31, 1 << 31, "Xen shows its guests that they are guests")
+    guest = with_bits(unknown_guest(), "cpuid_1_ecx", 1 << 31, 1 << 31, "Xen shows its guests that they are guests")
     if asked.identity.family is not None:
         identity = asked.identity
         guest = replace(guest, cpu=Cpu(family=identity.family, model=identity.model, stepping=identity.stepping))
@@ -205,8 +204,8 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
             bit = BITS[by_spelling[switch.name]]
             guest = with_bits(guest, bit.register, bit.mask, bit.mask if switch.on else 0, f"cpuid= at {switch.where}")
     guest = replace(guest, name=asked.name, source="xl's cpuid=")
-    notice = "archcaps has no model of Xen's default policy: what cpuid= does not force is unknown."
-    return ShownGuest(asked, guest, notices=(notice, *(f"Not read: {lost}." for lost in asked.lost_in_words)))
+    notice = "archcaps has no model of Xen's default policy: what cpuid= does not force is unknown"
+    return ShownGuest(asked, guest, notices=(notice,))
 
 
 def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:

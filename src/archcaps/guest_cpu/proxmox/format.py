@@ -21,7 +21,8 @@ from archcaps.guest_cpu.proxmox.files import Line, PveFiles, read_files
 from archcaps.guest_cpu.proxmox.machine import machine_type
 from archcaps.guest_cpu.proxmox.patching import patch
 from archcaps.guest_cpu.shown import ShownGuest
-from archcaps.machine.snapshot import FORMAT_VERSION, Cpu, Cpuid, Snapshot
+from archcaps.guest_cpu.words import unknown_guest
+from archcaps.machine.snapshot import Snapshot
 
 __all__ = ["expand", "looks_like", "patch", "read"]
 
@@ -139,16 +140,13 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
     from archcaps.guest_cpu.qemu.format import expand as expand_qemu  # noqa: PLC0415  # not to read a file
 
     if asked.model is not None and asked.model.startswith("custom-"):
-        unknown = Snapshot(
-            format_version=FORMAT_VERSION, role="guest", name=asked.name, cpu=Cpu(), cpuid=Cpuid(complete=False),
-            source="Proxmox VE",
-        )  # fmt: skip
+        unknown = replaced(unknown_guest(), name=asked.name, source="Proxmox VE")
         unknown = unknown if offered is None else replaced(unknown, kernel=offered.kernel)
-        return ShownGuest(asked, unknown, notices=tuple(f"Unknown: {lost}." for lost in asked.lost_in_words))
+        return ShownGuest(asked, unknown)
     again = asked if asked.release is None else _read(asked.text, asked.where, asked.release)
     vendor = host.cpu.vendor if host is not None else None
     switches = tuple(_nested(switch, vendor) for switch in again.switches)
-    shown: ShownGuest = expand_qemu(replace(again, vmm="qemu", switches=switches), host, offered)
+    shown: ShownGuest = expand_qemu(replace(again, vmm="qemu", switches=switches, lost_in_words=()), host, offered)
     return replace(shown, asked=asked)
 
 

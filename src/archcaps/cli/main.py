@@ -28,6 +28,7 @@ _COMMANDS = {
     "prove": "archcaps.cli.prove",
     "roll-out": "archcaps.cli.roll_out",
     "sample-fleet": "archcaps.cli.sample_fleet",
+    "shown": "archcaps.cli.shown",
     "trace": "archcaps.cli.trace",
     "upgrade": "archcaps.cli.upgrade",
 }

@@ -24,7 +24,7 @@ from archcaps.tables.old_microcode import old_microcode
 
 __all__ = [
     "PUBLISHED", "Datum", "Facts", "add_identity", "add_kernel", "add_lists", "add_vm", "facts_between", "facts_of",
-    "facts_of_host", "guest_facts", "host_facts", "part_of",
+    "facts_of_host", "guest_facts", "host_facts", "known_bits", "part_of",
 ]  # fmt: skip
 
 #: Which list and flag each look-up of a CPU asks.
@@ -162,6 +162,11 @@ def part_of(snapshot: Snapshot) -> Part:
         None if hybrid is None else hybrid.value,
         _int(cpu.core_type),
     )
+
+
+def known_bits(snapshot: Snapshot) -> dict[str, Datum]:
+    """Return the bits of registers and CPUID words that a snapshot knows, by name."""
+    return dict(_bit_values(snapshot))
 
 
 def _source(snapshot: Snapshot, own: str | None) -> str:

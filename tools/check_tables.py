@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from archcaps.tables.names import CPU_LOOKUPS, SILICON_LOOKUPS
+from tools.check_libvirt_tables import libvirt_faults
 
 TABLES = Path(__file__).parents[1] / "src" / "archcaps" / "tables"
 KINDS = {"immunity", "clears", "control", "feature", "affected", "command", "reserved", "unverified"}
@@ -215,7 +216,8 @@ def faults(tables: Path = TABLES) -> list[str]:
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
         *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
-        "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv",
+        "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv", "libvirt/releases.csv",
+        "libvirt/qemu_names.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))
@@ -231,6 +233,7 @@ def faults(tables: Path = TABLES) -> list[str]:
     for path in sorted((tables / "linux_lists").glob("*list-*.csv")):
         if path.stem.split("-", 1)[1] not in listed:
             found.append(f"{path.name}: no release has this list")
+    found += libvirt_faults(tables)
     return found
 
 

@@ -72,7 +72,7 @@ def _bit_faults(registers: Rows, bits: Rows, features: Rows, newest: str) -> Ite
             int(row["subleaf"] or "0", 16),
             row["output"],
             row["mask"],
-        )  # fmt: skip
+        )
         for row in features
         if newest in row["releases"].split()
     }

@@ -1,0 +1,8 @@
+"""libvirt as a format: domain XML (stored, live, or a <cpu> alone), domain capabilities and host capabilities."""
+
+from __future__ import annotations
+
+from archcaps.guest_cpu.libvirt.patching import patch
+from archcaps.guest_cpu.libvirt.reading import looks_like, read
+
+__all__ = ["looks_like", "patch", "read"]

@@ -32,6 +32,12 @@ QEMU_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 NEVER_PASSED_ON: Final = frozenset(row["libvirt"] for row in read_csv("libvirt/qemu_names.csv") if not row["qemu"])
 
 
+#: The first release read whose check='partial' asks QEMU what blocks a model: only models with
+#: <check partial='compat'/> are compared there, as all were in 9.0.0.
+#: Source: libvirt 9.0.0 qemu_process.c qemuProcessUpdateGuestCPU, 11.3.0 qemu_domain.c qemuDomainCheckCPU
+_ASKS_QEMU: Final = (11, 3, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """A feature: `mask` (u32 for CPUID, u64 for an MSR) of one register; `qemu_names` are what QEMU calls it too."""
@@ -85,7 +91,7 @@ def cpu_map(release: str) -> CpuMap:
     if release not in RELEASES:
         raise KeyError(release)
     features = {row["feature"]: _feature(row) for row in _rows("features.csv", release)}
-    models = {row["model"]: _model(row) for row in _rows("models.csv", release)}
+    models = {row["model"]: _model(row, release) for row in _rows("models.csv", release)}
     return CpuMap(release, MappingProxyType(features), MappingProxyType(models))
 
 
@@ -106,14 +112,14 @@ def _feature(row: dict[str, str]) -> Feature:
     )
 
 
-def _model(row: dict[str, str]) -> Model:
+def _model(row: dict[str, str], release: str) -> Model:
     return Model(
         row["model"],
         row["vendor"],
         tuple(row["signatures"].split()),
         row["decode_host"] == "on",
         row["decode_guest"] == "on",
-        row["partial_check"] == "compat",
+        row["partial_check"] == "compat" or version(release) < _ASKS_QEMU,
         frozenset(row["features"].split()),
         frozenset(row["added"].split()),
         frozenset(row["removed"].split()),

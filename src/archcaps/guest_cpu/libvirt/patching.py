@@ -199,16 +199,17 @@ def _attributes_of(element: Element) -> str:
 
 
 def _with_attributes(tag: str, values: dict[str, str | None]) -> str:
-    """Return a start tag with attributes set, in their place and their quotes where they stand already."""
+    """Return a start tag with attributes set: in their place and their quotes where they stand already, else last."""
     present = {match[1]: match for match in _ATTRIBUTE.finditer(tag)}
+    named = re.match(r"<[^\s/>]+", tag)
+    assert named is not None
+    last = max((match.end() for match in present.values()), default=named.end())
+    quote = next(iter(present.values()))[2][0] if present else "'"
     edits = []
     for name, value in values.items():
         if name in present:
-            quote = present[name][2][0]
-            edits.append(Edit(*present[name].span(), "" if value is None else f" {name}={quote}{value}{quote}"))
+            own = present[name][2][0]
+            edits.append(Edit(*present[name].span(), "" if value is None else f" {name}={own}{value}{own}"))
         elif value is not None:
-            name_end = re.match(r"<[^\s/>]+", tag)
-            assert name_end is not None
-            quote = next(iter(present.values()))[2][0] if present else "'"
-            edits.append(Edit(name_end.end(), name_end.end(), f" {name}={quote}{value}{quote}"))
+            edits.append(Edit(last, last, f" {name}={quote}{value}{quote}"))
     return apply_edits(tag, edits)

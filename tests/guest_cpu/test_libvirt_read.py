@@ -78,14 +78,15 @@ def test_an_own_cpu_option_of_qemu_is_told() -> None:
     asked = read_file(EXAMPLES / "own-cpu-line.xml")
     (said,) = asked.lost_in_words
     assert "Cascadelake-Server-v7,+md-clear" in said
-    assert "line 12" in said
+    assert "line 11" in said
     domain = read_domain(asked.text, "x")
     assert domain.override is not None
     assert domain.override.cpu == "Cascadelake-Server-v7,+md-clear"
 
 
 def test_arguments_of_another_namespace_are_not_qemus() -> None:
-    text = "<domain type='kvm' xmlns:q='urn:other'><q:commandline><q:arg value='-cpu'/><q:arg value='host'/></q:commandline></domain>"
+    arguments = "<q:commandline><q:arg value='-cpu'/><q:arg value='host'/></q:commandline>"
+    text = f"<domain type='kvm' xmlns:q='urn:other'>{arguments}</domain>"
     assert read_domain(text, "x").override is None
     prefixed = text.replace("urn:other", "http://libvirt.org/schemas/domain/qemu/1.0")
     override = read_domain(prefixed, "x").override
@@ -99,7 +100,7 @@ def test_arguments_of_another_namespace_are_not_qemus() -> None:
         (cpu("<cpu mode='host-modell'/>"), "x.xml:3: mode='host-modell' (did you mean host-model?)"),
         (cpu("<cpu match='nearly'/>"), "x.xml:3: match='nearly' (expected one of minimum, exact, strict)"),
         (cpu("<cpu check='yes'/>"), "x.xml:3: check='yes' (expected one of none, partial, full)"),
-        (cpu("<cpu>\n<model>A</model>\n<feature policy='reqire' name='aes'/></cpu>"), "x.xml:5: policy='reqire' (did you"),
+        (cpu("<cpu>\n<model>A</model>\n<feature policy='reqire' name='aes'/></cpu>"), "x.xml:5: policy='reqire' (did"),
         (cpu("<cpu>\n<model>A</model>\n<feature policy='require'/></cpu>"), "x.xml:5: a <feature> without a name"),
         (
             cpu("<cpu>\n<model>A</model>\n<feature name='aes'/>\n<feature policy='disable' name='aes'/></cpu>"),
@@ -185,13 +186,13 @@ def test_a_large_file_is_not_read(tmp_path: Path) -> None:
 
 
 def test_places_are_bytes_of_the_text() -> None:
-    text = "\ufeff<!-- \u00e4\u4e2d -->\n<domain a=\"x>y\" b='\"'><name>\u00fc</name><cpu/></domain>\n"
+    text = '\ufeff<!-- \u00e4\u4e2d -->\n<domain a="x>y" b=\'"\'><name>\u00fc</name><cpu/></domain>\n'
     root = parse_xml(text, "x")
     data = text.encode()
     name, cpu_element = root.children
     assert data[name.start : name.end].decode() == "<name>\u00fc</name>"
     assert data[cpu_element.start : cpu_element.end] == b"<cpu/>"
-    assert root.start_tag == "<domain a=\"x>y\" b='\"'>"
+    assert root.start_tag == '<domain a="x>y" b=\'"\'>'
     assert (root.line, [element.name for element in root.walk()]) == (2, ["domain", "name", "cpu"])
     assert data[root.start : root.end].endswith(b"</domain>")
 
@@ -233,7 +234,8 @@ def test_blockers_of_newer_libvirts() -> None:
 def test_host_capabilities_are_a_hosts_snapshot() -> None:
     text = """<capabilities><host><cpu><arch>x86_64</arch><model>Cascadelake-Server-noTSX</model><vendor>Intel</vendor>
       <microcode version='83898371'/><signature family='6' model='85' stepping='7'/><counter name='tsc' frequency='1'/>
-      <feature name='md-clear'/><feature name='arch-capabilities'/><feature name='mds-no'/></cpu></host></capabilities>"""
+      <feature name='md-clear'/><feature name='arch-capabilities'/><feature name='mds-no'/>
+      </cpu></host></capabilities>"""
     host = read_host_cpu(text, "caps.xml")
     assert (host.model, host.signature, host.microcode) == ("Cascadelake-Server-noTSX", (6, 85, 7), 83898371)
     snapshot = snapshot_of_host(host, "9.0.0", "caps.xml")

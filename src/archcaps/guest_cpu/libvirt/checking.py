@@ -12,9 +12,10 @@ from typing import Final
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.libvirt.domain import Domain
 from archcaps.guest_cpu.libvirt.names import BY_LIBVIRT
+from archcaps.guest_cpu.libvirt.releases import releases_of
 from archcaps.guest_cpu.snapshot_bits import has_bit
 from archcaps.machine.snapshot import Snapshot
-from archcaps.tables.libvirt_cpu_map import Model, knows_feature, models_named
+from archcaps.tables.libvirt_cpu_map import RELEASES, Model, cpu_map, knows_feature, models_named
 
 __all__ = ["effective_check", "provided", "refusal"]
 
@@ -36,12 +37,13 @@ def refusal(
 
     `lost_by_qemu` are features (by libvirt's names) that QEMU would switch off on this host.
     """
+    release = releases_of(asked).libvirt
     for switch in asked.switches:
-        if asked.release is not None and knows_feature(switch.name, asked.release) is False:
+        if release is not None and knows_feature(switch.name, release) is False:
             return f"unsupported configuration: unknown CPU feature: {switch.name}"
     models: tuple[Model | None, ...] = ()
-    if asked.mode == "named" and asked.model is not None and asked.release is not None:
-        models = models_named(asked.model, asked.release)
+    if asked.mode == "named" and asked.model is not None and release is not None:
+        models = models_named(asked.model, release)
         if models == (None,):
             return f"internal error: Unknown CPU model {asked.model}"
     check = effective_check(asked)
@@ -74,7 +76,7 @@ def _partial(
         return f"{_INCOMPATIBLE}host CPU vendor does not match required CPU vendor {vendor}"
     required = [switch.name for switch in asked.switches if switch.policy == "require"]
     left_out = {switch.name for switch in asked.switches if switch.policy != "require"}
-    models = models_named(asked.model, asked.release) if asked.model is not None else ()
+    models = models_named(asked.model, releases_of(asked).libvirt) if asked.model is not None else ()
     known = [model for model in models if model is not None]
     if known and len(known) == len(models) and all(model.compat_check for model in known):
         of_model = frozenset.intersection(*(model.features for model in known))
@@ -84,10 +86,16 @@ def _partial(
         of_model = frozenset(lost_by_qemu)
     missing = [
         name
-        for name in dict.fromkeys([*sorted(of_model - left_out), *required])
+        for name in sorted({*(of_model - left_out), *required}, key=_place)
         if name in BY_LIBVIRT and provided(BY_LIBVIRT[name], host, offered) is False
     ]
     return f"{_INCOMPATIBLE}Host CPU does not provide required features: {', '.join(missing)}" if missing else None
+
+
+def _place(name: str) -> tuple[str, int, int]:
+    """Return where a feature stands in libvirt's list: CPUID by leaf, then MSRs."""
+    feature = cpu_map(RELEASES[-1]).features.get(name)
+    return ("", 0, 0) if feature is None else (feature.kind, feature.address, feature.mask)
 
 
 def _full(asked: Asked, lost_by_qemu: Collection[str]) -> str | None:

@@ -11,8 +11,11 @@ from archcaps.guest_cpu.asked import Asked, Policy
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, Patch, SwitchChange
 from archcaps.guest_cpu.libvirt.domain import domain_of
 from archcaps.guest_cpu.libvirt.names import feature_for, model_for
+from archcaps.guest_cpu.libvirt.releases import releases_of
 from archcaps.guest_cpu.libvirt.xml_tree import Element, parse_xml
 from archcaps.guest_cpu.text_edits import Edit, apply_edits, diff_of
+from archcaps.tables.bits import ARCH_CAPABILITIES
+from archcaps.tables.libvirt_cpu_map import model_has
 
 __all__ = ["patch"]
 
@@ -24,6 +27,8 @@ _AFTER_FEATURES: Final = ("numa",)
 
 def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:
     """Return the domain's XML with `changes` made; where two speak of one thing, the later holds.
+
+    With a bit of MSR 0x10a goes arch-capabilities, without which QEMU clears them all.
 
     Raises:
         InputError: a machine type or model is no name that libvirt takes.
@@ -45,7 +50,11 @@ def _last_of_each(changes: Sequence[GuestChange]) -> list[GuestChange]:
     found: dict[str, GuestChange] = {}
     for change in changes:
         found[change.bit if isinstance(change, SwitchChange) else type(change).__name__] = change
-    return sorted(found.values(), key=lambda change: isinstance(change, SwitchChange))
+
+    def order(change: GuestChange) -> int:
+        return 0 if not isinstance(change, SwitchChange) else 1 if change.bit == "arch_capabilities" else 2
+
+    return sorted(found.values(), key=order)
 
 
 class _Writer:
@@ -53,6 +62,7 @@ class _Writer:
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
+        self.release = releases_of(asked).libvirt
         self.root = parse_xml(asked.text, asked.where)
         self.data = asked.text.encode("utf-8")
         self.domain = domain_of(self.root, asked.where)
@@ -63,6 +73,7 @@ class _Writer:
         self.attributes: dict[int, dict[str, str | None]] = {}
         self.tags: dict[int, Element] = {}
         self.new_model: str | None = None
+        self.put_model: str | None = None
         self.new_features: list[tuple[str, Policy]] = []
         self.impossible: list[tuple[GuestChange, str]] = []
 
@@ -93,7 +104,7 @@ class _Writer:
         return ""
 
     def model(self, model: str) -> str:
-        why = model_for(model, self.asked.release)
+        why = model_for(model, self.release)
         if why:
             return why
         if self.cpu is None:
@@ -105,25 +116,43 @@ class _Writer:
         if element is None:
             self.new_model = model
         else:
+            self.put_model = model
             self.put(element.start, element.end, f"<model{_attributes_of(element)}>{model}</model>")
         return ""
 
     def feature(self, change: SwitchChange) -> str:
-        name, why = feature_for(change.bit, self.asked.release)
+        name, why = feature_for(change.bit, self.release)
         if why:
             return why
         cpu = self.domain.cpu
         named = self.new_model is not None or (cpu is not None and (cpu.mode != "custom" or cpu.model is not None))
         if not named:
             return "the domain names no CPU model, and libvirt takes features only beside one: choose a model as well"
+        if change.on and change.bit in ARCH_CAPABILITIES and self.lacks_arch_capabilities():
+            self.put_feature("arch-capabilities", on=True)
+        self.put_feature(name, on=change.on)
+        return ""
+
+    def lacks_arch_capabilities(self) -> bool:
+        """Whether the guest is known to have no MSR 0x10a as things stand: QEMU then clears all its bits."""
+        cpu = self.domain.cpu
+        own = [each.on for each in (cpu.features if cpu is not None else ()) if each.name == "arch-capabilities"]
+        if own:
+            return not own[0]
+        model = self.new_model or self.put_model or (None if cpu is None or cpu.mode != "custom" else cpu.model)
+        return model is not None and model_has(model, "arch-capabilities", self.release) is not True
+
+    def put_feature(self, name: str, *, on: bool) -> None:
+        """Have a feature required or disabled, unless the domain says as much already."""
+        cpu = self.domain.cpu
         present = next((switch for switch in cpu.features if switch.name == name), None) if cpu is not None else None
         if present is None:
-            self.new_features.append((name, "require" if change.on else "disable"))
-        elif change.on and present.policy != "force":
+            if name not in dict(self.new_features):
+                self.new_features.append((name, "require" if on else "disable"))
+        elif on and present.policy != "force":
             self.set(self.element(name), policy="require")
-        elif not change.on and present.policy != "forbid":
+        elif not on and present.policy != "forbid":
             self.set(self.element(name), policy="disable")
-        return ""
 
     def element(self, feature: str) -> Element:
         assert self.cpu is not None

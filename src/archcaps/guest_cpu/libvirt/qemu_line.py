@@ -12,9 +12,11 @@ from typing import Final
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked, Mode, Policy, Switch
 from archcaps.guest_cpu.libvirt.names import BY_LIBVIRT
+from archcaps.guest_cpu.libvirt.releases import releases_of
+from archcaps.guest_cpu.qemu.models import setting
 from archcaps.guest_cpu.snapshot_bits import has_bit
 from archcaps.machine.snapshot import Snapshot
-from archcaps.tables.libvirt_cpu_map import NEVER_PASSED_ON, QEMU_NAMES, models_named
+from archcaps.tables.libvirt_cpu_map import NEVER_PASSED_ON, QEMU_NAMES, models_named, version
 
 __all__ = ["qemu_cpu_line"]
 
@@ -24,11 +26,11 @@ _DEFAULT: Final = "qemu64"
 _WORDS: Final[dict[Mode, str]] = {"host": "host", "maximum": "max"}
 
 
-def qemu_cpu_line(asked: Asked, offered: Snapshot | None = None, release: str | None = None) -> Asked:
+def qemu_cpu_line(asked: Asked, offered: Snapshot | None = None) -> Asked:
     """Return the -cpu that libvirt makes of a domain's CPU, as QEMU is asked for it; `text` is the option.
 
     An optional feature is on where KVM offers it (`offered`), off where it does not, and left out where that is not
-    known. `release` is QEMU's.
+    known.
 
     Raises:
         InputError: mode='host-model' without the model that libvirt has chosen on the host.
@@ -54,11 +56,12 @@ def qemu_cpu_line(asked: Asked, offered: Snapshot | None = None, release: str | 
         asked,
         vmm="qemu",
         mode=mode,
-        model=model if mode == "named" else None,
+        model=model,
         switches=switches,
-        release=release,
+        release=releases_of(asked).qemu,
         migratable=migratable if mode != "named" else None,
         check=None,
+        live=False,
         lost_in_words=(),
         text=f"-cpu {','.join(words)}",
     )
@@ -68,6 +71,8 @@ def _handed_on(asked: Asked, offered: Snapshot | None) -> list[Switch]:
     """Return the features as QEMU is given them: on or off, by QEMU's names."""
     switches = list(asked.switches)
     named = {switch.name for switch in switches}
+    releases = releases_of(asked)
+    runs = setting(releases.qemu, asked.machine, asked.where)
     switches += [Switch(name, "disable", asked.where) for name in sorted(_removed(asked) - named)]
     found = []
     for switch in switches:
@@ -77,17 +82,24 @@ def _handed_on(asked: Asked, offered: Snapshot | None) -> list[Switch]:
         if switch.policy == "optional":
             bit = BY_LIBVIRT.get(switch.name)
             on = None if bit is None or offered is None else has_bit(offered, bit)
-        if on is not None:
-            policy: Policy = "require" if on else "disable"
-            found.append(Switch(QEMU_NAMES.get(switch.name, switch.name), policy, switch.where))
+        name = QEMU_NAMES.get(switch.name, switch.name)
+        if on is None or (not on and _left_out(releases.libvirt) and runs.has_property(name) is False):
+            continue
+        policy: Policy = "require" if on else "disable"
+        found.append(Switch(name, policy, switch.where))
     return found
+
+
+def _left_out(release: str | None) -> bool:
+    """Whether libvirt leaves out what is switched off and QEMU has no name for; 9.0.0 does not, and QEMU refuses it."""
+    return release is None or version(release) >= (11, 3, 0)
 
 
 def _removed(asked: Asked) -> frozenset[str]:
     """Return what the model once had and a fresh start switches off; of a running domain all is written out."""
     if asked.live or asked.mode != "named" or asked.model is None:
         return frozenset()
-    models = models_named(asked.model, asked.release)
+    models = models_named(asked.model, releases_of(asked).libvirt)
     if not models or None in models:
         return frozenset()
     return frozenset.intersection(*(model.removed for model in models if model is not None))

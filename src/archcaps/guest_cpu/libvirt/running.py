@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.libvirt.names import BY_LIBVIRT
+from archcaps.guest_cpu.libvirt.releases import releases_of
 from archcaps.tables.libvirt_cpu_map import knows_feature, model_has
 
 __all__ = ["settled_bits"]
@@ -24,9 +25,10 @@ def settled_bits(asked: Asked) -> dict[str, bool]:
     # Only after a full check has libvirt written every difference.
     if asked.mode != "named" or asked.model is None or asked.check != "full":
         return found
+    release = releases_of(asked).libvirt
     for feature, bit in BY_LIBVIRT.items():
-        if bit not in found and knows_feature(feature, asked.release):
-            has = model_has(asked.model, feature, asked.release)
+        if bit not in found and knows_feature(feature, release):
+            has = model_has(asked.model, feature, release)
             if has is not None:
                 found[bit] = has
     return found

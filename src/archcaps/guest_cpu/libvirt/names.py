@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from archcaps.errors import InputError, nearest
-from archcaps.tables.bits import BITS
-from archcaps.tables.libvirt_cpu_map import RELEASES, cpu_map, knows_feature, models_named
+from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
+from archcaps.tables.libvirt_cpu_map import RELEASES, cpu_map, knows_feature, model_has, models_named
 
-__all__ = ["BY_LIBVIRT", "feature_for", "model_for"]
+__all__ = ["BY_LIBVIRT", "feature_for", "model_for", "needs_arch_capabilities"]
 
 #: Our names of bits by libvirt's. A feature of CPUID that announces an MSR and the MSR's bits have names of their own.
 BY_LIBVIRT: Final = {bit.names["libvirt"]: name for name, bit in BITS.items() if "libvirt" in bit.names}
@@ -39,6 +40,19 @@ def feature_for(bit: str, release: str | None) -> tuple[str, str]:
             "<qemu:commandline>, which overrides all of <cpu>"
         )
     return name, ""
+
+
+def needs_arch_capabilities(bit: str, model: str | None, switches: Mapping[str, bool], release: str | None) -> bool:
+    """Return whether a bit that is switched on needs CPUID's arch-capabilities beside it, without which QEMU clears it.
+
+    `switches` are the features that the guest has on or off by name; `model` is None where it gets the host's CPU, and
+    with that the host's arch-capabilities.
+    """
+    if bit not in ARCH_CAPABILITIES:
+        return False
+    if "arch-capabilities" in switches:
+        return not switches["arch-capabilities"]
+    return model is not None and model_has(model, "arch-capabilities", release) is not True
 
 
 def model_for(model: str, release: str | None) -> str:

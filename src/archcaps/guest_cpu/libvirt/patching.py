@@ -10,12 +10,10 @@ from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked, Policy
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, Patch, SwitchChange
 from archcaps.guest_cpu.libvirt.domain import domain_of
-from archcaps.guest_cpu.libvirt.names import feature_for, model_for
+from archcaps.guest_cpu.libvirt.names import feature_for, model_for, needs_arch_capabilities
 from archcaps.guest_cpu.libvirt.releases import releases_of
 from archcaps.guest_cpu.libvirt.xml_tree import Element, parse_xml
 from archcaps.guest_cpu.text_edits import Edit, apply_edits, diff_of
-from archcaps.tables.bits import ARCH_CAPABILITIES
-from archcaps.tables.libvirt_cpu_map import model_has
 
 __all__ = ["patch"]
 
@@ -128,19 +126,12 @@ class _Writer:
         named = self.new_model is not None or (cpu is not None and (cpu.mode != "custom" or cpu.model is not None))
         if not named:
             return "the domain names no CPU model, and libvirt takes features only beside one: choose a model as well"
-        if change.on and change.bit in ARCH_CAPABILITIES and self.lacks_arch_capabilities():
+        switches = {each.name: each.on for each in (cpu.features if cpu is not None else ())}
+        model = self.new_model or self.put_model or (None if cpu is None or cpu.mode != "custom" else cpu.model)
+        if change.on and needs_arch_capabilities(change.bit, model, switches, self.release):
             self.put_feature("arch-capabilities", on=True)
         self.put_feature(name, on=change.on)
         return ""
-
-    def lacks_arch_capabilities(self) -> bool:
-        """Whether the guest is known to have no MSR 0x10a as things stand: QEMU then clears all its bits."""
-        cpu = self.domain.cpu
-        own = [each.on for each in (cpu.features if cpu is not None else ()) if each.name == "arch-capabilities"]
-        if own:
-            return not own[0]
-        model = self.new_model or self.put_model or (None if cpu is None or cpu.mode != "custom" else cpu.model)
-        return model is not None and model_has(model, "arch-capabilities", self.release) is not True
 
     def put_feature(self, name: str, *, on: bool) -> None:
         """Have a feature required or disabled, unless the domain says as much already."""

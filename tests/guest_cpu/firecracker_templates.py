@@ -26,6 +26,6 @@ def template(name: str) -> str:
             msrs.append({"addr": row["address"], "bitmap": row["bitmap"]})
             continue
         key = row["address"], row["subleaf"]
-        leaf = {"leaf": key[0], "subleaf": key[1], "flags": int(row["flags"]), "modifiers": []}
+        leaf: dict[str, Any] = {"leaf": key[0], "subleaf": key[1], "flags": int(row["flags"]), "modifiers": []}
         leaves.setdefault(key, leaf)["modifiers"].append({"register": row["register"], "bitmap": row["bitmap"]})
     return json.dumps({"cpuid_modifiers": list(leaves.values()), "msr_modifiers": msrs}, indent=2) + "\n"

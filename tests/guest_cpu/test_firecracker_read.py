@@ -73,9 +73,8 @@ def test_a_template_on_another_vendors_host_is_refused() -> None:
     assert "CpuVendorMismatched" in shown.refused
     t2s = read('{"machine-config": {"cpu_template": "T2S"}}', "vm.json")
     assert formats.expand(replace(t2s, release="1.11.0"), HOST, default_guest(HOST)).refused is None
-    assert "InvalidCpuModel" in (
-        formats.expand(replace(t2s, release="1.12.0"), HOST, default_guest(HOST)).refused or ""
-    )
+    later = formats.expand(replace(t2s, release="1.12.0"), HOST, default_guest(HOST))
+    assert "InvalidCpuModel" in (later.refused or "")
 
 
 def test_hiding_the_msr_and_setting_it_is_refused_by_kvm_from_6_13_on() -> None:
@@ -99,7 +98,7 @@ def test_a_template_in_another_file_leaves_all_unknown() -> None:
     shown = formats.expand(asked, HOST, default_guest(HOST))
     assert word_of(shown.snapshot, "ia32_arch_capabilities")[1] == 0
     assert shown.snapshot.cpu.family is None
-    assert any("/srv/t.json" in notice for notice in shown.notices)
+    assert "/srv/t.json" in shown.asked.lost_in_words[0]
 
 
 BROKEN = {

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from archcaps.machine.snapshot import BitReading, Cpuid, Reading, Snapshot, number
+from archcaps.machine.snapshot import FORMAT_VERSION, BitReading, Cpuid, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, bits_of
 
-__all__ = ["with_bits", "without_bits", "word_of"]
+__all__ = ["unknown_guest", "with_bits", "without_bits", "word_of"]
+
+
+def unknown_guest() -> Snapshot:
+    """Return a guest of whose CPU nothing is known."""
+    return Snapshot(
+        format_version=FORMAT_VERSION,
+        role="guest",
+        cpuid=Cpuid(complete=False),
+        registers={"ia32_arch_capabilities": Reading(value=0, known=0)},
+    )
 
 
 def word_of(snapshot: Snapshot, register: str) -> tuple[int, int]:
@@ -42,11 +52,12 @@ def with_bits(snapshot: Snapshot, register: str, mask: int, value: int, source: 
         name: BitReading(value=bool(value & bit.mask), provenance="imported", source=source)
         for name, bit in named.items()
     }
+    width = REGISTERS[register].width
+    old, seen = 0, 0
     if reading.value is not None:
-        width = REGISTERS[register].width
+        old = number(reading.value, width, register)
         seen = (1 << width) - 1 if reading.known is None else number(reading.known, width, register)
-        word = number(reading.value, width, register) & ~mask | value & mask
-        reading = replace(reading, value=word, known=seen | mask)
+    reading = replace(reading, value=old & ~mask | value & mask, known=seen | mask)
     reading = replace(reading, bits={**reading.bits, **single})
     return replace(
         snapshot,

@@ -16,8 +16,8 @@ from archcaps.guest_cpu.firecracker.read_order import lost_by_read_order, needs_
 from archcaps.guest_cpu.firecracker.releases import HOSTS, behaviour, check_release, static_template
 from archcaps.guest_cpu.firecracker.template import write_of
 from archcaps.guest_cpu.shown import Difference, ShownGuest
-from archcaps.guest_cpu.words import with_bits, without_bits, word_of
-from archcaps.machine.snapshot import FORMAT_VERSION, Cpu, Cpuid, Snapshot, number
+from archcaps.guest_cpu.words import unknown_guest, with_bits, without_bits, word_of
+from archcaps.machine.snapshot import Cpu, Snapshot, number
 from archcaps.tables.bits import BITS, bits_of
 from archcaps.tables.files import read_csv
 
@@ -65,17 +65,15 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         InputError: `asked.release` is no release of Firecracker.
     """
     release = check_release(asked.release)
-    unknown = Snapshot(format_version=FORMAT_VERSION, role="guest", cpuid=Cpuid(complete=False))
-    base = unknown if offered is None else offered
+    base = unknown_guest() if offered is None else offered
     if asked.lost_in_words:  # a template that nobody read may change anything but the vendor
-        base = replace(unknown, cpu=Cpu(vendor=base.cpu.vendor), kernel=base.kernel)
+        base = replace(unknown_guest(), cpu=Cpu(vendor=base.cpu.vendor), kernel=base.kernel)
     vendor = base.cpu.vendor or (host.cpu.vendor if host is not None else None)
     state = _Expansion(asked, release, host, base, vendor, certain=list(asked.writes))
     if offered is None:
         state.assumptions.append(
-            "No host is given: what the template keeps of KVM's is unknown, what it sets is taken as shown."
+            "the host is not given: what the template keeps of KVM's is unknown, what it sets is taken as shown"
         )
-    state.notices += [f"Unknown: {lost}." for lost in asked.lost_in_words]
     _static(state)
     _refusals(state)
     _read_order(state)
@@ -93,13 +91,9 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
 
 
 def _title(asked: Asked) -> str:
-    return (
-        f"template {asked.model}"
-        if asked.model
-        else "its custom template"
-        if asked.mode == "template"
-        else "no template"
-    )
+    if asked.model is not None:
+        return f"template {asked.model}"
+    return "its custom template" if asked.mode == "template" else "no template"
 
 
 def _static(state: _Expansion) -> None:
@@ -114,7 +108,7 @@ def _static(state: _Expansion) -> None:
         of = bits_of(write.register) if write.register is not None else {}
         bits = ", ".join(bit for bit, found in of.items() if found.mask & write.mask) or f"bits {write.mask:#x}"
         why = "its release is not known" if state.release is None else f"nobody looked at {state.release}"
-        state.notices.append(f"Firecracker's releases differ in {name}, {write.leaf}: {bits} unknown, for {why}.")
+        state.notices.append(f"Firecracker's releases differ in {name}, {write.leaf}: {bits} unknown, for {why}")
 
 
 def _refusals(state: _Expansion) -> None:
@@ -123,7 +117,7 @@ def _refusals(state: _Expansion) -> None:
     for write in state.certain:
         if write.leaf.startswith("CPUID") and not write.leaf.startswith(_EVERYWHERE):
             leaf = write.leaf.rpartition(" ")[0]
-            state.notices.append(f"Firecracker does not start where KVM has no {leaf} (CpuidFeatureNotSupported).")
+            state.notices.append(f"Firecracker does not start where KVM has no {leaf} (CpuidFeatureNotSupported)")
     if name is None or state.vendor is None or state.host is None:
         return
     hosts = HOSTS[name]
@@ -144,7 +138,7 @@ def _refusals(state: _Expansion) -> None:
         state.refused = f"the static template {name} is not for this CPU ({shown}; InvalidCpuModel)"
     elif checks is None:
         state.notices.append(
-            f"Firecracker from 1.12.0 on does not start with {name} on this CPU ({shown}; InvalidCpuModel)."
+            f"Firecracker from 1.12.0 on does not start with {name} on this CPU ({shown}; InvalidCpuModel)"
         )
 
 
@@ -162,7 +156,7 @@ def _read_order(state: _Expansion) -> None:
 
 
 def _write(state: _Expansion, write: MaskedWrite) -> None:
-    said = f"the template{' at ' + write.where if write.where else ''}"
+    said = f"Firecracker, {_title(state.asked)}{' at ' + write.where if write.where else ''}"
     if write.leaf == _SIGNATURE:
         state.guest = replace(state.guest, cpu=_identity(state.guest.cpu, write, said))
     elif write.register is not None:
@@ -201,7 +195,7 @@ def _normalise(state: _Expansion) -> None:
     for row in read_csv("firecracker/normalisation.csv"):
         if row["vendor"] and state.vendor is None and _asks(state, row["bit"]) is not None:
             state.notices.append(
-                f"Firecracker sets {row['bit']} to {row['value']} on {row['vendor']}; the vendor is not known."
+                f"Firecracker sets {row['bit']} to {row['value']} on {row['vendor']}; the vendor is not known"
             )
         if row["vendor"] not in ("", state.vendor):
             continue
@@ -248,7 +242,7 @@ def _not_offered(state: _Expansion, offered: Snapshot | None) -> None:
             state.refused = state.refused or (
                 "KVM takes no value but 0 for MSR 0x10a, which this guest's CPUID does not show (SetMsrsIncomplete)"
             )
-        state.notices.append("The template sets MSR 0x10a, and the guest's CPUID does not show it: no guest reads it.")
+        state.notices.append("the template sets MSR 0x10a, and the guest's CPUID does not show it: no guest reads it")
     if offered is None:
         return
     extra = []
@@ -257,4 +251,4 @@ def _not_offered(state: _Expansion, offered: Snapshot | None) -> None:
         more = value & known & ~offer & told
         extra += [name for name, bit in bits_of(register).items() if more & bit.mask and name != "hypervisor"]
     if extra:
-        state.notices.append(f"Set by the template and not offered by this host's KVM: {', '.join(extra)} [{_APPLY}].")
+        state.notices.append(f"set by the template and not offered by this host's KVM: {', '.join(extra)} [{_APPLY}]")

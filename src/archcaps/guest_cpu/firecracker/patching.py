@@ -12,7 +12,7 @@ from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, Patch, SwitchChange
 from archcaps.guest_cpu.firecracker.bitmap import change_bitmap, write_bitmap
 from archcaps.guest_cpu.firecracker.releases import STATIC_TEMPLATES, check_release, flags_of, newest, static_template
-from archcaps.guest_cpu.firecracker.template import TEMPLATE_FIELDS, Modifier, modifiers
+from archcaps.guest_cpu.firecracker.template import TEMPLATE_FIELDS, Modifier, modifiers, read_number
 from archcaps.guest_cpu.json_tree import JsonNode, read_json
 from archcaps.guest_cpu.text_edits import Edit, apply_edits, diff_of
 from archcaps.tables.bits import BITS, REGISTERS
@@ -232,7 +232,7 @@ def _leaf_node(members: Mapping[str, JsonNode], address: int, subleaf: int) -> J
     found = None
     for leaf in node.array("cpuid_modifiers") if node is not None else ():
         fields = leaf.object("a CPUID modifier")
-        if [int(fields[name].text(name), 0) for name in ("leaf", "subleaf")] == [address, subleaf]:
+        if [read_number(fields[name], name) for name in ("leaf", "subleaf")] == [address, subleaf]:
             found = leaf
     return found
 

@@ -55,7 +55,7 @@ def lost_by_read_order(guest: Snapshot, kept: int, release: Version | None, host
     if certain:
         return LostBits(with_bits(guest, _ARCH_CAP, kept, 0, f"{_REASON} [{_SOURCE}]"), differences)
     doubt = "Firecracker's release" if not early else "the host's kernel"
-    notice = f"{_REASON}: bits that the template keeps are unknown, for {doubt} is not known."
+    notice = f"{_REASON}: bits that the template keeps are unknown, for {doubt} is not known"
     return LostBits(without_bits(guest, _ARCH_CAP, (value | ~known) & kept), differences, (notice,))
 
 

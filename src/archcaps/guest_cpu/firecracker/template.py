@@ -18,7 +18,7 @@ from archcaps.guest_cpu.firecracker.bitmap import read_bitmap
 from archcaps.guest_cpu.json_tree import JsonNode
 from archcaps.tables.bits import REGISTERS
 
-__all__ = ["OUTPUTS", "TEMPLATE_FIELDS", "Modifier", "modifiers", "register_of", "write_of"]
+__all__ = ["OUTPUTS", "TEMPLATE_FIELDS", "Modifier", "modifiers", "read_number", "register_of", "write_of"]
 
 TEMPLATE_FIELDS: Final = ("kvm_capabilities", "cpuid_modifiers", "msr_modifiers")
 _ARM_FIELDS: Final = ("reg_modifiers", "vcpu_features")
@@ -95,7 +95,7 @@ def _check_capability(node: JsonNode) -> None:
 def _cpuid(node: JsonNode | None) -> Iterator[Modifier]:
     for leaf in node.array("cpuid_modifiers") if node is not None else ():
         fields = leaf.object("a CPUID modifier")
-        address, subleaf = (_number(_field(leaf, fields, name), name) for name in ("leaf", "subleaf"))
+        address, subleaf = (read_number(_field(leaf, fields, name), name) for name in ("leaf", "subleaf"))
         _field(leaf, fields, "flags").whole("flags", _U32)
         for entry in _field(leaf, fields, "modifiers").array("modifiers"):
             parts = entry.object("a modifier of a register")
@@ -110,7 +110,7 @@ def _cpuid(node: JsonNode | None) -> Iterator[Modifier]:
 def _msrs(node: JsonNode | None) -> Iterator[Modifier]:
     for entry in node.array("msr_modifiers") if node is not None else ():
         fields = entry.object("an MSR modifier")
-        address = _number(_field(entry, fields, "addr"), "addr")
+        address = read_number(_field(entry, fields, "addr"), "addr")
         bitmap = _field(entry, fields, "bitmap")
         yield Modifier(address, 0, "", *read_bitmap(bitmap.text("bitmap"), 64, bitmap.where), bitmap)
 
@@ -121,8 +121,12 @@ def _field(node: JsonNode, fields: Mapping[str, JsonNode], name: str) -> JsonNod
     return fields[name]
 
 
-def _number(node: JsonNode, what: str) -> int:
-    """Return a number that is written as a string with 0x or 0b before it."""
+def read_number(node: JsonNode, what: str) -> int:
+    """Return a number that is written as a string with 0x or 0b before it.
+
+    Raises:
+        InputError: it is none, or has more than 32 bits.
+    """
     text = node.text(what)
     for prefix, base, digits in (("0x", 16, "[0-9a-fA-F]"), ("0b", 2, "[01]")):
         body = text.removeprefix(prefix)

@@ -73,9 +73,7 @@ def read(text: str, where: str) -> Asked:
     switches = _switches(options, where)
     if switches and mode == "none":
         lost.append(f"cpu_mode=none takes no {_FLAGS}: they have no effect")
-    machine = next(
-        (part[7:] for part in _list(_value(options, "hw_machine_type", where)) if part[:7] == "x86_64="), None
-    )
+    types = dict(part.split("=", 1) for part in _list(_value(options, "hw_machine_type", where)) if "=" in part)
     return Asked(
         vmm="nova",
         mode=_MODES[mode],

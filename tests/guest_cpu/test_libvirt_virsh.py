@@ -76,7 +76,9 @@ def test_a_domain_of_a_file_that_holds_several() -> None:
     with pytest.raises(InputError, match="say which with --domain NAME"):
         CliRunner().invoke(cli, ["shown", "--guest", str(file)], standalone_mode=False, catch_exceptions=False)
     done = CliRunner().invoke(cli, ["shown", "--guest", str(file), "--domain", "a"], standalone_mode=False)
-    assert "host" in done.stdout
+    assert "asked: kubevirt" in done.stdout
+    both = CliRunner().invoke(cli, ["shown", "--guest", str(file), "--domain", "b"], standalone_mode=False)
+    assert "mode='host-model'" in both.stdout
     other = file.parents[1] / "libvirt" / "host-model.xml"
     with pytest.raises(InputError, match="holds one guest"):
         CliRunner().invoke(

@@ -16,7 +16,7 @@ from archcaps.guest_cpu.libvirt.releases import releases_of
 from archcaps.guest_cpu.libvirt.running import settled_bits
 from archcaps.guest_cpu.shown import Difference, ShownGuest
 from archcaps.guest_cpu.snapshot_bits import has_bit, with_known_bits
-from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot
+from archcaps.machine.snapshot import FORMAT_VERSION, Cpuid, Kernel, Reading, Snapshot
 from archcaps.tables.bits import BITS
 from archcaps.tables.libvirt_cpu_map import RELEASES, cpu_map, knows_feature
 
@@ -46,7 +46,7 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         said = refusal(asked, domain, host, offered, ())
         if said is None:
             raise
-        return ShownGuest(asked, _nothing_known(asked), refused=said, notices=(str(error),))
+        return ShownGuest(asked, _nothing_known(asked, offered), refused=said, notices=(str(error),))
     settled = settled_bits(asked)
     snapshot = with_known_bits(shown.snapshot, settled, "the XML of the running domain")
     lost = [_libvirts(each) for each in shown.differences if each.shown is False]
@@ -88,9 +88,16 @@ def _qemu_command(asked: Asked, cpu: str) -> str:
     return " ".join([*words, "-cpu", "".join(cpu.split())])
 
 
-def _nothing_known(asked: Asked) -> Snapshot:
+def _nothing_known(asked: Asked, offered: Snapshot | None) -> Snapshot:
     return Snapshot(
-        format_version=FORMAT_VERSION, role="guest", name=asked.name, provenance="imported", source="libvirt's XML"
+        format_version=FORMAT_VERSION,
+        role="guest",
+        name=asked.name,
+        provenance="imported",
+        source="libvirt's XML",
+        cpuid=Cpuid(complete=False),
+        registers={"ia32_arch_capabilities": Reading(value="0x0", known="0x0")},
+        kernel=Kernel() if offered is None else offered.kernel,
     )
 
 
@@ -111,7 +118,7 @@ def _chosen_on_the_host(asked: Asked, domain: Domain, host: Snapshot | None, off
         f"{what}: which model and features that is, libvirt decides on the host; the XML of the running "
         "domain says it (virsh dumpxml NAME), and so does virsh domcapabilities there"
     )
-    snapshot = with_known_bits(_nothing_known(asked), bits, "libvirt's XML")
+    snapshot = with_known_bits(_nothing_known(asked, offered), bits, "libvirt's XML")
     return ShownGuest(asked, snapshot, refused=said, notices=(notice,))
 
 

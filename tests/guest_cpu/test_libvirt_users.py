@@ -21,6 +21,7 @@ from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, SwitchChange
 from archcaps.guest_cpu.formats import expand, patch, read_configuration, read_file
 from archcaps.guest_cpu.kubevirt import format as kubevirt
+from archcaps.guest_cpu.kubevirt.labels import lacking, read_node
 from archcaps.guest_cpu.snapshot_bits import has_bit
 from archcaps.questions.default_guest import default_guest
 from archcaps.tables.bits import BITS
@@ -211,6 +212,21 @@ def test_hostile_yaml_costs_little(text: str, said: str) -> None:
     tracemalloc.stop()
     assert spent < 30
     assert peak < 100 << 20
+
+
+def test_the_labels_of_a_node() -> None:
+    text = (EXAMPLES / "kubevirt" / "node.yaml").read_text(encoding="utf-8")
+    node = read_node(text, "node.yaml")
+    assert (node.name, node.vendor, node.host_model) == ("worker-1", "Intel", "Cascadelake-Server-noTSX")
+    assert node.features == {"arch-capabilities", "mds-no"}
+    assert node.host_model_required == {"mds-no"}
+    assert lacking(read_file(EXAMPLES / "kubevirt" / "vm.yaml"), node) == ("md-clear",)
+    other = replace(read_file(EXAMPLES / "kubevirt" / "vm.yaml"), model="EPYC", switches=())
+    assert lacking(other, node) == ("EPYC",)
+    with pytest.raises(InputError, match="x: 0 nodes"):
+        read_node("kind: Pod\n", "x")
+    with pytest.raises(InputError, match="x:1: a node without metadata.labels"):
+        read_node("kind: Node\n", "x")
 
 
 def test_nova_conf() -> None:

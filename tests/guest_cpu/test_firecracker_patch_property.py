@@ -164,6 +164,13 @@ def test_a_static_template_becomes_a_custom_one() -> None:
     assert words(json.dumps(config["cpu-config"])) == words(template("T2S"))  # 1.16.1 and FB_CLEAR is the newest
 
 
+def test_a_bit_of_a_static_template_is_cleared() -> None:
+    text = '{"machine-config": {"vcpu_count": 2, "cpu_template": "T2S"}}'
+    made = patch(read(text, "vm.json"), [SwitchChange("fb_clear", on=False), SwitchChange("rdcl_no", on=True)])
+    msr = words(json.dumps(json.loads(made.after)["cpu-config"]))[0x10A, 0, ""]
+    assert msr == ((1 << 64) - 1, 0xC080C4D)
+
+
 def test_a_configuration_without_a_template_gets_one() -> None:
     made = patch(read('{"boot-source": {}}', "vm.json"), [SwitchChange("md_clear", on=False)])
     assert list(words(json.dumps(json.loads(made.after)["cpu-config"]))) == [(7, 0, "edx")]

@@ -98,6 +98,14 @@ def test_msrs_read_before_cpuid(cpu: str, seen: int) -> None:
     assert value("1.16.1", "6.18") == (0, (1 << 64) - 1)
     assert value("1.16.1", "6.1") == (seen, (1 << 64) - 1)
     assert value("1.17.0", "6.18") == (seen, (1 << 64) - 1)
+    host, _ = guest_of({**row, "host_kernel": "6.18"}, asked)
+    nameless = replaced(host, kernel=replaced(host.kernel, release=None))
+    bits, known = word_of(formats.expand(asked_of(row, custom=False), nameless, default_guest(host)).snapshot, word)
+    assert (bits, known) == (seen, (1 << 64) - 1)  # from 1.17.0 on the host's kernel does not matter
+    early = replace(asked, release="1.16.1")
+    bits, known = word_of(formats.expand(early, nameless, default_guest(host)).snapshot, word)
+    assert not bits
+    assert not known & seen  # before, and on a kernel that nobody names, it does
     for release in (None, "1.16.2"):  # nobody knows whether the repair went there
         bits, known = value(release, "6.18")
         assert not bits

@@ -225,7 +225,7 @@ def test_the_labels_of_a_node() -> None:
     assert lacking(other, node) == ("EPYC",)
     with pytest.raises(InputError, match="x: 0 nodes"):
         read_node("kind: Pod\n", "x")
-    with pytest.raises(InputError, match="x:1: a node without metadata.labels"):
+    with pytest.raises(InputError, match=r"x:1: a node without metadata\.labels"):
         read_node("kind: Node\n", "x")
 
 

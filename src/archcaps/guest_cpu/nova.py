@@ -72,7 +72,7 @@ def read(text: str, where: str) -> Asked:
         )
     switches = _switches(options, where)
     if switches and mode == "none":
-        lost.append(f"cpu_mode=none takes no {_FLAGS}: they have no effect")
+        lost.append(f"cpu_mode=none takes no {_FLAGS}")
     types = dict(part.split("=", 1) for part in _list(_value(options, "hw_machine_type", where)) if "=" in part)
     return Asked(
         vmm="nova",

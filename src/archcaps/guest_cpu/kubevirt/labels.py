@@ -1,6 +1,6 @@
 """What a Kubernetes node offers guests, as KubeVirt's node labeller writes it in the node's labels.
 
-Source: KubeVirt d923fdb staging/src/kubevirt.io/api/core/v1/types.go (the labels), pkg/virt-handler/node-labeller.
+Source: KubeVirt d923fdb staging/src/kubevirt.io/api/core/v1/types.go (constants of labels).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """KubeVirt's manifests: which virtual machines a YAML text holds, and where each says its CPU.
 
-Source: KubeVirt d923fdb api/openapi-spec, docs user-guide compute/virtual_hardware: spec.domain.cpu and .machine of a
+Source: KubeVirt d923fdb staging/src/kubevirt.io/api/core/v1 (schema.go, types.go): spec.domain.cpu and .machine of a
 VirtualMachineInstance; the other kinds hold the same below their template.
 """
 

@@ -175,6 +175,9 @@ def test_elsewhere() -> None:
 def test_a_bit_of_the_msr_brings_its_cpuid_bit() -> None:
     found = patch(read(domain("<cpu><model>Nehalem</model></cpu>"), "x"), [SwitchChange("mds_no", True)])
     assert states(found.after) == {"mds-no": True, "arch-capabilities": True}
+    both = [SwitchChange("arch_capabilities", False), SwitchChange("mds_no", True)]
+    against = patch(read(domain("<cpu><model>Nehalem</model></cpu>"), "x"), both)
+    assert states(against.after) == {"mds-no": True, "arch-capabilities": False}  # as asked, though QEMU clears mds-no
     passed = patch(read(domain("<cpu mode='host-passthrough'/>"), "x"), [SwitchChange("mds_no", True)])
     assert states(passed.after) == {"mds-no": True}  # the host's own arch-capabilities is passed
 

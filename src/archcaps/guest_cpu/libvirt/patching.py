@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from archcaps.errors import InputError
@@ -34,7 +34,7 @@ def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:
     if not asked.text:
         why = "this is not a domain's XML (virsh dumpxml --inactive NAME prints it)"
         return Patch("xml", "", "", "", tuple((change, why) for change in changes))
-    writer = _Writer(asked)
+    writer = _Writer(asked, {change.bit for change in changes if isinstance(change, SwitchChange)})
     for change in _last_of_each(changes):
         writer.make(change)
     after = writer.written()
@@ -58,8 +58,9 @@ def _last_of_each(changes: Sequence[GuestChange]) -> list[GuestChange]:
 class _Writer:
     """Collects edits of one domain's text."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, changed: Collection[str]) -> None:
         self.asked = asked
+        self.changed = changed
         self.release = releases_of(asked).libvirt
         self.root = parse_xml(asked.text, asked.where)
         self.data = asked.text.encode("utf-8")
@@ -128,7 +129,8 @@ class _Writer:
             return "the domain names no CPU model, and libvirt takes features only beside one: choose a model as well"
         switches = {each.name: each.on for each in (cpu.features if cpu is not None else ())}
         model = self.new_model or self.put_model or (None if cpu is None or cpu.mode != "custom" else cpu.model)
-        if change.on and needs_arch_capabilities(change.bit, model, switches, self.release):
+        own_word = "arch_capabilities" in self.changed  # who asks for both knows what they want
+        if change.on and not own_word and needs_arch_capabilities(change.bit, model, switches, self.release):
             self.put_feature("arch-capabilities", on=True)
         self.put_feature(name, on=change.on)
         return ""

@@ -202,19 +202,22 @@ def accelerator_defaults(accelerator: str) -> dict[str, bool]:
 
 
 def holds(rule: str, release: Version) -> bool | None:
-    """Return whether a release follows one of the rules of rules.csv; None: a stable release that may have taken it.
+    """Return whether a release follows one of the rules of rules.csv; None: that is not known.
 
     A release of two numbers stands for the last of its stable ones.
     """
     row = _rule(rule)
-    release = release if len(release) > 2 else (*release, _ANY)
-    if row["last"] and release > _numbers(row["last"]):
-        return False
-    if release >= _numbers(row["first"]):
-        return True
-    if not row["stable_unknown_from"] or release[:2] == _numbers(row["first"])[:2]:
-        return False
-    return None if release > _numbers(row["stable_unknown_from"]) and release[2] > 0 else False
+    release, first, without = _last_of(release), _numbers(row["first"]), _last_of(_numbers(row["without"]))
+    if release >= first:
+        return not row["last"] or release <= _numbers(row["last"])
+    if release > without:
+        return None
+    stable_of_older = release[:2] < first[:2] and release[2] > 0
+    return None if stable_of_older and row["older_stable"] == "unknown" else False
+
+
+def _last_of(release: Version) -> Version:
+    return release if len(release) > 2 else (*release, _ANY)
 
 
 def rule_source(rule: str) -> str:

@@ -82,6 +82,8 @@ def _vendor(asked: Asked, model: Definition | None, host: Snapshot | None, *, kv
     """Return the guest's vendor: the user's word, else under KVM the host's, also for named models."""
     if asked.identity.vendor is not None:
         return asked.identity.vendor
+    if model is not None and model.name == "base":
+        return None
     if kvm and (host is not None or model is None):
         return None if host is None else host.cpu.vendor
     return model.vendor if model is not None else None
@@ -129,7 +131,7 @@ def _from_host(work: _Expansion, bit: str, named: bool | None) -> bool | None:
             reason = f"QEMU {work.setting.text} has no name for it, and drops what it can not name (migratable=on)"
             _differ(work, bit, Answer(False, "qemu", reason, _MIGRATABLE))
         return False
-    if answer.value and answer.by == "qemu" and bit != "hypervisor":
+    if answer.value and answer.by == "qemu" and BITS[bit].vulnerabilities:
         _differ(work, bit, answer)
     return answer.value if named else None
 
@@ -147,7 +149,7 @@ def _asked_for(work: _Expansion, bit: str, named: bool | None) -> bool | None:
     elif answer.value is None or named is None:
         work.undecided.append(_NAMES[bit])
         return None
-    elif answer.by == "qemu" and bit != "hypervisor":
+    elif answer.by == "qemu" and BITS[bit].vulnerabilities:
         _differ(work, bit, answer)
     return answer.value
 
@@ -213,9 +215,14 @@ def _notices(work: _Expansion, *, kvm: bool) -> list[str]:
         found.append("x-force-features shows the guest what the host may not have: instructions may fault in it")
     if work.undecided and kvm:
         found.append(_undecided(work.undecided))
+    if asked.check == "enforce" and kvm and work.model is not None:
+        others = len(work.model.features - set(_NAMES.values()))
+        found.append(f"enforce also asks for {others} features of the model that archcaps does not follow")
     if work.unsupported and asked.check != "enforce" and kvm and not asked.force_features:
         names = ", ".join(sorted(work.unsupported))
         found.append(f"QEMU warns and starts without: {names} (with enforce it would not start)")
+    if asked.model == "base":
+        found.append("-cpu base is for tools to build on: it has no vendor, and a KVM may refuse its MSRs")
     found += [f"QEMU {work.setting.text}: {text}" for text in asked.lost_in_words]
     return found
 

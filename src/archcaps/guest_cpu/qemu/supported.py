@@ -60,23 +60,30 @@ class Supported:
 
     def of(self, bit: str) -> Answer:
         """Return whether QEMU takes a bit as supported."""
+        if bit == "hypervisor":
+            return Answer(True, "qemu")
         if self._offered is None:
             return Answer(None)
         offers = self.offers(bit)
         match bit:
-            case "hypervisor":
-                return Answer(True, "qemu")
             case "rtm" | "hle":
                 return self._tsx(offers)
             case "erms" | "fsrm":  # no new instructions: QEMU reads them from the host's own CPUID
-                own = self._own.get(bit)
-                return Answer(True if own is not None and own.value else offers)
+                return self._string_instructions(bit, offers)
             case "arch_capabilities":
                 return self._arch_capabilities(offers)
             case "fb_clear":
                 return self._fb_clear(offers)
             case _:
                 return Answer(offers)
+
+    def _string_instructions(self, bit: str, offers: bool | None) -> Answer:
+        own, rule = self._own.get(bit), "erms_and_fsrm_of_host"
+        follows = tables.holds(rule, self._setting.release)
+        if offers or follows is False or (own is not None and not own.value):
+            return Answer(offers)
+        why = "QEMU since 8.2 takes it from the host's own CPUID"
+        return Answer(True, "qemu", why, tables.rule_source(rule)) if own and follows else Answer(None)
 
     def _tsx(self, offers: bool | None) -> Answer:
         broken = _host_tsx_broken(self._host)

@@ -45,11 +45,12 @@ lint: $(VENV)/.stamp ## check style, types, the layers and the tables
 	@$(BIN)/mypy
 	@echo "lint: import layers"
 	@$(BIN)/lint-imports --no-logo --no-cache
-	@if [ -f tools/check_tables.py ]; then echo "lint: tables"; $(BIN)/python tools/check_tables.py; fi
+	@if [ -f tools/check_tables.py ]; then echo "lint: tables"; $(BIN)/python -m tools.check_tables; fi
 
 bench: $(VENV)/.stamp ## run the benchmarks
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/prove.py
+	@$(BIN)/python benchmarks/qemu.py
 
 conformance: $(VENV)/.stamp ## compare with every recorded real machine
 	@ARCHCAPS_FULL=1 $(BIN)/pytest tests/reality -m "conformance or not conformance" $(PYTEST_ARGS)

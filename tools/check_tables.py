@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from archcaps.tables.names import CPU_LOOKUPS, SILICON_LOOKUPS
+from tools.check_qemu_tables import SOURCED, qemu_faults
 
 TABLES = Path(__file__).parents[1] / "src" / "archcaps" / "tables"
 KINDS = {"immunity", "clears", "control", "feature", "affected", "command", "reserved", "unverified"}
@@ -212,10 +213,11 @@ def faults(tables: Path = TABLES) -> list[str]:
     observations = read(tables / "kernels" / "observations.csv")
     found += observation_faults(read(tables / "kernels" / "behaviours.csv"), observations)
     found += axiom_faults(bits, read(tables / "silicon" / "axioms.csv"))
+    found += qemu_faults(tables, bits)
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
         *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
-        "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv",
+        "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv", *SOURCED,
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

@@ -50,6 +50,7 @@ lint: $(VENV)/.stamp ## check style, types, the layers and the tables
 bench: $(VENV)/.stamp ## run the benchmarks
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/prove.py
+	@$(BIN)/python benchmarks/qemu.py
 
 conformance: $(VENV)/.stamp ## compare with every recorded real machine
 	@ARCHCAPS_FULL=1 $(BIN)/pytest tests/reality -m "conformance or not conformance" $(PYTEST_ARGS)
@@ -99,7 +100,7 @@ $(VENV)/.made:
 	@py="$${PYTHON:-python3}"; \
 	"$$py" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "archcaps needs Python 3.11 or newer, and '$$py' is not: set PYTHON to one" >&2; exit 1; }; \
-	if ! "$$py" -c 'import ensurepip, venv' 2>/dev/null && [ "$$(id -u)" = 0 ]; then scripts/debian-packages; fi; \
+	if ! "$$py" -c 'import ensurepip, venv' 2>/dev/null && [ "$$(id -u)" = 0 ]; then tools/debian/install.sh venv; fi; \
 	"$$py" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "'$$py' can't make a virtual environment: install its venv module (on Debian: python3-venv)" >&2; exit 1; }; \
 	echo "setup: $(VENV) with $$("$$py" --version)"; \

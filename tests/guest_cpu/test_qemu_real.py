@@ -118,6 +118,8 @@ def test_what_a_running_guest_has(cpu: str, host: archcaps.Snapshot, tmp_path: P
     assert {name for name in said if name in real} >= {"mds_no", "rdcl_no", "arch_capabilities", "md_clear"}
     for part in ("vendor", "family", "model", "stepping"):
         expected = getattr(told.snapshot.cpu, part)
+        if expected is None:
+            continue  # the vendor of base: the host's or none, by release
         assert getattr(live.snapshot.cpu, part) == (int(expected, 0) if str(expected).startswith("0x") else expected)
 
 

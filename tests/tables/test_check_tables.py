@@ -59,6 +59,16 @@ def test_the_tables_have_no_fault() -> None:
         ),
         ("proxmox/vendors.csv", "\nKnightsMill,GenuineIntel", "\nKnightsMill,Intel", "vendor 'Intel'"),
         ("proxmox/builtin_models.csv", "x86-64-v2,qemu64", "x86-64-v2,qemu65", "unknown model qemu65"),
+        ("qemu/models.csv", "+fb-clear +gds-no", "+fb-claer +gds-no", "unknown feature fb-claer"),
+        ("qemu/models.csv", "Haswell,2,", "Haswell,5,", "Haswell-v5: no version before it"),
+        (
+            "qemu/properties.csv",
+            "fb-clear,feature",
+            "fb-clear,option",
+            "fb-clear, QEMU's name of fb_clear, is no feature",
+        ),
+        ("qemu/aliases.csv", "Haswell-v2", "Haswell-v9", "Haswell-v9 is no model"),
+        ("qemu/machine_changes.csv", "Cascadelake-Server,,3.1", "Cascadelake,,3.1", "Cascadelake is no model"),
         ("silicon/vendors.csv", '"AMD-SB-7029: the bulletin speaks of AMD processors only"', "", "no source"),
     ],
 )

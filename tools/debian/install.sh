@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs those packages of packages.txt that are missing, without starting any service of theirs. Does nothing where
-# all are there, or where there is no dpkg. Without root it says what to install and exits 1.
+# Installs those packages of a list that are missing, without starting any service of theirs: install.sh tests, or venv.
+# Does nothing where all are there, or where there is no dpkg. Without root it says what to install and exits 1.
 set -euo pipefail
 
 command -v dpkg-query > /dev/null || exit 0
-list="$(dirname "${BASH_SOURCE[0]}")/packages.txt"
+list="$(dirname "${BASH_SOURCE[0]}")/${1:-tests}.txt"
 
 missing=()
 while read -r name _; do

@@ -28,6 +28,8 @@ _NAMES: Mapping[str, str] = {bit: row.names["qemu"] for bit, row in BITS.items()
 _WORDS = frozenset(BITS[bit].register for bit in _NAMES)
 #: Bits that change while a guest runs, whatever its VMM says.
 _AT_RUN_TIME = frozenset(("ospke",))
+_FOLLOWED = tuple(bit for bit, row in BITS.items() if row.register in _WORDS and bit not in _AT_RUN_TIME)
+_CPUID = frozenset(bit for bit in _FOLLOWED if REGISTERS[BITS[bit].register].kind == "cpuid")
 
 
 @dataclass
@@ -66,9 +68,8 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         assumptions.append("the host is not given: all that is asked for is taken as offered by its KVM")
     work = _Expansion(asked, where, supported, model)
     wanted = _wanted(work, kvm=kvm)
-    for bit in BITS:
-        if BITS[bit].register in _WORDS and bit not in _AT_RUN_TIME:
-            work.bits[bit] = _tcg(bit, wanted.get(bit, False)) if not kvm else _kvm(work, bit, wanted)
+    for bit in _FOLLOWED:
+        work.bits[bit] = _tcg(bit, wanted.get(bit, False)) if not kvm else _kvm(work, bit, wanted)
     _hide_without_cpuid_bit(work)
     snapshot = _snapshot(work, host, offered, vendor)
     notices = _notices(work, kvm=kvm)
@@ -109,10 +110,13 @@ def _tcg(bit: str, wanted: bool | None) -> bool | None:
 
 
 def _kvm(work: _Expansion, bit: str, wanted: Mapping[str, bool | None]) -> bool | None:
+    if work.model is not None and not wanted.get(bit):
+        return False
     named = work.setting.has_property(_NAMES[bit]) if bit in _NAMES else False
-    if work.model is None and wanted.get(bit) is None:
+    asked = wanted.get(bit)
+    if work.model is None and asked is None:
         return _from_host(work, bit, named)
-    if named is False or wanted.get(bit) is False:
+    if named is False or not asked:
         return False
     return _asked_for(work, bit, named)
 
@@ -138,11 +142,9 @@ def _from_host(work: _Expansion, bit: str, named: bool | None) -> bool | None:
 
 def _asked_for(work: _Expansion, bit: str, named: bool | None) -> bool | None:
     """Return a bit that the model or the user's words ask for."""
-    if work.asked.force_features:
+    if work.asked.force_features or not work.supported.known:
         return True
     answer = work.supported.of(bit)
-    if not work.supported.known:
-        return True
     if answer.value is False:
         work.unsupported.append(_NAMES[bit])
         _differ(work, bit, answer)
@@ -183,7 +185,7 @@ def _snapshot(work: _Expansion, host: Snapshot | None, offered: Snapshot | None,
     what = f"QEMU {work.setting.text}, -cpu {asked.model}"
     word = sum(ARCH_CAPABILITIES[bit].mask for bit in ARCH_CAPABILITIES if bits[bit])
     known = sum(ARCH_CAPABILITIES[bit].mask for bit in ARCH_CAPABILITIES if bits[bit] is not None)
-    cpuid = {bit: value for bit, value in bits.items() if REGISTERS[BITS[bit].register].kind == "cpuid"}
+    cpuid = {bit: value for bit, value in bits.items() if bit in _CPUID}
     return Snapshot(
         format_version=FORMAT_VERSION,
         role="guest",

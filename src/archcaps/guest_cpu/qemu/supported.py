@@ -7,11 +7,14 @@ x86_cpu_get_supported_feature_word.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from archcaps.guest_cpu.qemu.models import Setting
-from archcaps.machine.facts import Datum, known_bits
 from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot, number
 from archcaps.tables import qemu as tables
+
+if TYPE_CHECKING:
+    from archcaps.machine.facts import Datum
 
 __all__ = ["IMMUNE", "Supported"]
 
@@ -39,13 +42,20 @@ class Supported:
         self._setting = setting
         self._vendor = vendor
         self._offered: dict[str, Datum] | None = None
+        self._own: dict[str, Datum] = {}
+        if host is not None or offered is not None:
+            self._read(host, offered)
+
+    def _read(self, host: Snapshot | None, offered: Snapshot | None) -> None:
+        from archcaps.machine.facts import known_bits  # noqa: PLC0415  # not needed without a host
+
+        self._own = {} if host is None else known_bits(host)
         if offered is not None:
             # A guest by default does not say of the whole of CPUID.1:ECX what was seen of KVM's offer.
             seen = Snapshot(
                 format_version=FORMAT_VERSION, role="host", registers={} if host is None else dict(host.kvm.offered)
             )
             self._offered = {**known_bits(seen), **known_bits(offered)}
-        self._own: dict[str, Datum] = {} if host is None else known_bits(host)
 
     @property
     def known(self) -> bool:

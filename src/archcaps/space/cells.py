@@ -8,7 +8,7 @@ from functools import cached_property
 
 from archcaps.logic.diagram import Function
 from archcaps.space.choices import Choices
-from archcaps.space.facts import Shows
+from archcaps.space.facts import Deviating, Shows
 from archcaps.space.lookups import Kernels, PartClass
 
 __all__ = ["Cell", "GuestClass", "HostClass"]
@@ -44,17 +44,18 @@ class GuestClass:
 
     @cached_property
     def own(self) -> Mapping[PartClass, int]:
-        """In how many ways the releases can be chosen where it is shown the host's own part, for each class of parts."""
+        """In how many ways the releases can be chosen for the host's own part, for each class of parts."""
         found: dict[PartClass, int] = {}
         for (part, own), ways in self.choices.ways(self.chosen):
             if own:
                 found[part] = found.get(part, 0) + ways
         return found
 
-    def with_own_part(self, parts: Iterable[PartClass]) -> int:
-        """Return the choices in which hosts of `parts` show their own part, with the kernels that see another one."""
-        others = [column for column in self.choices.columns if not column[1]]
-        return self.choices.beside(self.chosen, others, [(part, True) for part in parts])
+    @cached_property
+    def beside_others(self) -> int:
+        """All choices with the kernels that see another part than the host's."""
+        others = self.choices.of_columns(column for column in self.choices.columns if not column[1])
+        return self.choices.beside(self.chosen & others)
 
     @cached_property
     def places(self) -> frozenset[int]:
@@ -72,8 +73,8 @@ class HostClass:
     """Hosts that are alike: a part and releases of the host's kernels, with the `guests` they tell apart.
 
     `chosen` is a set of `choices`. `possible` holds for what their hardware can be, `defaults` are the bits that a
-    guest is shown by default. `shows` reads functions over what guests are shown; `later` has what is to be put in the
-    place of variables so that they are what deviates.
+    guest is shown by default. `shows` reads functions over what guests are shown, `deviating` makes of these such over
+    what deviates.
     """
 
     choices: Choices
@@ -81,16 +82,8 @@ class HostClass:
     guests: Sequence[GuestClass]
     possible: Function
     defaults: Mapping[str, Function]
-    later: Mapping[str, Function]
     shows: Shows
-
-    def deviating(self, function: Function) -> Function:
-        """Return a function over what guests are shown as one over what deviates.
-
-        Raises:
-            NotDecidedError: a limit was reached.
-        """
-        return self.shows.diagrams.replaced(function, self.later)
+    deviating: Deviating
 
     @cached_property
     def members(self) -> list[tuple[PartClass, Kernels]]:

@@ -1,8 +1,8 @@
-"""Every choice of a class of parts and of kernels, and sets of them as bits of a number: so they are divided at once."""
+"""Every choice of a class of parts and of kernels; a set of them is the bits of a number, and divided as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from archcaps.space.bounds import Bounds
 from archcaps.space.lookups import Kernels, PartClass, Value, lists_asked, value_of_kernel, value_of_part
@@ -60,13 +60,13 @@ class Choices:
             for number in bits(row):
                 yield self.columns[number], ways
 
-    def beside(self, choices: int, columns: Collection[Column], others: Collection[Column]) -> int:
-        """Return all choices of `others` with kernels that have, in a set, a choice of one of `columns`."""
-        asked, wanted = self._row(columns), self._row(others)
-        return self.of_rows(wanted if row & asked else 0 for row in self.rows(choices))
+    def of_columns(self, columns: Iterable[Column]) -> int:
+        """Return all choices of these columns."""
+        return self.of_rows([sum(1 << self._numbers[column] for column in columns)] * len(self.kernels))
 
-    def _row(self, columns: Collection[Column]) -> int:
-        return sum(1 << self._numbers[column] for column in columns)
+    def beside(self, choices: int) -> int:
+        """Return all choices with the kernels of a set."""
+        return self.of_rows(self._whole if row else 0 for row in self.rows(choices))
 
     # --- what is looked up --------------------------------------------------------------------------------------
 
@@ -87,7 +87,8 @@ class Choices:
         for kernels in self.kernels:
             lists = lists_asked(name, kernels)
             if lists not in known:
-                known[lists] = rows = {}
+                rows: dict[Value, int] = {}
+                known[lists] = rows
                 for number, (part, own) in enumerate(self.columns):
                     value = value_of_part(name, part.own if own else part.boxes[0], kernels)
                     rows[value] = rows.get(value, 0) | 1 << number

@@ -9,19 +9,19 @@ from archcaps.logic.diagram import Diagrams, Function, Reading
 from archcaps.logic.graph import Kind, Node, walk
 from archcaps.space.cells import GuestClass, HostClass
 from archcaps.space.choices import Choices, first
-from archcaps.space.facts import Shows, default_of, fact_in
+from archcaps.space.facts import Deviating, Shows, default_of, fact_in
+from archcaps.space.lookups import Value
 from archcaps.space.names import DEVIATES, UNKNOWN, variable_of
 from archcaps.space.settling import Functions, Settling, refined, together
 
-__all__ = ["Asked", "Classes"]
+__all__ = ["Classes"]
 
 
 class Classes:
     """Makes the classes of hosts and guests of one question.
 
-    `read` are the diagrams over facts, `over_facts` what is given and the root there, `defaults` what a guest is shown
-    by default of its bits; `diagrams` those over configurations, `axiom` what hardware can be. `offers` makes of a
-    host's defaults what a guest may be shown. `at_once`: every default is put in place from the start.
+    `read` are the diagrams over facts, `diagrams` those over configurations; `hosts` and `guests` are their choices,
+    with the facts that these decide. `at_once`: every default is put in place from the start.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Classes:
         self._settle_guests = Settling(read, *guests).settle
         self._at_once = at_once
         self._shows: dict[tuple[tuple[str, Function], ...], Shows] = {}
+        self._deviating: dict[tuple[tuple[str, Function], ...], Deviating] = {}
 
     def of(
         self,
@@ -50,6 +51,9 @@ class Classes:
         offers: Callable[[Mapping[str, Function]], Function],
     ) -> Iterator[HostClass]:
         """Yield the classes of hosts, in no order.
+
+        `over_facts` are what is given and the root; `defaults` what a guest is shown by default of its bits; `axiom`
+        what hardware can be; `offers` makes of a host's defaults where a guest may be shown what deviates.
 
         Raises:
             NotDecidedError: a limit was reached.
@@ -63,8 +67,8 @@ class Classes:
             for chosen, shown, possible in by_themselves:
                 if here := chosen & hosts:
                     key = (possible, *(function for name, function in shown.items() if name in support))
-                    more, *first_one = alike.get(key, (0, shown, possible))
-                    alike[key] = (more | here, *first_one)
+                    before, first_shown, _ = alike.get(key, (0, shown, possible))
+                    alike[key] = (before | here, first_shown, possible)
             for chosen, shown, possible in alike.values():
                 yield self._host(chosen, guests, support, shown, possible)
 
@@ -97,7 +101,9 @@ class Classes:
         parts: Mapping[tuple[Function, ...], int] = {(): self._hosts.every}
         for default in defaults.values():
             settled = self._settle_hosts((default,)).items()
-            transferred = ((reading.of_function(each, self._read, self._diagrams.true), hosts) for (each,), hosts in settled)
+            transferred = (
+                (reading.of_function(each, self._read, self._diagrams.true), hosts) for (each,), hosts in settled
+            )
             parts = refined(parts, together(transferred))
         parts = refined(parts, together(self._silicon(axiom)))
         for (*shown, silicon), hosts in sorted(parts.items(), key=lambda each: first(each[1])):
@@ -110,8 +116,10 @@ class Classes:
         names = [name for name in self._host_facts if name in read]
         for values, hosts in self._hosts.divided(self._hosts.every, names).items():
             known = dict(zip(names, values, strict=True))
-            reading = Reading(self._diagrams, lambda name, known=known: fact_in(self._diagrams, name, known.get(name)))
-            yield reading.of(axiom), hosts
+            yield Reading(self._diagrams, partial(self._of_hosts, known)).of(axiom), hosts
+
+    def _of_hosts(self, values: Mapping[str, Value], name: str) -> Function:
+        return fact_in(self._diagrams, name, values.get(name))
 
     def _host(
         self,
@@ -130,7 +138,8 @@ class Classes:
             for name, default in shown.items()
             if name not in at_once
         }
-        return HostClass(self._hosts, chosen, guests, possible, defaults, later, shows)
+        deviating = self._deviating.setdefault(tuple(later.items()), Deviating(self._diagrams, later))
+        return HostClass(self._hosts, chosen, guests, possible, defaults, shows, deviating)
 
     def _is_unknown(self, default: Function) -> bool:
         return any(name.startswith(UNKNOWN) for name in self._diagrams.support(default))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from archcaps.logic.diagram import Diagrams, Function, Reading
+from archcaps.logic.graph import Node, fact
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.rules.shown import model
-from archcaps.logic.graph import Node, fact
 from archcaps.space.lookups import Value
-from archcaps.space.names import DEVIATES, UNKNOWN, is_looked_up, split, variable_of
+from archcaps.space.names import UNKNOWN, is_looked_up, split, variable_of
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
 
-__all__ = ["BARE_METAL", "BASELINE", "Shows", "baseline", "constant", "default_of", "fact_in"]
+__all__ = ["BARE_METAL", "BASELINE", "Deviating", "Shows", "baseline", "constant", "default_of", "fact_in"]
 
 #: What a guest is shown by default of bits that neither KVM's offer nor the host decides.
 BASELINE = {"hypervisor": True, "rtm_disable": True}
@@ -80,3 +80,22 @@ class Shows:
             NotDecidedError: a limit was reached.
         """
         return self._reading.of_function(function, self._read, self.diagrams.true)
+
+
+class Deviating:
+    """Makes functions over what deviates of those over what a guest is shown: `later` has what a variable becomes."""
+
+    def __init__(self, diagrams: Diagrams, later: Mapping[str, Function]) -> None:
+        self._diagrams = diagrams
+        self._later = later
+        self._known: dict[Function, Function] = {}
+
+    def __call__(self, function: Function) -> Function:
+        """Return a function over what a guest is shown as one over what deviates.
+
+        Raises:
+            NotDecidedError: a limit was reached.
+        """
+        if function not in self._known:
+            self._known[function] = self._diagrams.replaced(function, self._later)
+        return self._known[function]

@@ -17,7 +17,16 @@ from archcaps.space.parts import Box, boxes
 from archcaps.tables.linux_lists import asks_for_cores, list_flag
 from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
 
-__all__ = ["Kernels", "PartClass", "Value", "kernel_classes", "lists_asked", "part_classes", "value_of_kernel", "value_of_part"]
+__all__ = [
+    "Kernels",
+    "PartClass",
+    "Value",
+    "kernel_classes",
+    "lists_asked",
+    "part_classes",
+    "value_of_kernel",
+    "value_of_part",
+]
 
 #: A fact's value, or the name of the variable that it is.
 Value: TypeAlias = bool | str

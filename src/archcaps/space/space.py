@@ -116,7 +116,9 @@ class Space:
         kernels = kernel_classes(self.facts, self.bounds, hosts=side == "host")
         if side == "host":
             return Choices(kernels, [(part, False) for part in parts if part.hosts], self.bounds)
-        return Choices(kernels, [(part, own) for part in parts for own in (False, True) if part.hosts or not own], self.bounds)
+        return Choices(
+            kernels, [(part, own) for part in parts for own in (False, True) if part.hosts or not own], self.bounds
+        )
 
     @cached_property
     def hosts(self) -> tuple[HostClass, ...]:

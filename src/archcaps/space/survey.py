@@ -42,11 +42,14 @@ class Survey:
         self.space = space
         self._diagrams = space.diagrams
         self._minimal: dict[Function, tuple[Function, Function]] = {}
+        self._own: dict[HostClass, int] = {}
         self._cells = list(space.cells())
         #: Over what guests are shown: it takes fewer functions, and they hold in as many configurations.
         configurations, sure, opened = dict[Function, int](), dict[Function, int](), dict[Function, int]()
         for cell in self._cells:
-            for function, totals in zip((cell.shown[0], *space.sure_and_open(*cell.shown)), (configurations, sure, opened), strict=True):
+            for function, totals in zip(
+                (cell.shown[0], *space.sure_and_open(*cell.shown)), (configurations, sure, opened), strict=True
+            ):
                 totals[function] = totals.get(function, 0) + cell.weight
         self.configurations, self.sure, self.open = map(self._total, (configurations, sure, opened))
 
@@ -86,13 +89,19 @@ class Survey:
 
     def _shown_own_part(self, cell: Cell, own: Iterable[tuple[int, Function]]) -> Iterator[Function]:
         """Yield where the node surely holds for the same hosts and guest kernels, with the host's part shown."""
-        left = cell.guest.with_own_part(cell.host.parts)
+        left = cell.guest.beside_others & self._with_own_part(cell)
         for chosen, sure in own:
             if left & chosen:
                 left &= ~chosen
                 yield sure
         if left:
             yield self._diagrams.false
+
+    def _with_own_part(self, cell: Cell) -> int:
+        """Return the choices in which the hosts of a cell show their own part."""
+        if cell.host not in self._own:
+            self._own[cell.host] = cell.guest.choices.of_columns((part, True) for part in cell.host.parts)
+        return self._own[cell.host]
 
     def _deviating(self, function: Function, deviations: list[str]) -> tuple[Function, Function]:
         if function not in self._minimal:

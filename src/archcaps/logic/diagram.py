@@ -172,6 +172,10 @@ class Diagrams:
         """Return in how many assignments of all variables, but `without` of them that it does not read, it holds."""
         return function.sat_count(len(self.names)) >> without
 
+    def size(self, function: Function) -> int:
+        """Return how many nodes a function has."""
+        return function.node_count()
+
     def support(self, function: Function) -> frozenset[str]:
         """Return the variables on which the function really depends."""
         numbers = self._read_by(function)

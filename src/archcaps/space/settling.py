@@ -20,6 +20,8 @@ Functions: TypeAlias = tuple[Function, ...]
 _Key = TypeVar("_Key")
 #: So many facts get their values at a time: with fewer more steps are made, with more fewer choices are alike.
 _AT_A_TIME = 12
+#: So many nodes make a function large: to go through them takes longer than a few steps that are not needed.
+_LARGE = 4000
 
 
 class Settling:
@@ -50,12 +52,18 @@ class Settling:
 
     def _with_values(self, functions: Functions, choices: int, stage: Sequence[str]) -> Iterable[tuple[Functions, int]]:
         """Yield functions with the values of the facts of one stage, and the choices that have these."""
-        support = frozenset[str]().union(*map(self._read.support, functions))
-        names = [name for name in stage if name in support]
+        names = self._read_among(functions, stage)
         for values, here in self._choices.divided(choices, names).items():
             pairs = zip(names, values, strict=True)
             known = {name: value for name, value in pairs if value != UNKNOWN + name}
             yield tuple(self._read.replaced(each, known) for each in functions), here
+
+    def _read_among(self, functions: Functions, names: Sequence[str]) -> Sequence[str]:
+        """Return those of `names` that the functions read; all of them where it would take long to find out."""
+        if sum(map(self._read.size, functions)) > _LARGE:
+            return names
+        support = frozenset[str]().union(*map(self._read.support, functions))
+        return [name for name in names if name in support]
 
 
 def refined(parts: Mapping[tuple[_Key, ...], int], by: Mapping[_Key, int]) -> dict[tuple[_Key, ...], int]:

@@ -6,14 +6,14 @@ the assignments that are least or minimal. The diagrams themselves are oxidd's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
 from time import monotonic
 from typing import TypeAlias
 
-from oxidd.bdd import BDDFunction, BDDManager
+from oxidd.bdd import BDDFunction, BDDManager, BDDSubstitution
 from oxidd.util import DDMemoryError
 
 from archcaps.logic.graph import TRUE, Kind, Node, walk
@@ -27,6 +27,8 @@ Function: TypeAlias = BDDFunction
 _NODE_BYTES = 34
 _NODES = 1 << 24
 _CACHE = 1 << 18
+#: Of so many nodes the variables below them are remembered.
+_KNOWN_SUPPORTS = 1 << 18
 
 
 class NotDecidedError(Exception):
@@ -54,6 +56,9 @@ class Diagrams:
         self._end = monotonic() + seconds
         self.true = self._manager.true()
         self.false = self._manager.false()
+        self._supports: dict[Function, int] = {}
+        self._cubes: dict[tuple[str, ...], Function] = {}
+        self._substitutions: dict[tuple[tuple[str, bool | str | Function], ...], BDDSubstitution] = {}
 
     def variable(self, name: str) -> Function:
         """Return the function that is the variable `name`.
@@ -167,17 +172,36 @@ class Diagrams:
         """Return in how many assignments of all variables, but `without` of them that it does not read, it holds."""
         return function.sat_count(len(self.names)) >> without
 
+    def size(self, function: Function) -> int:
+        """Return how many nodes a function has."""
+        return function.node_count()
+
     def support(self, function: Function) -> frozenset[str]:
         """Return the variables on which the function really depends."""
-        return frozenset(self.names[number] for number in {_variable(node) for node in _inner(function)})
+        numbers = self._read_by(function)
+        return frozenset(name for number, name in enumerate(self.names) if numbers >> number & 1)
+
+    def _read_by(self, function: Function) -> int:
+        """Return the numbers of the variables below a node, as bits."""
+        known = self._supports
+        if len(known) > _KNOWN_SUPPORTS:  # each keeps a node alive
+            known.clear()
+        known[self.true] = known[self.false] = 0
+        for node in _inner(function, known):
+            high, low = _branches(node)
+            known[node] = 1 << _variable(node) | known[high] | known[low]
+        return known[function]
 
     def _cube(self, names: Iterable[str]) -> Function:
-        # From the bottom of the order to its top: each step then adds one node.
-        numbers = sorted((self._index[name] for name in names), reverse=True)
-        found = self.true
-        for number in numbers:
-            found = self._manager.var(number) & found
-        return found
+        key = tuple(names)
+        if key not in self._cubes:
+            # From the bottom of the order to its top: each step then adds one node.
+            numbers = sorted((self._index[name] for name in key), reverse=True)
+            found = self.true
+            for number in numbers:
+                found = self._manager.var(number) & found
+            self._cubes[key] = found
+        return self._cubes[key]
 
     def exists(self, function: Function, names: Iterable[str]) -> Function:
         """Return where the function holds for some value of the variables `names`."""
@@ -191,15 +215,29 @@ class Diagrams:
 
     def with_values(self, function: Function, values: Mapping[str, bool]) -> Function:
         """Return the function with these variables fixed, as far as there are such; it no longer depends on them."""
-        pairs = [
-            (self._index[name], self.true if value else self.false)
-            for name, value in values.items()
-            if name in self._index
-        ]
-        if not pairs:
+        return self.replaced(function, {name: value for name, value in values.items() if name in self._index})
+
+    def replaced(self, function: Function, values: Mapping[str, bool | str | Function]) -> Function:
+        """Return the function with a value, another variable or a function in the place of each of these variables.
+
+        Raises:
+            KeyError: there is no variable of one of the names.
+            NotDecidedError: a limit was reached.
+        """
+        if not values:
             return function
+        key = tuple(values.items())
         with self.limits():
-            return function.substitute(BDDFunction.make_substitution(pairs))
+            # oxidd remembers what it made with the same substitution.
+            if key not in self._substitutions:
+                pairs = [(self._index[name], self._in_place(value)) for name, value in key]
+                self._substitutions[key] = BDDFunction.make_substitution(pairs)
+            return function.substitute(self._substitutions[key])
+
+    def _in_place(self, value: bool | str | Function) -> Function:
+        if isinstance(value, bool):
+            return self.true if value else self.false
+        return self._manager.var(self._index[value]) if isinstance(value, str) else value
 
     def evaluate(self, function: Function, values: Mapping[str, bool]) -> bool:
         """Return the function's value; a variable that `values` leaves out is false."""
@@ -238,13 +276,18 @@ class Diagrams:
 
         The second is where it would hold with these or with fewer.
         """
+        support = self.support(function)
         kept = [name for name in names if name in self._index]
         upward = function
-        for name in kept:
+        for name in (name for name in kept if name in support):
             without = self.with_values(upward, {name: False})
             with self.limits():
                 upward = upward | (self.variable(name) & without)
-        fewer = self.any_of(self.variable(name) & self.with_values(upward, {name: False}) for name in kept)
+        fewer = self.any_of(
+            # What the function does not read is never needed.
+            self.variable(name) & (self.with_values(upward, {name: False}) if name in support else self.true)
+            for name in reversed(kept)
+        )
         with self.limits():
             return function & ~fewer, upward
 
@@ -291,6 +334,7 @@ class Reading:
         self.diagrams = diagrams
         self._facts = facts
         self._functions: dict[Node, Function] = {}
+        self._transferred: dict[tuple[Diagrams, Function], dict[Function, Function]] = {}
 
     def of(self, node: Node) -> Function:
         """Return the function of `node`.
@@ -325,10 +369,10 @@ class Reading:
         Raises:
             NotDecidedError: a limit of the diagrams was reached.
         """
-        found = {read.true: where, read.false: self.diagrams.false}
+        found = self._transferred.setdefault((read, where), {read.true: where, read.false: self.diagrams.false})
         # Over the facts a function is small: to ask for the time once is enough.
         with self.diagrams.limits():
-            for node in _inner(function):
+            for node in _inner(function, found):
                 high, low = _branches(node)
                 found[node] = self._facts(read.names[_variable(node)]).ite(found[high], found[low])
         return found[function]
@@ -346,15 +390,15 @@ def _branches(node: Function) -> tuple[Function, Function]:
     return parts
 
 
-def _inner(function: Function) -> list[Function]:
-    """Return every inner node of a function once, the nodes below it before it."""
+def _inner(function: Function, known: Container[Function] = ()) -> list[Function]:
+    """Return every inner node of a function once, the nodes below it before it; none that is known, or just below."""
     seen: dict[Function, None] = {}
     stack = [(function, False)]
     while stack:
         node, done = stack.pop()
         if done:
             seen[node] = None
-        elif node not in seen:
+        elif node not in seen and node not in known:
             parts = node.cofactors()
             if parts is not None:
                 stack.append((node, True))

@@ -127,9 +127,10 @@ def _first(
                 space = Space(root, part, seconds)
                 axioms |= dict.fromkeys(space.axioms)
                 read |= dict.fromkeys(space.facts)
-                for cell in space.cells(whole=False):
-                    sure, _ = space.sure_and_open(cell)
-                    if sure != space.diagrams.false:
+                for cell in space.cells():
+                    shown, _ = space.sure_and_open(*cell.shown)
+                    if shown != space.diagrams.false:
+                        sure = cell.host.deviating(shown)
                         other = space.diagrams.variable(OTHER_PART)
                         here = sure & (other if cell.other_part else ~other)
                         configuration, agrees = _replayed(space, root, cell, here)
@@ -190,8 +191,9 @@ def _hangs_on(survey: Survey) -> list[str]:
     found: set[str] = set()
     for group in survey.groups:
         if group.open != diagrams.false:
-            for cell in {(each.possible, each.found): each for each in group.cells}.values():
-                found |= diagrams.support(cell.found & group.open)
+            for where in {each.found for each in group.cells}:
+                with diagrams.limits():
+                    found |= diagrams.support(where & group.open)
     return sorted(name.removeprefix(UNKNOWN_FACT) for name in found if name.startswith(UNKNOWN_FACT))
 
 

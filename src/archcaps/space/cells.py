@@ -2,65 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from archcaps.logic.diagram import Function
-from archcaps.space.lookups import Kernels, PartClass, Value
+from archcaps.space.choices import Choices
+from archcaps.space.facts import Deviating, Shows
+from archcaps.space.lookups import Kernels, PartClass
 
 __all__ = ["Cell", "GuestClass", "HostClass"]
 
 
 @dataclass(eq=False)
-class HostClass:
-    """Hosts that are alike: a part and releases of the host's kernels, and every other such choice.
-
-    `possible` holds for what their hardware can be, `defaults` are the bits that a guest is shown by default;
-    `over_facts`: what is given and the root, with these values. `members` are the choices; `parts` says in how many
-    ways signature and releases can be chosen, for each class of parts.
-    """
-
-    values: Mapping[str, Value]
-    possible: Function
-    defaults: Mapping[str, Function]
-    over_facts: tuple[Function, Function]
-    members: list[tuple[PartClass, Kernels]] = field(default_factory=list)
-    parts: dict[PartClass, int] = field(default_factory=dict)
-
-    @cached_property
-    def places(self) -> frozenset[int]:
-        """The places of all releases of its kernels, once every choice was added."""
-        return _places(self.members)
-
-    def add(self, part: PartClass, kernels: Kernels) -> None:
-        """Add one more choice."""
-        self.members.append((part, kernels))
-        self.parts[part] = self.parts.get(part, 0) + part.hosts * kernels.ways
-
-    def join(self, other: HostClass) -> None:
-        """Add all choices of another class."""
-        for part, kernels in other.members:
-            self.add(part, kernels)
-
-
-@dataclass(eq=False)
 class GuestClass:
-    """Guests that are alike: the part that they are shown, and releases of their kernels.
+    """Guests that are alike on the same hosts: the part that they are shown, and releases of their kernels.
 
-    `members` are the choices of another part than the host's, and `ways` in how many ways signature and releases can be
-    chosen for them; `own_members` those of the host's own part, and `own` in how many ways the releases can be.
+    `chosen` is a set of `choices`; `given` and `root` are what is left of what is given and of the node that is asked
+    about, as functions of facts.
     """
 
-    values: Mapping[str, Value]
-    members: list[tuple[PartClass, Kernels]] = field(default_factory=list)
-    own_members: list[tuple[PartClass, Kernels]] = field(default_factory=list)
-    ways: int = 0
-    own: dict[PartClass, int] = field(default_factory=dict)
+    choices: Choices
+    chosen: int
+    given: Function
+    root: Function
+
+    @cached_property
+    def members(self) -> list[tuple[PartClass, Kernels]]:
+        """The choices of another part than the host's."""
+        return [(part, kernels) for (part, own), kernels in self.choices.members(self.chosen) if not own]
+
+    @cached_property
+    def own_members(self) -> list[tuple[PartClass, Kernels]]:
+        """The choices of the host's own part."""
+        return [(part, kernels) for (part, own), kernels in self.choices.members(self.chosen) if own]
+
+    @cached_property
+    def ways(self) -> int:
+        """In how many ways the signature of another part and the releases can be chosen."""
+        return sum(part.guests * ways for (part, own), ways in self.choices.ways(self.chosen) if not own)
+
+    @cached_property
+    def own(self) -> Mapping[PartClass, int]:
+        """In how many ways the releases can be chosen for the host's own part, for each class of parts."""
+        found: dict[PartClass, int] = {}
+        for (part, own), ways in self.choices.ways(self.chosen):
+            if own:
+                found[part] = found.get(part, 0) + ways
+        return found
+
+    @cached_property
+    def beside_others(self) -> int:
+        """All choices with the kernels that see another part than the host's."""
+        others = self.choices.of_columns(column for column in self.choices.columns if not column[1])
+        return self.choices.beside(self.chosen & others)
 
     @cached_property
     def places(self) -> frozenset[int]:
-        """The places of all releases of its kernels where another part is shown, once every choice was added."""
+        """The places of all releases of its kernels where another part is shown."""
         return _places(self.members)
 
     @cached_property
@@ -68,38 +67,66 @@ class GuestClass:
         """The same where the host's own part is shown."""
         return _places(self.own_members)
 
-    def add(self, part: PartClass, kernels: Kernels) -> None:
-        """Add one more choice of another part than the host's."""
-        self.members.append((part, kernels))
-        self.ways += part.guests * kernels.ways
 
-    def add_own(self, part: PartClass, kernels: Kernels) -> None:
-        """Add one more choice of the host's own part."""
-        self.own_members.append((part, kernels))
-        self.own[part] = self.own.get(part, 0) + kernels.ways
+@dataclass(eq=False)
+class HostClass:
+    """Hosts that are alike: a part and releases of the host's kernels, with the `guests` they tell apart.
 
-    def join(self, other: GuestClass) -> None:
-        """Add all choices of another class."""
-        for part, kernels in other.members:
-            self.add(part, kernels)
-        for part, kernels in other.own_members:
-            self.add_own(part, kernels)
+    `chosen` is a set of `choices`. `possible` holds for what their hardware can be, `defaults` are the bits that a
+    guest is shown by default. `shows` reads functions over what guests are shown, `deviating` makes of these such over
+    what deviates.
+    """
+
+    choices: Choices
+    chosen: int
+    guests: Sequence[GuestClass]
+    possible: Function
+    defaults: Mapping[str, Function]
+    shows: Shows
+    deviating: Deviating
+
+    @cached_property
+    def members(self) -> list[tuple[PartClass, Kernels]]:
+        """The choices."""
+        return [(part, kernels) for (part, _), kernels in self.choices.members(self.chosen)]
+
+    @cached_property
+    def parts(self) -> Mapping[PartClass, int]:
+        """In how many ways signature and releases can be chosen, for each class of parts."""
+        found: dict[PartClass, int] = {}
+        for (part, _), ways in self.choices.ways(self.chosen):
+            found[part] = found.get(part, 0) + part.hosts * ways
+        return found
+
+    @cached_property
+    def places(self) -> frozenset[int]:
+        """The places of all releases of its kernels."""
+        return _places(self.members)
 
 
 @dataclass(frozen=True)
 class Cell:
     """The configurations of one class of hosts and one of guests, that are shown the host's part or another one.
 
-    `weight` is how many choices of signatures and releases they are; `possible` holds for every configuration, `found`
-    for those where the root holds too.
+    `weight` is how many choices of signatures and releases they are; `shown` are the two functions below, over the bits
+    that the guest is shown instead of what deviates.
     """
 
     host: HostClass
     guest: GuestClass
     other_part: bool
     weight: int
-    possible: Function
-    found: Function
+    shown: tuple[Function, Function]
+
+    @property
+    def possible(self) -> Function:
+        """Holds for every configuration."""
+        return self.host.deviating(self.shown[0])
+
+    @property
+    def found(self) -> Function:
+        """Holds for the configurations where the root holds too."""
+        return self.host.deviating(self.shown[1])
 
     @property
     def guest_places(self) -> frozenset[int]:

@@ -12,12 +12,21 @@ from archcaps.machine.facts import LIST_FLAGS, PUBLISHED
 from archcaps.machine.identity import identity_lookups
 from archcaps.space import releases
 from archcaps.space.bounds import Bounds
-from archcaps.space.names import CPUS, KERNELS, LATER, UNKNOWN, split
+from archcaps.space.names import CPUS, KERNELS, LATER, UNKNOWN, microcode_of, split
 from archcaps.space.parts import Box, boxes
 from archcaps.tables.linux_lists import asks_for_cores, list_flag
 from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
 
-__all__ = ["Kernels", "PartClass", "Value", "kernel_classes", "part_classes", "value_of_kernel", "value_of_part"]
+__all__ = [
+    "Kernels",
+    "PartClass",
+    "Value",
+    "kernel_classes",
+    "lists_asked",
+    "part_classes",
+    "value_of_kernel",
+    "value_of_part",
+]
 
 #: A fact's value, or the name of the variable that it is.
 Value: TypeAlias = bool | str
@@ -85,20 +94,27 @@ def _plain(box: Box) -> Box:
     return _plain_boxes()[box.vendor, box.families, box.models, box.steppings]
 
 
+def lists_asked(name: str, kernels: Kernels) -> int:
+    """Return the place of the first release with the same lists, of those that decide a fact looked up by a part.
+
+    0 where no list does.
+    """
+    scope, what = split(name)
+    if what not in LIST_FLAGS:
+        return 0
+    return releases.list_groups(*LIST_FLAGS[what])[kernels.places[CPUS[scope][1]][0]]
+
+
 def value_of_part(name: str, box: Box, kernels: Kernels) -> Value:
     """Return the value of a fact that is looked up by a part, and by the lists of one of `kernels`."""
     scope, what = split(name)
-    signature, kernel = CPUS[scope]
     if what == "register_file_spared":
         return UNKNOWN + name
-    if what in LIST_FLAGS:
-        found = _answers(what, releases.list_groups(*LIST_FLAGS[what])[kernels.places[kernel][0]])[box]
-    else:
-        found = _answers(what, 0)[box]
+    found = _answers(what, lists_asked(name, kernels))[box]
     if what == "tsa_microcode":
         # Of a part that the kernel's table does not list the kernel says no, and of the silicon nobody says anything.
         if found:
-            return f"{'host' if signature == 'own' else signature}.recent_microcode"
+            return microcode_of(name)
         found = found if scope == "silicon" else False
     return UNKNOWN + name if found is None else found
 

@@ -10,8 +10,8 @@ from archcaps.tables.bits import BITS
 from archcaps.tables.linux_lists import Part
 
 __all__ = [
-    "CPUS", "DEVIATES", "KERNELS", "LATER", "OTHER_PART", "PART_LOOKUPS", "UNKNOWN", "is_deviation", "split",
-    "variable_of",
+    "CPUS", "DEVIATES", "KERNELS", "LATER", "OTHER_PART", "PART_LOOKUPS", "UNKNOWN", "is_deviation", "is_looked_up",
+    "microcode_of", "split", "variable_of",
 ]  # fmt: skip
 
 #: Each scope of a CPU: whose part it is, and which kernel's lists speak of it. ``own`` is a guest's that is shown the
@@ -57,6 +57,17 @@ def variable_of(name: str) -> str:
     if what in BITS and scope in ("silicon", "guest"):
         return f"host.{what}" if scope == "silicon" else DEVIATES + what
     return name
+
+
+def is_looked_up(name: str) -> bool:
+    """Return whether a part or a kernel's release decides a fact."""
+    scope, what = split(name)
+    return scope in KERNELS or (scope in CPUS and what in PART_LOOKUPS)
+
+
+def microcode_of(name: str) -> str:
+    """Return the variable that is whether the CPU, that a fact is about, has the newest microcode."""
+    return f"{'guest' if CPUS[split(name)[0]][0] == 'guest' else 'host'}.recent_microcode"
 
 
 def is_deviation(variable: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from archcaps.logic.diagram import Function
-from archcaps.space.cells import Cell, GuestClass, HostClass
-from archcaps.space.lookups import Kernels, PartClass
+from archcaps.space.cells import Cell, HostClass
 from archcaps.space.names import OTHER_PART
 from archcaps.space.space import Space
 
@@ -18,14 +18,13 @@ __all__ = ["Group", "Survey"]
 class Group:
     """Cells that are alike: where the node surely holds in them, and where that hangs on what nobody knows.
 
-    `least` are the configurations of `sure` from which nothing can be taken that deviates from the default. `weight` is
-    how many choices of signatures and releases the cells are; `cells` are all of them.
+    `least` are the configurations of `sure` from which nothing can be taken that deviates from the default; `cells` are
+    all of the cells.
     """
 
     sure: Function
     open: Function
     least: Function
-    weight: int = 0
     cells: list[Cell] = field(default_factory=list)
 
 
@@ -42,40 +41,40 @@ class Survey:
     def __init__(self, space: Space) -> None:
         self.space = space
         self._diagrams = space.diagrams
-        self._split: dict[tuple[Function, Function], tuple[Function, Function]] = {}
         self._minimal: dict[Function, tuple[Function, Function]] = {}
-        self._kernels: dict[GuestClass, frozenset[Kernels]] = {}
-        totals: dict[Function, int] = {}
+        self._own: dict[HostClass, int] = {}
+        self._cells = list(space.cells())
+        #: Over what guests are shown: it takes fewer functions, and they hold in as many configurations.
+        configurations, sure, opened = dict[Function, int](), dict[Function, int](), dict[Function, int]()
+        for cell in self._cells:
+            for function, totals in zip(
+                (cell.shown[0], *space.sure_and_open(*cell.shown)), (configurations, sure, opened), strict=True
+            ):
+                totals[function] = totals.get(function, 0) + cell.weight
+        self.configurations, self.sure, self.open = map(self._total, (configurations, sure, opened))
+
+    def _total(self, totals: dict[Function, int]) -> int:
+        return sum(weight * self.space.count(function) for function, weight in totals.items())
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The groups of cells in which the node holds surely or perhaps."""
         found: dict[object, Group] = {}
-        own: dict[HostClass, dict[tuple[PartClass, Kernels], Function]] = {}
-        for cell in space.cells():
-            totals[cell.possible] = totals.get(cell.possible, 0) + cell.weight
-            sure, opened = self._sure_and_open(cell)
+        own: dict[HostClass, list[tuple[int, Function]]] = {}
+        for cell in self._cells:
+            sure, opened = map(cell.host.deviating, self.space.sure_and_open(*cell.shown))
             if not cell.other_part:
-                own.setdefault(cell.host, {}).update(dict.fromkeys(cell.guest.own_members, sure))
+                own.setdefault(cell.host, []).append((cell.guest.chosen, sure))
             if sure == opened == self._diagrams.false:
                 continue
             key = (sure, opened, cell.other_part)
             group = found.get(key) or found.setdefault(key, Group(sure, opened, self._diagrams.false))
-            group.weight += cell.weight
             group.cells.append(cell)
-        self.groups = list(found.values())
-        self.configurations = sum(
-            weight * space.count(self._diagrams.exists(possible, space.unknowns)) for possible, weight in totals.items()
-        )
-        self.sure = sum(group.weight * space.count(group.sure) for group in self.groups)
-        self.open = sum(group.weight * space.count(group.open) for group in self.groups)
-        for group in self.groups:
+        for group in found.values():
             group.least = self._least(group, own)
+        return list(found.values())
 
-    def _sure_and_open(self, cell: Cell) -> tuple[Function, Function]:
-        """Return where the node holds whatever the unknowns are, and where it holds for some of them only."""
-        key = (cell.possible, cell.found)
-        if key not in self._split:
-            self._split[key] = self.space.sure_and_open(cell)
-        return self._split[key]
-
-    def _least(self, group: Group, own: dict[HostClass, dict[tuple[PartClass, Kernels], Function]]) -> Function:
+    def _least(self, group: Group, own: Mapping[HostClass, list[tuple[int, Function]]]) -> Function:
         """Return what is left of a group if nothing deviates needlessly, another part among it."""
         deviations = [name for name in self.space.deviations if name != OTHER_PART]
         least, _ = self._deviating(group.sure, deviations)
@@ -84,20 +83,25 @@ class Survey:
             return least & ~other
         # Shown the host's own part, it would be so with these deviations or fewer.
         needless = self._diagrams.true
-        seen: set[object] = set()
-        for cell in group.cells:
-            key = (cell.host, cell.guest)
-            for function in self._shown_own_part(cell, own.get(cell.host, {})) if key not in seen else ():
-                needless = needless & self._deviating(function, deviations)[1]
-            seen.add(key)
+        for function in {each for cell in group.cells for each in self._shown_own_part(cell, own.get(cell.host, []))}:
+            needless = needless & self._deviating(function, deviations)[1]
         return least & ~needless & other
 
-    def _shown_own_part(self, cell: Cell, own: dict[tuple[PartClass, Kernels], Function]) -> Iterator[Function]:
+    def _shown_own_part(self, cell: Cell, own: Iterable[tuple[int, Function]]) -> Iterator[Function]:
         """Yield where the node surely holds for the same hosts and guest kernels, with the host's part shown."""
-        if cell.guest not in self._kernels:
-            self._kernels[cell.guest] = frozenset(kernels for _, kernels in cell.guest.members)
-        found = {own.get((part, kernels)) for part in cell.host.parts for kernels in self._kernels[cell.guest]}
-        yield from (self._diagrams.false if function is None else function for function in found)
+        left = cell.guest.beside_others & self._with_own_part(cell)
+        for chosen, sure in own:
+            if left & chosen:
+                left &= ~chosen
+                yield sure
+        if left:
+            yield self._diagrams.false
+
+    def _with_own_part(self, cell: Cell) -> int:
+        """Return the choices in which the hosts of a cell show their own part."""
+        if cell.host not in self._own:
+            self._own[cell.host] = cell.guest.choices.of_columns((part, True) for part in cell.host.parts)
+        return self._own[cell.host]
 
     def _deviating(self, function: Function, deviations: list[str]) -> tuple[Function, Function]:
         if function not in self._minimal:

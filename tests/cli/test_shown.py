@@ -108,3 +108,14 @@ def test_a_running_qemu_is_asked(tmp_path: Path) -> None:
     )
     assert text.startswith("RUNS, read from the VMM itself")
     assert "MSR 0x10a: not there" in text
+
+
+def test_standard_input_holds_a_configuration_or_a_snapshot() -> None:
+    words = b"qemu-system-x86_64 -enable-kvm -cpu kvm64,-rtm\n"
+    assert archcaps("shown", *HOST, "--guest", "-", stdin=words).stdout.startswith("STARTS")
+    snapshot = (ROOT / "examples" / "thread" / "guest.toml").read_bytes()
+    assert archcaps("check", *HOST, "--guest", "-", stdin=snapshot).returncode == 1
+    assert_refused(archcaps("shown", *HOST, "--guest", "-", stdin=snapshot), 64, "names no VMM's configuration")
+    assert_refused(
+        archcaps("check", *HOST, "--guest", "-", stdin=b"hello\n"), 65, "standard input: no guest configuration"
+    )

@@ -19,7 +19,9 @@ from archcaps.machine.processes import command_line
 from archcaps.machine.snapshot import Kernel, Snapshot
 from archcaps.questions.default_guest import default_guest
 
-__all__ = ["Vmm", "configuration", "is_configuration", "of_process", "shown_on"]
+__all__ = [
+    "Vmm", "configuration", "data_of", "is_inline", "is_snapshot", "of_process", "shown_on", "where_of",
+]  # fmt: skip
 
 #: How words begin that are a configuration themselves, not a file's name.
 _INLINE: Final = re.compile(r"(?:qemu:|-cpu[ =]|(?:\S*/)?(?:qemu-system-(?:x86_64|i386)|qemu-kvm)\s)")
@@ -34,31 +36,12 @@ class Vmm:
     machine: str | None = None
 
 
-def is_configuration(name: str) -> bool:
-    """Return whether what an option names is a VMM's configuration and no snapshot."""
-    if _INLINE.match(name):
-        return True
-    if name in ("-", "this", "default"):
-        return False  # standard input is read once, by whoever knows what it holds
-    try:
-        with Path(name).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError:
-        return False  # the reader of snapshots says what is wrong with it
-    text = data.decode("utf-8", "replace")
-    return len(data) <= MAX_BYTES and not _SNAPSHOT.search(text) and bool(text.strip())
-
-
-def configuration(name: str, member: str | None = None) -> Asked:
-    """Return what a configuration asks for, given by its file's name, - for standard input, or its own words.
-
-    `member` names one guest of a file that holds several.
+def data_of(name: str) -> bytes:
+    """Return what a file holds, or standard input for -.
 
     Raises:
-        InputError: it can not be read, or is no configuration that archcaps knows.
+        InputError: it can not be read, or is too large.
     """
-    if _INLINE.match(name):
-        return read_configuration(name, "--guest", "qemu")
     try:
         if name == "-":
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -66,10 +49,39 @@ def configuration(name: str, member: str | None = None) -> Asked:
             with Path(name).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"can not be read: {error.strerror or error}", name) from error
-    where = "standard input" if name == "-" else name
+        raise InputError(f"can not be read: {error.strerror or error}", where_of(name)) from error
     if len(data) > MAX_BYTES:
-        raise InputError(f"larger than {MAX_BYTES >> 20} MiB: not a guest's configuration", where)
+        what = f"larger than {MAX_BYTES >> 20} MiB: not a snapshot, nor a guest's configuration"
+        raise InputError(what, where_of(name))
+    return data
+
+
+def where_of(name: str) -> str:
+    """Return how a file is called in an error."""
+    return "standard input" if name == "-" else name
+
+
+def is_inline(name: str) -> bool:
+    """Return whether what an option names is a configuration's own words."""
+    return _INLINE.match(name) is not None
+
+
+def is_snapshot(data: bytes) -> bool:
+    """Return whether a file's bytes are meant as a snapshot; what is empty is left to the reader of snapshots."""
+    return not data.strip() or _SNAPSHOT.search(data.decode("utf-8", "replace")) is not None
+
+
+def configuration(name: str, data: bytes, member: str | None = None) -> Asked:
+    """Return what a configuration asks for: the words themselves, or a file's bytes.
+
+    `member` names one guest of a file that holds several.
+
+    Raises:
+        InputError: it is no configuration that archcaps knows.
+    """
+    if is_inline(name):
+        return read_configuration(name, "--guest", "qemu")
+    where = where_of(name)
     try:
         return read_configuration(data.decode("utf-8"), where, member=member)
     except UnicodeDecodeError as error:

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from archcaps.cli.guests import Vmm, configuration, is_configuration, of_process, shown_on
+from archcaps.cli.guests import Vmm, configuration, data_of, is_inline, is_snapshot, of_process, shown_on, where_of
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.inline import InlineMachine, overlay
-from archcaps.machine.read import read_snapshot
+from archcaps.machine.read import parse_snapshot, read_snapshot
 from archcaps.machine.snapshot import Snapshot
 from archcaps.machine.this import this_machine
 from archcaps.questions.default_guest import default_guest
@@ -168,7 +168,8 @@ class Machines:
         self._refuse_two_guests()
         host_file = "this" if self._running and self.host_file is None else self.host_file
         host = overlay(_machine(host_file, "host"), self._host_options)
-        asked = self.asked()
+        data = self._guest_data()
+        asked = self.asked(data)
         if asked is not None:
             shown = shown_on(
                 asked, host if self.host_given else None, self.guest_kernel, Vmm(self.vmm_version, self.machine)
@@ -178,10 +179,20 @@ class Machines:
             raise click.UsageError("--vmm-version and --machine say more of a VMM's configuration: --guest names none")
         if self.guest_file == "default":
             return host, overlay(default_guest(host, self.guest_kernel), self._guest_options), None
-        return host, overlay(_machine(self.guest_file, "guest"), self._guest_options), None
+        guest = _machine("this", "guest") if self.guest_file == "this" else None
+        if data is not None and self.guest_file is not None:
+            guest = parse_snapshot(data, where_of(self.guest_file), "guest")
+        return host, overlay(guest, self._guest_options), None
 
-    def asked(self) -> Asked | None:
+    def _guest_data(self) -> bytes | None:
+        """Return what the guest's file holds; None: it is no file."""
+        name = self.guest_file
+        return None if name in (None, "this", "default") or is_inline(str(name)) else data_of(str(name))
+
+    def asked(self, data: bytes | None) -> Asked | None:
         """Return what the guest's configuration or its running VMM says; None: the guest is no such thing.
+
+        `data`: what the guest's file holds.
 
         Raises:
             InputError: it can not be read.
@@ -192,9 +203,10 @@ class Machines:
             from archcaps.guest_cpu.qemu.qmp import ask  # noqa: PLC0415  # only where a QEMU is asked
 
             return ask(self.qmp)
-        if self.guest_file is not None and is_configuration(self.guest_file):
-            return configuration(self.guest_file, self.domain)
-        if self.domain is not None and self.guest_file is None:
+        name = self.guest_file
+        if name is not None and (is_inline(name) or (data is not None and not is_snapshot(data))):
+            return configuration(name, data or b"", self.domain)
+        if self.domain is not None and name is None:
             from archcaps.guest_cpu.libvirt import virsh  # noqa: PLC0415  # as above
 
             return virsh.ask(self.domain, self.libvirt or virsh.DEFAULT_URI)

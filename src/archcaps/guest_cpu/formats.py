@@ -68,10 +68,7 @@ def read_configuration(text: str, where: str, vmm: Vmm | None = None, member: st
         InputError: it is no format that is known, broken, or holds several guests; with file and line.
     """
     for name in (vmm,) if vmm else _HOMES:
-        try:
-            module = _module(name)
-        except ModuleNotFoundError:  # a format that this build does not have
-            continue
+        module = _module(name)
         if vmm or module.looks_like(text, Path(where).name):
             if member is None:
                 return cast(Asked, module.read(text, where))

@@ -131,5 +131,6 @@ def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | Non
         head = "RUNS, read from the VMM itself"
     else:
         head = "STARTS" if starts else "Whether it STARTS is not known"
-        said = said or (["with all that is asked for"] if starts else [])
+        known = "" if all(bit.guest is not None for bit in bits) else ", as far as that is known"
+        said = said or ([f"with all that is asked for{known}"] if starts else [])
     return f"{head}{': ' if said else ''}{', '.join(said)}."

@@ -11,12 +11,16 @@ from archcaps.guest_cpu.asked import Asked, Identity, Mode, Switch
 from archcaps.guest_cpu.qemu.corrected import MARK, patch
 from archcaps.guest_cpu.qemu.cpu_option import SPECIAL, CpuOption, parse_cpu
 from archcaps.guest_cpu.qemu.expansion import expand
-from archcaps.guest_cpu.qemu.words import CommandLine, command_line, is_qemu_program
+from archcaps.guest_cpu.qemu.words import CommandLine, command_line
 from archcaps.tables import qemu as tables
 
 __all__ = ["expand", "looks_like", "patch", "read"]
 
 _MODES: Final[dict[str, Mode]] = {"host": "host", "max": "maximum"}
+#: A QEMU where a command may stand: at the start of a line or of a NUL-separated list, with its path or without.
+_PROGRAM: Final = re.compile(
+    r"(?:^|[\s/\"'])(?:qemu-system-(?:x86_64|i386)|qemu-kvm)(?=[\s\0\"'])|^\s*(?:\S*/)?kvm(?=[\s\0]+-)", re.MULTILINE
+)
 _ACCELERATORS: Final = ("kvm", "tcg", "xen")
 
 
@@ -31,7 +35,7 @@ def looks_like(text: str, name: str) -> bool:
         return looks_like_replies(text)
     if not re.search(r"[\s\0]", first.strip()) and first.strip().partition(",")[0] in (*SPECIAL, *tables.model_names()):
         return True
-    return any(is_qemu_program(word) for word in re.split(r"[\s\0'\"]+", text[:65536]) if word)
+    return not first.startswith(("<", "[")) and _PROGRAM.search(text[:65536]) is not None
 
 
 def read(text: str, where: str) -> Asked:

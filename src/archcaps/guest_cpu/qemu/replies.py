@@ -153,7 +153,7 @@ def _asked(found: _Replies, text: str, where: str) -> Asked:
     switches = tuple(
         Switch(name, "require" if value else "disable", where)
         for name, value in found.properties.items()
-        if isinstance(value, bool) and (name not in kinds or kinds[name].kind in _KINDS)
+        if isinstance(value, bool) and name in kinds and kinds[name].kind in _KINDS
     )
     numbers = [found.properties.get(name) for name in ("family", "model", "stepping")]
     vendor = found.properties.get("vendor")

@@ -1,6 +1,6 @@
-"""Two real cases and this machine, each through the installed command.
+"""Two real cases, two questions about every configuration, and this machine, each through the installed command.
 
-Exit 0 if the two answers come with the expected exit codes and this machine gets an answer, whichever it is.
+Exit 0 if the answers come with the expected exit codes and this machine gets an answer, whichever it is.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ def example(title: str, name: str, exit_code: int) -> Case:
     return Case(title, ("check", "--host", f"{folder}/host.toml", "--guest", f"{folder}/guest.toml"), (exit_code,))
 
 
+#: What is asked of every configuration is narrowed to what is answered at once.
+MMIO = ("--about", "mmio_stale_data")
 CASES = (
     example(
         "1. The kvm mailing list's counter-example (May 2023): VERW is promised, and KVM switches it off", "thread", 1
@@ -35,7 +37,17 @@ CASES = (
         "2. AMD TSA under KVM 6.18, as published fingerprints show it: immunity that is not there", "tsa-no-always", 2
     ),
     Case(
-        "3. This machine: its own side if it is a guest, what its guests get if it is a host", ("check",), (0, 1, 2, 3)
+        "3. Every host and guest at once: is the way into a guest protected under KVM 7.3.4?",
+        ("prove", "host-entry-protected", *MMIO, "--kvm", "7.3.4", "--guest-kernel", "7.1.5"),
+        (1,),
+    ),
+    Case(
+        "4. Since when? KVM 6.18.35 against 6.19.9, on the Atom servers of that counter-example",
+        ("diff", "6.18.35", "6.19.9", *MMIO, "--what", "exposes-host", "--host-parts", "6/0x86"),
+        (1,),
+    ),
+    Case(
+        "5. This machine: its own side if it is a guest, what its guests get if it is a host", ("check",), (0, 1, 2, 3)
     ),
 )
 

@@ -8,9 +8,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
-from tools.mutation.killers import Counted
 from tools.mutation.make import every_mutant, mutants_of
 from tools.mutation.mutant import RULES
 from tools.mutation.survivors import faults, justified
@@ -91,8 +88,3 @@ def test_survivors_without_a_reason_and_reasons_without_a_survivor_are_faults() 
     assert list(faults([], {"a"}, {"a": "because."}, whole=True)) == ["survivors.toml: killed, or not judged: a"]
     assert list(faults([], set(), {"a": "because."}, whole=True)) == ["survivors.toml: no such mutant any more: a"]
     assert list(faults([], set(), {"a": "because."}, whole=False)) == []
-
-
-@pytest.mark.parametrize(("found", "killed"), [({"p": 3}, None), ({"p": 4}, "proofs: p"), ({}, "proofs: p")])
-def test_counts_that_have_to_stay(found: dict[str, int], killed: str | None) -> None:
-    assert Counted("proofs", lambda: found, {"p": 3})() == killed

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from archcaps.machine.identity import identity_lookups
 from archcaps.tables.bits import ARCH_CAPABILITIES, bits_of
 from archcaps.tables.linux_lists import Part
 from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
@@ -27,6 +28,8 @@ PASSED_THROUGH: Final = frozenset((
 ))  # fmt: skip
 #: Bits of those that an older KVM drops, so that only a 1 is a reading. Source: there, releases from 5.10.255 to 6.18
 NEWER: Final = frozenset(("bhi_no", "rfds_clear"))
+#: Look-ups of models, of which the axioms say what all of them have.
+OF_INTEL: Final = ("family_before_controls", "family_0x06_atom", "family_0x06_mds_fixed")
 WORDS: Final = (
     "cpuid_1_ecx", "cpuid_7_0_ebx", "cpuid_7_0_edx", "cpuid_7_2_edx", "cpuid_80000008_ebx", "cpuid_80000021_eax",
     "cpuid_80000021_ecx",
@@ -88,6 +91,7 @@ def values_of(row: Row) -> dict[str, bool | None]:
         "vendor_hygon": part.vendor == "HygonGenuine",
         "family_0x19": part.family == 0x19,
         "family_0x1a": part.family == 0x1A,
+        **{name: identity_lookups(part)[name] for name in OF_INTEL},
         "family_from_0x19": part.family >= 0x19,
         "mds_listed_immune": mds_listed_immune(part),
         "tsa_microcode": tsa_microcode(part, int(row["microcode"], 16) if row["microcode"] else None, unlisted=None),

@@ -6,7 +6,10 @@ from collections import Counter
 
 import pytest
 
+from archcaps.machine.identity import identity_lookups
 from archcaps.tables.axioms import Axiom, Literal, axioms
+from archcaps.tables.files import read_csv
+from archcaps.tables.linux_lists import Part
 from tests.tables.real_hosts import real_hosts, values_of
 
 #: Not one machine recorded here shows what these speak of: they rest on their documents. No dump has MSR 0x122, 0x123,
@@ -25,6 +28,11 @@ def axiom(when: str, then: str) -> Axiom:
         return tuple(Literal(name.removeprefix("~"), not name.startswith("~")) for name in text.split())
 
     return Axiom("by_hand", literals(when), literals(then), "documented", "none", "by hand")
+
+
+def of(family: int, model: int) -> dict[str, bool | None]:
+    """What a part of Intel is by its signature."""
+    return identity_lookups(Part("GenuineIntel", family, model, 0))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,12 @@ def test_a_register_that_is_not_announced_has_no_bit_set() -> None:
         ({"fb_clear": False, "fb_clear_ctrl": True}, "fb_clear_ctrl_has_fb_clear"),
         ({"its_no": True}, "no_its_no"),
         ({"hypervisor": True}, "no_hypervisor"),
+        ({**of(5, 0x09), "tsx_ctrl": True, "arch_capabilities": True}, "old_intel_no_controls"),  # Quark
+        ({**of(6, 0x0E), "md_clear": True}, "old_intel_no_controls"),  # Yonah never got microcode
+        ({**of(6, 0x96), "rtm": True}, "atom_no_tsx"),  # Elkhart Lake
+        ({**of(6, 0xB7), "tsx_ctrl": True}, "atom_no_tsx"),  # Raptor Lake
+        ({**of(6, 0x8F), "arch_capabilities": False}, "later_intel_immune"),  # Sapphire Rapids, of any stepping
+        ({**of(6, 0x96), "mds_no": False}, "later_intel_immune"),
     ],
 )
 def test_silicon_that_can_not_exist(values: dict[str, bool | None], broken: str) -> None:
@@ -93,6 +107,14 @@ def test_silicon_that_can_not_exist(values: dict[str, bool | None], broken: str)
         {"rrsba": True, "ibrs_all": True, "rrsba_ctrl": False},  # Cascade Lake: 0xc0aa0eb
         {"psdp_no": True, "sbdr_ssdp_no": True, "fbsdp_no": False, "mds_no": True},  # Ice Lake: 0xc02a0eb
         {"reserved_31": True},  # Lakefield: 0x8000002b
+        # Alder Lake and Raptor Lake without their Atom cores: recorded machines, Xeon E (reg-file-data-sampling.rst)
+        {**of(6, 0x97), "hybrid": False, "arch_capabilities": True, "mds_no": True, "rdcl_no": True},
+        {**of(6, 0xB7), "hybrid": False, "rfds_no": True, "arch_capabilities": True, "mds_no": True, "rdcl_no": True},
+        {**of(5, 0x09), "smep": True},  # Quark has leaf 7
+        {**of(6, 0x6A), "arch_capabilities": True, "mds_no": False},  # a sample of Ice Lake, stepping 0
+        {**of(6, 0x3C), "rtm": True, "hle": True, "avx2": True, "avx": True},  # Haswell
+        # Core 2: nobody published whether it has MDS, and it can not say so.
+        {**of(6, 0x17), "mds_published": False, "mds_listed_immune": False, "mds_no": False},
     ],
 )
 def test_silicon_that_exists_is_not_forbidden(values: dict[str, bool | None]) -> None:
@@ -113,6 +135,20 @@ def test_real_machines_show_what_the_axioms_speak_of() -> None:
         if any(all(literal.holds(values) for literal in (*item.when, *item.then)) for values in machines)
     }
     assert {item.name for item in axioms()} - shown == WITHOUT_A_MACHINE
+
+
+def test_models_without_mds_are_what_intel_published_and_machines_say() -> None:
+    published: dict[int, set[str]] = {}
+    for row in read_csv("silicon/intel_affected.csv"):
+        for signature in row["signature"].split():
+            eax = int(signature, 16)  # CPUID.1:EAX
+            cells = {row["mlpds"], row["msbds"], row["mfbds"]}
+            published.setdefault(eax >> 12 & 0xF0 | eax >> 4 & 0xF, set()).update(cells)
+    immune = {model for model, cells in published.items() if cells == {"Not Affected"}}
+    said = {model for model in range(256) if of(6, model)["family_0x06_mds_fixed"]}
+    # Goldmont and Goldmont Plus do not say MDS_NO; an early sample of Ice Lake did not, 0x6c is Ice Lake as well.
+    assert immune - said == {0x5C, 0x5F, 0x7A, 0x6A, 0x6C}
+    assert said <= immune
 
 
 def test_the_record_has_machines_of_every_vendor() -> None:

@@ -28,6 +28,12 @@ INTEL, AMD = "GenuineIntel", "AuthenticAMD"
         ("mds", Part(INTEL, 6, 0x5C, 9), False),  # Goldmont: NO_MDS
         ("mds", Part(INTEL, 6, 0x2A, 7), None),  # Sandy Bridge: no list names it
         ("mds", Part(INTEL, 6, 0xFE, 1), None),
+        # NO_SPECULATION ends cpu_set_bug_bits before every bug but ITLB multihit
+        ("mds", Part(INTEL, 5, 0x09, 0), False),  # Quark
+        ("reg_file_data_sampling", Part(INTEL, 6, 0x36, 1), False),  # Saltwell
+        ("meltdown", Part(INTEL, 6, 0x1C, 10), False),  # Bonnell
+        ("itlb_multihit", Part(INTEL, 6, 0x1C, 10), False),  # Bonnell: NO_ITLB_MULTIHIT as well
+        ("itlb_multihit", Part(INTEL, 5, 0x09, 0), None),
         # vendors and families
         ("mds", Part(AMD, 0x19, 1, 1), False),
         ("tsa", Part(AMD, 0x19, 1, 1), True),

@@ -24,12 +24,36 @@ _FAMILIES: Final[dict[str, Container[int]]] = {
     "family_0x15_to_0x17": range(0x15, 0x18),
     "family_from_0x19": range(0x19, 0x1000),
 }
+#: Families and, of family 6, models of Intel from before Nehalem, and the first two generations of Atom.
+#: Source: Linux arch/x86/include/asm/intel-family.h of d482bb509b7d; for family 6 up to 0x0d the recorded machines
+_BEFORE_CONTROLS: Final = (0x04, 0x05, 0x0F)
+_BEFORE_CONTROLS_MODELS: Final = (
+    0x01, 0x03, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0D, 0x0E, 0x0F, 0x15, 0x16, 0x17, 0x1C, 0x1D, 0x26, 0x27,
+    0x35, 0x36,
+)  # fmt: skip
+#: Models of Intel's family 6 with Atom cores, alone or beside others, even where those are switched off.
+#: Source: Linux arch/x86/include/asm/intel-family.h of d482bb509b7d, "Small Core" and "Hybrid"; of Silvermont and
+#: Airmont also 0x5d, 0x65 and 0x6e: Xen c447b7308b13 arch/x86/spec_ctrl.c mds_calculations, "Middling Atom processors"
+_ATOM: Final = (
+    0x1C, 0x26, 0x27, 0x35, 0x36, 0x37, 0x4A, 0x4C, 0x4D, 0x5A, 0x5C, 0x5D, 0x5F, 0x65, 0x6E, 0x75, 0x7A, 0x86, 0x8A,
+    0x96, 0x97, 0x9A, 0x9C, 0xAA, 0xAC, 0xAF, 0xB5, 0xB6, 0xB7, 0xBA, 0xBD, 0xBE, 0xBF, 0xC5, 0xC6, 0xCC, 0xD5, 0xDD,
+    0xE5,
+)  # fmt: skip
+#: Models of Intel's family 6 of which every published stepping is immune to MDS and every recorded machine says so.
+#: Ice Lake is none of them: a recorded sample of 0x6a, of stepping 0, does not say it. Goldmont does not say it either.
+#: Source: intel/Intel-affected-processor-list@71c2859 (silicon/intel_affected.csv)
+_MDS_FIXED: Final = (
+    0x86, 0x8C, 0x8D, 0x8F, 0x96, 0x97, 0x9A, 0x9C, 0xA5, 0xA6, 0xA7, 0xAA, 0xAD, 0xAE, 0xAF, 0xB5, 0xB6, 0xB7, 0xBA,
+    0xBD, 0xBE, 0xBF, 0xC5, 0xC6, 0xCC, 0xCF,
+)  # fmt: skip
 #: Models of Intel's family 6. Source: Linux 7.1.5 arch/x86/kernel/cpu/intel.c init_intel; virt/vmx/tdx/tdx.c
 _INTEL_MODELS: Final[dict[str, tuple[int, ...]]] = {
     "clflush_monitor_part": (0x1D, 0x2E, 0x2F),
     "goldmont_part": (0x5C,),
     "lunar_lake_part": (0xBD,),
     "tdx_erratum_part": (0x8F, 0xCF),
+    "family_0x06_atom": _ATOM,
+    "family_0x06_mds_fixed": _MDS_FIXED,
 }
 #: From which model and stepping on a family has erratum 400. Source: Linux 6.12.117 arch/x86/kernel/cpu/amd.c
 _ERRATUM_400: Final = {0x0F: (0x41, 2), 0x10: (2, 1)}
@@ -52,6 +76,7 @@ def identity_lookups(part: Part) -> dict[str, bool | None]:
         found[name] = None if family is None else family in families
     for name, models in _INTEL_MODELS.items():
         found[name] = _all(_in(family, (6,)), _in(model, models))
+    found["family_before_controls"] = _before_controls(family, model)
     found["zen1_part"] = _all(_in(family, (0x17,)), _in(model, [number for models in _ZEN_1 for number in models]))
     found["erratum_400_part"] = _erratum_400(part)
     found["unknown_zen_model"] = _unknown_zen_model(family, model)
@@ -71,7 +96,8 @@ def first_models(family: int) -> frozenset[int]:
     for models in ranges.get(family, ()):
         ends |= {models.start, models.stop}
     if family == 6:
-        ends |= {model + after for models in _INTEL_MODELS.values() for model in models for after in (0, 1)}
+        alone = (*_INTEL_MODELS.values(), _BEFORE_CONTROLS_MODELS)
+        ends |= {model + after for models in alone for model in models for after in (0, 1)}
     if family in _ERRATUM_400:
         ends |= {_ERRATUM_400[family][0], _ERRATUM_400[family][0] + 1}
     return frozenset(ends)
@@ -90,6 +116,10 @@ def _in(number: int | None, numbers: Container[int]) -> bool | None:
 def _all(*tests: bool | None) -> bool | None:
     """Return the conjunction of `tests` in Kleene's logic."""
     return False if False in tests else None if None in tests else True
+
+
+def _before_controls(family: int | None, model: int | None) -> bool | None:
+    return _in(model, _BEFORE_CONTROLS_MODELS) if family == 6 else _in(family, _BEFORE_CONTROLS)
 
 
 def _erratum_400(part: Part) -> bool | None:

@@ -47,8 +47,9 @@ def add_silicon(facts: Facts, host: Snapshot, part: Part) -> None:
         answer = published(vulnerability, part)
         facts.add(f"silicon.{name}", answer.affected, "published", answer.source, verified=answer.verified)
     facts.add(
-        "silicon.mds_listed_immune", mds_listed_immune(part), "published", "Linux 7.1.5 cpu_vuln_whitelist: NO_MDS"
-    )
+        "silicon.mds_listed_immune", mds_listed_immune(part), "published",
+        "Linux 7.1.5 cpu_vuln_whitelist: NO_MDS or NO_SPECULATION",
+    )  # fmt: skip
     add_microcode(facts, "silicon", host, part, unlisted=None)
 
 

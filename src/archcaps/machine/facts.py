@@ -169,15 +169,27 @@ def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool
 def part_of(snapshot: Snapshot) -> Part:
     """Return the part that a snapshot's CPU identity names, as the lists need it."""
     cpu = snapshot.cpu
-    hybrid = dict(_bit_values(snapshot)).get("hybrid")
     return Part(
         cpu.vendor,
         _int(cpu.family),
         _int(cpu.model),
         _int(cpu.stepping),
-        None if hybrid is None else hybrid.value,
+        _hybrid(snapshot),
         _int(cpu.core_type),
     )
+
+
+def _hybrid(snapshot: Snapshot) -> bool | None:
+    """Return whether the part has cores of several kinds, as `_bit_values` gives it."""
+    register, cpuid = BITS["hybrid"].register, snapshot.cpuid
+    if register in snapshot.registers:
+        for name, datum in reversed(list(_reading_bits(register, snapshot.registers[register], snapshot))):
+            if name == "hybrid":
+                return datum.value
+    if cpuid is None:
+        return None
+    listed = "hybrid" in cpuid.shown
+    return listed if listed or "hybrid" in cpuid.hidden or cpuid.complete else None
 
 
 def _source(snapshot: Snapshot, own: str | None) -> str:

@@ -1,0 +1,228 @@
+"""The search: all sets of changes by cost, each set of bits of a world at once; what is found is proven cheapest.
+
+A world is a host and a guest with some changes of which each needs look-ups of its own (kernels, options, microcode,
+another CPU); worlds whose facts are the same where the goals look are one, and the cheaper of them counts. In a world
+every set of bits is evaluated, whatever it costs. So a set that is cheaper than the answer was either evaluated and
+is worse, or holds a world's changes alone that cost more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final
+
+from archcaps.logic.graph import Kind, walk
+from archcaps.machine.facts import facts_of
+from archcaps.machine.observations import observations_of
+from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot
+from archcaps.questions.fix.changes import Rules, total
+from archcaps.questions.fix.flags import Toggle, offered, shown, toggles, with_bits
+from archcaps.questions.fix.goals import TOP, Rank, further_goals, goals, named, ranked
+from archcaps.questions.fix.guests import cpu_changes, facts_of_guest, guest_variants, with_cpu
+from archcaps.questions.fix.hosts import Variant, host_variants
+from archcaps.questions.fix.results import Step
+from archcaps.questions.fix.worlds import Parts, World, costs, rows
+from archcaps.questions.reader import Reader
+from archcaps.tables.names import VULNERABILITIES
+
+__all__ = ["Best", "Found", "Search", "Start"]
+
+#: Cheapest sets are kept up to this many for each level.
+MOST: Final = 64
+
+_NO_GUEST: Final = Snapshot(format_version=FORMAT_VERSION, role="guest")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One set of changes that reaches a rank: a world's steps, and toggles."""
+
+    world: World
+    chosen: tuple[Toggle, ...]
+
+    @property
+    def steps(self) -> list[Step]:
+        """All changes, those of bits last."""
+        return [*self.world.steps, *(toggle.step for toggle in self.chosen)]
+
+    @property
+    def cost(self) -> int:
+        """What they cost together."""
+        return total(self.steps)
+
+    @property
+    def bits(self) -> dict[str, bool | None]:
+        """The bits that are set to another value."""
+        return {toggle.bit: toggle.on for toggle in self.chosen}
+
+
+@dataclass
+class Best:
+    """The cheapest sets that reach a rank: what they cost, the sets, how many there are beyond those kept."""
+
+    cost: int
+    sets: list[Found] = field(default_factory=list)
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is to be mended: host and guest as they are, the assumptions, how good it is now.
+
+    `follows`: the guest is shown what KVM offers, and will be when that is something else.
+    """
+
+    host: Snapshot
+    guest: Snapshot
+    assumptions: frozenset[str]
+    rank: Rank
+    follows: bool
+    further_bad: frozenset[str]
+
+
+class Search:
+    """All sets of changes that the rules allow, the best of them by rank, and how many were evaluated."""
+
+    def __init__(self, start: Start, rules: Rules) -> None:
+        self.start = start
+        self.rules = rules
+        self.best: dict[Rank, Best] = {}
+        self.by_cost: dict[int, int] = {}
+        self.mendable: set[str] = set()
+        self._bare = Reader(start.host, start.guest, start.assumptions)
+        self._run()
+
+    def _run(self) -> None:
+        for world in self._worlds():
+            top = self.best.get(TOP)
+            if top is not None and world.cost > top.cost:
+                break  # worlds come by cost: none that follows can be as cheap
+            self._evaluate(world)
+
+    @property
+    def tried(self) -> int:
+        """How many sets were evaluated."""
+        return sum(self.by_cost.values())
+
+    def cheaper(self, cost: int) -> int:
+        """Return how many sets were evaluated that cost less."""
+        return sum(count for each, count in self.by_cost.items() if each < cost)
+
+    # --- worlds ---------------------------------------------------------------------------------------------------
+
+    def _worlds(self) -> Iterator[World]:
+        """Yield every world, the cheapest first, each that looks the same to the goals once."""
+        hosts = _distinct(host_variants(self.start.host, self.rules), self._facts_of_host)
+        guests = _distinct(guest_variants(self.start.guest, self.rules), self._facts_of_guest)
+        cpus = cpu_changes(self.start.guest, self.rules, host_cpu=self._passes())
+        changes: list[tuple[Step, ...]] = [(), *((change,) for change in cpus)]
+        worlds = [Parts(host, guest, cpu) for host in hosts for guest in guests for cpu in changes]
+        for parts in sorted(worlds, key=lambda parts: total(parts.steps)):
+            if len(parts.steps) <= self.rules.max_changes:
+                reader = self.reader(parts)
+                yield World(parts, reader, toggles(reader, self.rules))
+
+    def reader(self, parts: Parts, bits: Mapping[str, bool | None] | None = None) -> Reader:
+        """Return the model read after the changes `parts`, with these bits set to other values."""
+        host, guest = parts.host.machine, parts.guest.machine
+        if parts.host.steps:
+            guest = self._shown_by(host, guest)
+        for change in parts.cpu:
+            guest = with_cpu(guest, host, change)
+        return Reader(host, with_bits(guest, bits) if bits else guest, self.start.assumptions)
+
+    def _passes(self) -> bool:
+        """Whether the guest can be given the host's own CPU, and has another one now."""
+        return not self.start.follows and self.start.host.cpu.family is not None
+
+    def _shown_by(self, host: Snapshot, guest: Snapshot) -> Snapshot:
+        """Return what a changed host shows the guest.
+
+        A guest that follows the offer gets the new one. Any other keeps its bits, but for those that KVM offered and
+        does not offer any more: a VMM that asks KVM drops them.
+        """
+        before, now = offered(self._bare), offered(Reader(host, guest, self.start.assumptions))
+        if self.start.follows:
+            changed = {bit: value for bit, value in now.items() if value is not before[bit]}
+        else:
+            has = shown(self._bare)
+            changed = {bit: now[bit] for bit in now if has[bit] and before[bit] and now[bit] is not True}
+        return with_bits(guest, changed) if changed else guest
+
+    def _facts_of_host(self, host: Snapshot) -> Hashable:
+        observed = observations_of(host, _NO_GUEST)
+        facts = facts_of(host, _NO_GUEST, self.start.assumptions).values
+        return _projected(facts), frozenset((name, datum.value) for name, datum in observed.items())
+
+    def _facts_of_guest(self, guest: Snapshot) -> Hashable:
+        return _projected(facts_of_guest(guest, self.start.assumptions))
+
+    # --- sets of bits ---------------------------------------------------------------------------------------------
+
+    def _evaluate(self, world: World) -> None:
+        """Note the cheapest sets of this world for every rank that is better than now."""
+        planes = world.planes
+        by_cost = costs(world.toggles, self.rules.max_changes - len(world.steps))
+        if not world.steps:
+            by_cost[0] &= ~1  # no change at all is what it is now
+        for cost, plane in by_cost.items():
+            self.by_cost[world.cost + cost] = self.by_cost.get(world.cost + cost, 0) + plane.bit_count()
+        better = 0
+        allowed = sum(by_cost.values())
+        for rank, reached in ranked(planes, self.start.rank, allowed):
+            if reached and not better:
+                allowed &= ~self._worse(world)
+            better |= reached
+            self._note(rank, world, reached & allowed, by_cost)
+        for name in VULNERABILITIES:
+            if name not in self.mendable and planes.planes(named(name, 1))[0] & allowed:
+                self.mendable.add(name)
+
+    def _worse(self, world: World) -> int:
+        """Return the rows in which something else that the register speaks of gets worse by the bits that change."""
+        planes, found = world.planes, 0
+        replaced = any(step.kind in ("model", "machine") for step in world.steps)
+        for subject, node in further_goals().items():
+            false = planes.planes(node)[1]
+            was = subject in self.start.further_bad if replaced else bool(false & 1)
+            found |= 0 if was else false
+        return found
+
+    def _note(self, rank: Rank, world: World, reached: int, by_cost: dict[int, int]) -> None:
+        for cost in sorted(by_cost):
+            plane = by_cost[cost] & reached
+            if not plane:
+                continue
+            whole = world.cost + cost
+            best = self.best.get(rank)
+            if best is None or whole < best.cost:
+                best = self.best[rank] = Best(whole)
+            if whole == best.cost:
+                for number, row in enumerate(rows(plane)):
+                    if number >= MOST or len(best.sets) >= MOST:
+                        best.more += plane.bit_count() - number
+                        break
+                    best.sets.append(Found(world, tuple(world.chosen(row))))
+            return
+
+
+def _distinct(variants: Iterable[Variant], facts: Callable[[Snapshot], Hashable]) -> list[Variant]:
+    """Return of the variants that look the same the cheapest."""
+    found: dict[Hashable, Variant] = {}
+    for variant in variants:
+        found.setdefault(facts(variant.machine), variant)
+    return list(found.values())
+
+
+@cache
+def _cone() -> frozenset[str]:
+    """Return the facts that the goals hang on."""
+    roots = [*goals().values(), *further_goals().values()]
+    return frozenset(node.name for node in walk(roots) if node.kind is Kind.FACT)
+
+
+def _projected(facts: dict[str, bool]) -> Hashable:
+    cone = _cone()
+    return frozenset((name, value) for name, value in facts.items() if name in cone)

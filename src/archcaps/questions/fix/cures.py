@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 
-from archcaps.questions.check import judge
 from archcaps.questions.fix.changes import total
 from archcaps.questions.fix.flags import words
 from archcaps.questions.fix.goals import Rank, rank_of
 from archcaps.questions.fix.hosts import Variant
 from archcaps.questions.fix.kernels import earliest, present, with_release
-from archcaps.questions.fix.results import Cure, Judged, Step
+from archcaps.questions.fix.results import Cure, Step
 from archcaps.questions.fix.search import Found, Search
+from archcaps.questions.fix.short import judged
 from archcaps.questions.fix.worlds import Parts
 from archcaps.questions.reader import Reader
-from archcaps.questions.results import CheckResult
 from archcaps.tables.changes import bits
 from archcaps.tables.releases import Release
 
-__all__ = ["cure_of", "judged"]
-
-
-def judged(result: CheckResult) -> list[Judged]:
-    """Return the verdicts of `check` in short."""
-    return [
-        Judged(each.vulnerability, each.concludes, each.truth, each.safety, each.host_safety)
-        for each in result.vulnerabilities
-    ]
+__all__ = ["cure_of"]
 
 
 def cure_of(search: Search, found: Found, rank: Rank) -> Cure:
@@ -41,16 +32,14 @@ def cure_of(search: Search, found: Found, rank: Rank) -> Cure:
         raise RuntimeError(
             f"the search found level {rank}, a second look {rank_of(reader.ternary.value)}: {found.steps}"
         )
-    result = judge(reader, brief=True)
     steps = [_oldest(search, found, step, rank) for step in found.steps]
     return Cure(
         steps,
         total(steps),
         rank[0],
-        judged(result),
-        result.exit_code,
+        judged(reader),
         words(start.guest, reader.guest),
-        [entry.name for entry in bits() if _untrue(reader, entry.name)],
+        [entry.name for entry in bits() if search.has(entry.name) and _untrue(reader, entry.name)],
         reader.guest,
         reader.host,
     )

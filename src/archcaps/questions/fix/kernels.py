@@ -45,11 +45,14 @@ def _read() -> tuple[Release, ...]:
 
 
 def earliest(release: Release, after: Release, enough: Callable[[Release], bool]) -> Release:
-    """Return the oldest release of the line of `release` that is newer than `after` and found to be enough.
+    """Return the oldest release on the way from `after` to `release` that is found to be enough.
 
-    It is looked for by halves: the one read before it is not enough.
+    On the way are those that were read of its line; for the newest of all, of every line that is no long-term one. It is
+    looked for by halves: the one read before it is not enough.
     """
-    line = [each for each in _read() if each.line == release.line and after.version < each.version <= release.version]
+    short = release.line not in LONG_TERM
+    between = [each for each in _read() if after.version < each.version <= release.version]
+    line = [each for each in between if (each.line not in LONG_TERM if short else each.line == release.line)]
     low, high = 0, len(line) - 1
     while low < high:
         middle = (low + high) // 2

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import msgspec
+
 from archcaps.errors import InputError
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.assumptions import assumptions_of
 from archcaps.questions.check import judge, refuse_other_cpus
 from archcaps.questions.fix.changes import Rules
-from archcaps.questions.fix.cures import cure_of, judged
+from archcaps.questions.fix.cures import cure_of
 from archcaps.questions.fix.flags import offered, shown
-from archcaps.questions.fix.goals import TOP, Rank, further_goals, rank_of
+from archcaps.questions.fix.goals import TOP, further_goals, rank_of
 from archcaps.questions.fix.headline import headline
 from archcaps.questions.fix.kernels import present
 from archcaps.questions.fix.remaining import remaining
 from archcaps.questions.fix.results import FORMAT_VERSION, Answer, Cure, FixResult, Judged
 from archcaps.questions.fix.search import Best, Search, Start
+from archcaps.questions.fix.short import in_short
 from archcaps.questions.notices import notices_of, system_name
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import Assumption, CheckResult
@@ -69,17 +72,17 @@ def fix(
         host, guest, frozenset(assumptions), rank_of(reader.ternary.value), _follows(reader, follows), _bad(reader)
     )
     answers = [] if start.rank == TOP else _answers(start, rules, now, staged=allow is None)
-    last = answers[-1].cures[0].after if answers and answers[-1].cures else judged(now)
+    last = answers[-1].cures[0].after if answers and answers[-1].cures else in_short(now.vulnerabilities)
     return FixResult(
         FORMAT_VERSION,
-        headline(judged(now), start.rank[0], answers),
+        headline(in_short(now.vulnerabilities), start.rank[0], answers),
         _exit_code(last),
         now.host,
         now.host_kernel,
         now.guest,
         now.guest_kernel,
         start.rank[0],
-        judged(now),
+        in_short(now.vulnerabilities),
         answers,
         _limits(start, rules) if answers else [],
         notices_of(reader, now.vulnerabilities),
@@ -89,17 +92,19 @@ def fix(
 
 def _answers(start: Start, rules: Rules, now: CheckResult, *, staged: bool) -> list[Answer]:
     if not staged:
-        return [_answer("as allowed", start, rules, now)[0]]
-    first, rank = _answer("the VM's owner alone", start, rules.only(_OF_VM), now)
-    if rank == TOP:
+        return [_answer("what is allowed", Search(start, rules), now)]
+    alone = Search(start, rules.only(_OF_VM))
+    first = _answer("the VM's owner", alone, now)
+    if TOP in alone.best:
         return [first]
-    second, better = _answer("with the host's owner", start, rules, now)
-    return [first, second] if better < rank else [first]
+    together = Search(start, rules, alone)
+    if min(together.best, default=start.rank) < min(alone.best, default=start.rank):
+        return [first, _answer("the VM's owner and the host's owner", together, now)]
+    return [msgspec.structs.replace(first, who="everybody", kinds=list(rules.allow), tried=together.tried)]
 
 
-def _answer(who: str, start: Start, rules: Rules, now: CheckResult) -> tuple[Answer, Rank]:
-    search = Search(start, rules)
-    rank = min(search.best, default=start.rank)
+def _answer(who: str, search: Search, now: CheckResult) -> Answer:
+    rank = min(search.best, default=search.start.rank)
     best = search.best.get(rank, Best(0))
     cures = _sorted(cure_of(search, found, rank) for found in best.sets[:SHOWN])
     lesser = []
@@ -110,10 +115,10 @@ def _answer(who: str, start: Start, rules: Rules, now: CheckResult) -> tuple[Ans
             cheapest = found.cost
             lesser.append(cure_of(search, found.sets[0], other))
     after = cures[0] if cures else None
-    remains = remaining(search, after, judged(now))
+    remains = remaining(search, after, now.vulnerabilities)
     more = best.more + max(len(best.sets) - SHOWN, 0)
     cheaper = search.cheaper(best.cost) if cures else search.tried
-    return Answer(who, list(rules.allow), rank[0], cures, more, lesser, remains, search.tried, cheaper), rank
+    return Answer(who, list(search.rules.allow), rank[0], cures, more, lesser, remains, search.tried, cheaper)
 
 
 def _sorted(cures: Iterable[Cure]) -> list[Cure]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from archcaps.questions.check import judge
-from archcaps.questions.fix.results import Cure, Judged, Remaining
+from collections.abc import Sequence
+
+from archcaps.questions.check import verdict_on
+from archcaps.questions.fix.results import Cure, Remaining
 from archcaps.questions.fix.search import Search
+from archcaps.questions.fix.short import in_short
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import Verdict
 
@@ -19,16 +22,15 @@ _CLEARS = {
 }
 
 
-def remaining(search: Search, cure: Cure | None, now: list[Judged]) -> list[Remaining]:
+def remaining(search: Search, cure: Cure | None, now: Sequence[Verdict]) -> list[Remaining]:
     """Return each vulnerability that is not surely told the truth and safe after `cure`, or as it is without one."""
-    after = now if cure is None else cure.after
+    after = in_short(now) if cure is None else cure.after
     names = [verdict.vulnerability for verdict in after if not verdict.fine]
-    if not names:
-        return []
-    start = search.start
-    host, guest = (start.host, start.guest) if cure is None else (cure.host, cure.guest)
-    result = judge(Reader(host, guest, start.assumptions), brief=True)
-    return [_of(result[name], mendable=name in search.mendable) for name in names]
+    found = {verdict.vulnerability: verdict for verdict in now}
+    if cure is not None and names:
+        reader = Reader(cure.host, cure.guest, search.start.assumptions)
+        found = {name: verdict_on(reader, name) for name in names}
+    return [_of(found[name], mendable=name in search.mendable) for name in names]
 
 
 def _of(verdict: Verdict, *, mendable: bool) -> Remaining:

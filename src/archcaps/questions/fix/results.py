@@ -75,15 +75,14 @@ class Text(msgspec.Struct, frozen=True):
 class Cure(msgspec.Struct, frozen=True):
     """One smallest set of changes: what it costs, the level it reaches, the verdicts after it.
 
-    `checked`: the exit code of `check` for `guest` on `host`, which are the snapshots afterwards. `untrue_bits` are
-    those that the guest is still shown and the hardware does not have, though no verdict hangs on them.
+    `guest` and `host` are the snapshots afterwards. `untrue_bits` are those that the guest is still shown and the
+    hardware does not have, though no verdict hangs on them.
     """
 
     steps: list[Step]
     cost: int
     level: int
     after: list[Judged]
-    checked: int
     words: list[Word]
     untrue_bits: list[str]
     guest: Snapshot

@@ -8,7 +8,7 @@ is worse, or holds a world's changes alone that cost more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
@@ -83,14 +83,22 @@ class Start:
 
 
 class Search:
-    """All sets of changes that the rules allow, the best of them by rank, and how many were evaluated."""
+    """All sets of changes that the rules allow, the best of them by rank, and how many were evaluated.
 
-    def __init__(self, start: Start, rules: Rules) -> None:
+    `before` is a search with the same start and rules, but without changes of the host: what it found holds here.
+    """
+
+    def __init__(self, start: Start, rules: Rules, before: Search | None = None) -> None:
         self.start = start
         self.rules = rules
-        self.best: dict[Rank, Best] = {}
-        self.by_cost: dict[int, int] = {}
-        self.mendable: set[str] = set()
+        self.best: dict[Rank, Best] = (
+            {}
+            if before is None
+            else {rank: Best(each.cost, list(each.sets), each.more) for rank, each in before.best.items()}
+        )
+        self.by_cost: dict[int, int] = {} if before is None else dict(before.by_cost)
+        self.mendable: set[str] = set() if before is None else set(before.mendable)
+        self._known = before is not None
         self._bare = Reader(start.host, start.guest, start.assumptions)
         self._run()
 
@@ -110,17 +118,23 @@ class Search:
         """Return how many sets were evaluated that cost less."""
         return sum(count for each, count in self.by_cost.items() if each < cost)
 
+    def has(self, bit: str) -> bool:
+        """Return whether the guest surely is shown a bit as it is now."""
+        return shown(self._bare)[bit] is True
+
     # --- worlds ---------------------------------------------------------------------------------------------------
 
     def _worlds(self) -> Iterator[World]:
         """Yield every world, the cheapest first, each that looks the same to the goals once."""
-        hosts = _distinct(host_variants(self.start.host, self.rules), self._facts_of_host)
-        guests = _distinct(guest_variants(self.start.guest, self.rules), self._facts_of_guest)
+        hosts, guests = host_variants(self.start.host, self.rules), guest_variants(self.start.guest, self.rules)
+        looks_of_host, looks_of_guest = _Looks(self._facts_of_host), _Looks(self._facts_of_guest)
         cpus = cpu_changes(self.start.guest, self.rules, host_cpu=self._passes())
         changes: list[tuple[Step, ...]] = [(), *((change,) for change in cpus)]
         worlds = [Parts(host, guest, cpu) for host in hosts for guest in guests for cpu in changes]
         for parts in sorted(worlds, key=lambda parts: total(parts.steps)):
-            if len(parts.steps) <= self.rules.max_changes:
+            if len(parts.steps) > self.rules.max_changes or (self._known and not parts.host.steps):
+                continue
+            if looks_of_host.first(parts.host) and looks_of_guest.first(parts.guest):
                 reader = self.reader(parts)
                 yield World(parts, reader, toggles(reader, self.rules))
 
@@ -208,12 +222,20 @@ class Search:
             return
 
 
-def _distinct(variants: Iterable[Variant], facts: Callable[[Snapshot], Hashable]) -> list[Variant]:
-    """Return of the variants that look the same the cheapest."""
-    found: dict[Hashable, Variant] = {}
-    for variant in variants:
-        found.setdefault(facts(variant.machine), variant)
-    return list(found.values())
+class _Looks:
+    """Which variants look like a cheaper one; they come by cost."""
+
+    def __init__(self, facts: Callable[[Snapshot], Hashable]) -> None:
+        self._facts = facts
+        self._first: dict[Hashable, Variant] = {}
+        self._known: dict[tuple[Step, ...], bool] = {}
+
+    def first(self, variant: Variant) -> bool:
+        """Return whether no variant that came before, and is another, looks the same."""
+        if variant.steps not in self._known:
+            cheapest = self._first.setdefault(self._facts(variant.machine), variant)
+            self._known[variant.steps] = cheapest is variant
+        return self._known[variant.steps]
 
 
 @cache

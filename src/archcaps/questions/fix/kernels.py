@@ -47,8 +47,8 @@ def _read() -> tuple[Release, ...]:
 def earliest(release: Release, after: Release, enough: Callable[[Release], bool]) -> Release:
     """Return the oldest release on the way from `after` to `release` that is found to be enough.
 
-    On the way are those that were read of its line; for the newest of all, of every line that is no long-term one. It is
-    looked for by halves: the one read before it is not enough.
+    On the way are those that were read of its line; for the newest of all, of every line that is no long-term one. It
+    is looked for by halves: the one read before it is not enough.
     """
     short = release.line not in LONG_TERM
     between = [each for each in _read() if after.version < each.version <= release.version]

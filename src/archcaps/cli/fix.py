@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from archcaps.cli.machines import Machines, machine_options
 from archcaps.cli.screen import colour, width
 from archcaps.errors import InputError
+from archcaps.guest_cpu.asked import Asked
 from archcaps.questions.fix.question import ALL
 from archcaps.questions.fix.question import fix as ask
 from archcaps.questions.fix.results import FixResult
+from archcaps.questions.of_configuration import configuration_says
 from archcaps.report.fix import render, render_json
 
 __all__ = ["fix"]
@@ -87,7 +91,11 @@ def fix(  # noqa: PLR0913  # one for each option
     """
     if not machines.given:
         raise click.UsageError("name a host and a guest (--host and --guest)")
-    host, guest = machines.read()
+    host, guest, shown = machines.read_shown()
+    configuration: Asked | Literal["default"] | None = "default" if machines.guest_file == "default" else None
+    if shown is not None:
+        _refuse_replaced_cpu(machines)
+        configuration = shown.asked
     result = ask(
         host,
         guest,
@@ -95,8 +103,11 @@ def fix(  # noqa: PLR0913  # one for each option
         allow=_kinds(allow),
         costs=dict(map(_cost, costs)),
         max_changes=max_changes,
-        follows=True if machines.guest_file == "default" else None,
+        configuration=configuration,
     )
+    if shown is not None:
+        notices, assumptions = configuration_says(shown)
+        result = replace(result, notices=[*notices, *result.notices], assumptions=[*result.assumptions, *assumptions])
     if write_guest is not None:
         _write(result, write_guest)
     if as_json:
@@ -105,6 +116,14 @@ def fix(  # noqa: PLR0913  # one for each option
         text = render(result, click.style, everything=everything, width=width())
         click.echo(text, nl=False, color=colour(color))
     return result.exit_code
+
+
+def _refuse_replaced_cpu(machines: Machines) -> None:
+    """Refuse options that replace parts of a CPU which the configuration gives: the cure would be of another guest."""
+    for option, value in (("--cpu", machines.cpu), ("--flags", machines.flags),
+                          ("--arch-capabilities", machines.arch_capabilities)):  # fmt: skip
+        if value is not None:
+            raise click.UsageError(f"{option} replaces what the configuration says: change the configuration instead")
 
 
 def _kinds(allow: tuple[str, ...]) -> tuple[str, ...] | None:

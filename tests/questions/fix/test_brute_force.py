@@ -49,7 +49,7 @@ def flipped(guest: Snapshot, bits: tuple[str, ...]) -> Snapshot:
 
 
 def standing(host: Snapshot, guest: Snapshot) -> tuple[int, frozenset[str]]:
-    """The level (docs/architecture/fix.md) by what `check` says, and the further subjects that are not as they should."""
+    """The level (docs/architecture/fix.md) by what `check` says, and what further is not as it should."""
     result = check(host, guest, brief=True)
     truths = [set(verdict.truth.possible) for verdict in result.vulnerabilities]
     safe = all(
@@ -153,7 +153,7 @@ def pairs(draw: st.DrawFn) -> tuple[Snapshot, Snapshot]:
 @given(pairs())
 def test_on_random_machines_the_search_finds_what_plain_python_finds(pair: tuple[Snapshot, Snapshot]) -> None:
     host, guest = pair
-    result = archcaps.fix(host, guest, allow=["guest-flags"], max_changes=2, follows=False)
+    result = archcaps.fix(host, guest, allow=["guest-flags"], max_changes=2)
     now, _ = standing(host, guest)
     assert result.level == now
     assume(now > 1)

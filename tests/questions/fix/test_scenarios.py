@@ -138,7 +138,7 @@ def test_amd_with_old_microcode_needs_microcode_first() -> None:
     shown = {"cpu": "amd:0x19/0x01/1", "flags": "avx,rdrand", "kernel": "6.12.117"}
     host = archcaps.host(**shown, microcode=0x0A0011D6)
     guest = archcaps.guest(**shown)
-    result = archcaps.fix(host, guest, follows=True)
+    result = archcaps.fix(host, guest, configuration="default")
     best = result.best
     assert best is not None
     assert best.level == 1

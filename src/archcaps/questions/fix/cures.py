@@ -27,7 +27,7 @@ def cure_of(search: Search, found: Found, rank: Rank) -> Cure:
         RuntimeError: that reading says something else than the search did: a fault of archcaps.
     """
     start = search.start
-    reader = search.reader(found.world.parts, found.bits)
+    reader, text = search.made(found.world.parts, found.chosen)
     if rank_of(reader.ternary.value) > rank:
         raise RuntimeError(
             f"the search found level {rank}, a second look {rank_of(reader.ternary.value)}: {found.steps}"
@@ -42,6 +42,7 @@ def cure_of(search: Search, found: Found, rank: Rank) -> Cure:
         [entry.name for entry in bits() if search.has(entry.name) and _untrue(reader, entry.name)],
         reader.guest,
         reader.host,
+        text,
     )
 
 
@@ -78,7 +79,8 @@ def _enough(search: Search, found: Found, role: str, rank: Rank, release: Releas
         _under(parts.guest, release) if role == "guest" else parts.guest,
         parts.cpu,
     )
-    return rank_of(search.reader(other, found.bits).ternary.value) <= rank
+    reader, _ = search.made(other, found.chosen)
+    return rank_of(reader.ternary.value) <= rank
 
 
 def _under(variant: Variant, release: Release) -> Variant:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from archcaps.errors import InputError
+from archcaps.guest_cpu.asked import Asked
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.assumptions import assumptions_of
 from archcaps.questions.check import judge, refuse_other_cpus
@@ -45,14 +46,17 @@ def fix(
     allow: Iterable[str] | None = None,
     costs: Mapping[str, int] | None = None,
     max_changes: int = 6,
-    follows: bool | None = None,
+    configuration: Asked | Literal["default"] | None = None,
 ) -> FixResult:
     """Return the smallest sets of changes after which `guest` on `host` is told the truth and is safe.
 
     `allow` names the kinds of change that may be made (`archcaps.tables.changes.kinds`); without it first those that
-    the VM's owner can make, then all. `costs` replaces the cost of kinds, `max_changes` limits a set. `follows`: the
-    guest is shown whatever KVM offers, as with ``-cpu host``; None: if it is shown just that now. `assumptions` as for
-    `check`.
+    the VM's owner can make, then all. `costs` replaces the cost of kinds, `max_changes` limits a set. `assumptions` as
+    for `check`.
+
+    `configuration` is what the guest comes from; then only changes count that its language can say, and each cure has
+    the new text. ``default``: the guest is shown whatever KVM offers, as with ``-cpu host``; without a word it is taken
+    for such a one if it is shown just that now.
 
     Raises:
         InputError: a snapshot speaks of something unknown, the guest is no Linux, or a kind, cost or number is none.
@@ -68,9 +72,9 @@ def fix(
     rules = Rules(tuple(dict.fromkeys(ALL if allow is None else allow)), dict(costs or {}), max_changes)
     reader = Reader(host, guest, frozenset(assumptions))
     now = judge(reader, brief=True)
-    start = Start(
-        host, guest, frozenset(assumptions), rank_of(reader.ternary.value), _follows(reader, follows), _bad(reader)
-    )
+    asked = configuration if isinstance(configuration, Asked) else None
+    follows = asked is None and (configuration == "default" or _follows(reader))
+    start = Start(host, guest, frozenset(assumptions), rank_of(reader.ternary.value), follows, _bad(reader), asked)
     answers = [] if start.rank == TOP else _answers(start, rules, now, staged=allow is None)
     last = answers[-1].cures[0].after if answers and answers[-1].cures else in_short(now.vulnerabilities)
     return FixResult(
@@ -140,10 +144,8 @@ def _exit_code(last: list[Judged]) -> int:
     return 0 if all(verdict.fine for verdict in last) else 1
 
 
-def _follows(reader: Reader, given: bool | None) -> bool:
-    """Whether the guest is shown what KVM offers: as it is said, or each bit that is known of both is the same."""
-    if given is not None:
-        return given
+def _follows(reader: Reader) -> bool:
+    """Whether the guest is shown what KVM offers: the host's part, and each bit of which the offer is known."""
     has, offers = shown(reader), offered(reader)
     same = all(has[bit] is offers[bit] for bit in has if offers[bit] is not None)
     return same and reader.facts.values.get("guest.host_identity") is True

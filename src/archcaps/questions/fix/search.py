@@ -8,21 +8,24 @@ is worse, or holds a world's changes alone that cost more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
+from archcaps.guest_cpu.asked import Asked
 from archcaps.logic.graph import Kind, walk
 from archcaps.machine.facts import facts_of
 from archcaps.machine.observations import observations_of
 from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot
 from archcaps.questions.fix.changes import Rules, total
-from archcaps.questions.fix.flags import Toggle, offered, shown, toggles, with_bits
+from archcaps.questions.fix.configured import ConfiguredCpu
+from archcaps.questions.fix.cpus import GuestCpu, SnapshotCpu
+from archcaps.questions.fix.flags import Toggle, shown
 from archcaps.questions.fix.goals import TOP, Rank, further_goals, goals, named, ranked
-from archcaps.questions.fix.guests import cpu_changes, facts_of_guest, guest_variants, with_cpu
+from archcaps.questions.fix.guests import facts_of_guest, guest_variants
 from archcaps.questions.fix.hosts import Variant, host_variants
-from archcaps.questions.fix.results import Step
+from archcaps.questions.fix.results import Step, Text
 from archcaps.questions.fix.worlds import Parts, World, costs, rows
 from archcaps.questions.reader import Reader
 from archcaps.tables.names import VULNERABILITIES
@@ -52,11 +55,6 @@ class Found:
         """What they cost together."""
         return total(self.steps)
 
-    @property
-    def bits(self) -> dict[str, bool | None]:
-        """The bits that are set to another value."""
-        return {toggle.bit: toggle.on for toggle in self.chosen}
-
 
 @dataclass
 class Best:
@@ -71,7 +69,8 @@ class Best:
 class Start:
     """What is to be mended: host and guest as they are, the assumptions, how good it is now.
 
-    `follows`: the guest is shown what KVM offers, and will be when that is something else.
+    `follows`: the guest is shown what KVM offers, and will be when that is something else. `further_bad`: what else the
+    register speaks of that is not as it should be. `asked`: the configuration that the guest comes from.
     """
 
     host: Snapshot
@@ -80,6 +79,7 @@ class Start:
     rank: Rank
     follows: bool
     further_bad: frozenset[str]
+    asked: Asked | None = None
 
 
 class Search:
@@ -100,6 +100,11 @@ class Search:
         self.mendable: set[str] = set() if before is None else set(before.mendable)
         self._known = before is not None
         self._bare = Reader(start.host, start.guest, start.assumptions)
+        self._cpu: GuestCpu = (
+            SnapshotCpu(self._bare, rules, follows=start.follows)
+            if start.asked is None
+            else ConfiguredCpu(self._bare, rules, start.asked)
+        )
         self._run()
 
     def _run(self) -> None:
@@ -118,52 +123,38 @@ class Search:
         """Return how many sets were evaluated that cost less."""
         return sum(count for each, count in self.by_cost.items() if each < cost)
 
-    def has(self, bit: str) -> bool:
-        """Return whether the guest surely is shown a bit as it is now."""
-        return shown(self._bare)[bit] is True
-
     # --- worlds ---------------------------------------------------------------------------------------------------
 
     def _worlds(self) -> Iterator[World]:
         """Yield every world, the cheapest first, each that looks the same to the goals once."""
         hosts, guests = host_variants(self.start.host, self.rules), guest_variants(self.start.guest, self.rules)
         looks_of_host, looks_of_guest = _Looks(self._facts_of_host), _Looks(self._facts_of_guest)
-        cpus = cpu_changes(self.start.guest, self.rules, host_cpu=self._passes())
-        changes: list[tuple[Step, ...]] = [(), *((change,) for change in cpus)]
-        worlds = [Parts(host, guest, cpu) for host in hosts for guest in guests for cpu in changes]
+        worlds = [Parts(host, guest, cpu) for host in hosts for guest in guests for cpu in self._cpu.forms()]
         for parts in sorted(worlds, key=lambda parts: total(parts.steps)):
             if len(parts.steps) > self.rules.max_changes or (self._known and not parts.host.steps):
                 continue
             if looks_of_host.first(parts.host) and looks_of_guest.first(parts.guest):
                 reader = self.reader(parts)
-                yield World(parts, reader, toggles(reader, self.rules))
+                yield World(parts, reader, self._cpu.toggles(parts.cpu, parts.host, reader))
 
-    def reader(self, parts: Parts, bits: Mapping[str, bool | None] | None = None) -> Reader:
-        """Return the model read after the changes `parts`, with these bits set to other values."""
-        host, guest = parts.host.machine, parts.guest.machine
-        if parts.host.steps:
-            guest = self._shown_by(host, guest)
-        for change in parts.cpu:
-            guest = with_cpu(guest, host, change)
-        return Reader(host, with_bits(guest, bits) if bits else guest, self.start.assumptions)
+    def reader(self, parts: Parts) -> Reader:
+        """Return the model read after the changes `parts`."""
+        guest = self._cpu.shown(parts.cpu, parts.host, parts.guest.machine)
+        return Reader(parts.host.machine, guest, self.start.assumptions)
 
-    def _passes(self) -> bool:
-        """Whether the guest can be given the host's own CPU, and has another one now."""
-        return not self.start.follows and self.start.host.cpu.family is not None
+    def made(self, parts: Parts, chosen: Sequence[Toggle]) -> tuple[Reader, Text | None]:
+        """Return the model read anew with bits changed besides, and the configuration that makes it so."""
+        guest, text = self._cpu.made(parts.cpu, chosen, parts.host, parts.guest.machine)
+        return Reader(parts.host.machine, guest, self.start.assumptions), text
 
-    def _shown_by(self, host: Snapshot, guest: Snapshot) -> Snapshot:
-        """Return what a changed host shows the guest.
+    def has(self, bit: str) -> bool:
+        """Return whether the guest surely is shown a bit as it is now."""
+        return shown(self._bare)[bit] is True
 
-        A guest that follows the offer gets the new one. Any other keeps its bits, but for those that KVM offered and
-        does not offer any more: a VMM that asks KVM drops them.
-        """
-        before, now = offered(self._bare), offered(Reader(host, guest, self.start.assumptions))
-        if self.start.follows:
-            changed = {bit: value for bit, value in now.items() if value is not before[bit]}
-        else:
-            has = shown(self._bare)
-            changed = {bit: now[bit] for bit in now if has[bit] and before[bit] and now[bit] is not True}
-        return with_bits(guest, changed) if changed else guest
+    @property
+    def unwritable(self) -> Mapping[str, str]:
+        """The changes that the guest's configuration has no words for, with why."""
+        return self._cpu.unwritable if isinstance(self._cpu, ConfiguredCpu) else {}
 
     def _facts_of_host(self, host: Snapshot) -> Hashable:
         observed = observations_of(host, _NO_GUEST)

@@ -13,6 +13,7 @@ from typing import Final
 
 from archcaps.logic.bitplanes import BitPlanes, Planes
 from archcaps.questions.fix.changes import total
+from archcaps.questions.fix.cpus import Form
 from archcaps.questions.fix.flags import Toggle
 from archcaps.questions.fix.hosts import Variant
 from archcaps.questions.fix.results import Step
@@ -30,12 +31,12 @@ class Parts:
 
     host: Variant
     guest: Variant
-    cpu: tuple[Step, ...] = ()
+    cpu: Form
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """All of them."""
-        return (*self.host.steps, *self.guest.steps, *self.cpu)
+        return (*self.host.steps, *self.guest.steps, *self.cpu.steps)
 
 
 class World:

@@ -41,7 +41,7 @@ lint: $(VENV)/.stamp ## check style, types, the layers and the tables
 	@$(BIN)/mypy
 	@echo "lint: import layers"
 	@$(BIN)/lint-imports --no-logo --no-cache
-	@if [ -f tools/check_tables.py ]; then echo "lint: tables"; $(BIN)/python tools/check_tables.py; fi
+	@if [ -f tools/check_tables.py ]; then echo "lint: tables"; $(BIN)/python -m tools.check_tables; fi
 
 bench: $(VENV)/.stamp ## run the benchmarks
 	@$(BIN)/python benchmarks/run.py

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from archcaps.tables.names import CPU_LOOKUPS, SILICON_LOOKUPS
+from tools.check_libvirt_tables import libvirt_faults
 
 TABLES = Path(__file__).parents[1] / "src" / "archcaps" / "tables"
 KINDS = {"immunity", "clears", "control", "feature", "affected", "command", "reserved", "unverified"}
@@ -256,7 +257,7 @@ def faults(tables: Path = TABLES) -> list[str]:
         *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
         "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv",
         "firecracker/behaviours.csv", "firecracker/normalisation.csv", "firecracker/static_templates.csv",
-        "firecracker/template_hosts.csv", "xen/levelling.csv",
+        "firecracker/template_hosts.csv", "xen/levelling.csv", "libvirt/releases.csv", "libvirt/qemu_names.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))
@@ -272,6 +273,7 @@ def faults(tables: Path = TABLES) -> list[str]:
     for path in sorted((tables / "linux_lists").glob("*list-*.csv")):
         if path.stem.split("-", 1)[1] not in listed:
             found.append(f"{path.name}: no release has this list")
+    found += libvirt_faults(tables)
     return found
 
 

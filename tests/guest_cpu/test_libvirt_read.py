@@ -185,13 +185,13 @@ def test_a_large_file_is_not_read(tmp_path: Path) -> None:
 
 
 def test_places_are_bytes_of_the_text() -> None:
-    text = "\ufeff<!-- \u00e4\u4e2d -->\n<domain a=\"x>y\" b='\"'><name>\u00fc</name><cpu/></domain>\n"
+    text = '\ufeff<!-- \u00e4\u4e2d -->\n<domain a="x>y" b=\'"\'><name>\u00fc</name><cpu/></domain>\n'
     root = parse_xml(text, "x")
     data = text.encode()
     name, cpu_element = root.children
     assert data[name.start : name.end].decode() == "<name>\u00fc</name>"
     assert data[cpu_element.start : cpu_element.end] == b"<cpu/>"
-    assert root.start_tag == "<domain a=\"x>y\" b='\"'>"
+    assert root.start_tag == '<domain a="x>y" b=\'"\'>'
     assert (root.line, [element.name for element in root.walk()]) == (2, ["domain", "name", "cpu"])
     assert data[root.start : root.end].endswith(b"</domain>")
 

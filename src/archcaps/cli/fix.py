@@ -62,7 +62,12 @@ Exit codes:
 )
 @click.option("--cost", "costs", multiple=True, metavar="KIND=N", help="What a change of this kind costs (1 to 1000).")
 @click.option("--max-changes", type=int, default=6, show_default=True, help="At most so many changes together.")
-@click.option("--write-guest", metavar="FILE", help="Write the guest's snapshot after the first cure.")
+@click.option(
+    "--write",
+    "write_to",
+    metavar="FILE",
+    help="Write what the first cure makes of the guest: its VMM's configuration, else its snapshot.",
+)
 @click.option("--all", "everything", is_flag=True, help="Every cheapest cure, every vulnerability, sources.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object on one line (schemas/fix-1.json).")
 @click.option(
@@ -73,7 +78,7 @@ def fix(  # noqa: PLR0913  # one for each option
     allow: tuple[str, ...],
     costs: tuple[str, ...],
     max_changes: int,
-    write_guest: str | None,
+    write_to: str | None,
     *,
     everything: bool,
     as_json: bool,
@@ -108,8 +113,8 @@ def fix(  # noqa: PLR0913  # one for each option
     if shown is not None:
         notices, assumptions = configuration_says(shown)
         result = replace(result, notices=[*notices, *result.notices], assumptions=[*result.assumptions, *assumptions])
-    if write_guest is not None:
-        _write(result, write_guest)
+    if write_to is not None:
+        _write(result, write_to)
     if as_json:
         sys.stdout.write(render_json(result))
     else:
@@ -141,11 +146,13 @@ def _cost(text: str) -> tuple[str, int]:
 
 
 def _write(result: FixResult, path: str) -> None:
-    """Write the snapshot of the guest as the first cure makes it."""
+    """Write the guest as the first cure makes it."""
     best = result.best
     if best is None or not best.cures:
-        raise InputError("there is no cure: no snapshot to write", "--write-guest")
+        raise InputError("there is no cure, so nothing is written", "--write")
+    cure = best.cures[0]
+    data = msgspec.json.encode(cure.guest) + b"\n" if cure.text is None else cure.text.after.encode()
     try:
-        Path(path).write_bytes(msgspec.json.encode(best.cures[0].guest) + b"\n")
+        Path(path).write_bytes(data)
     except OSError as error:
         raise InputError(f"can not be written: {error.strerror or error}", path) from error

@@ -14,6 +14,8 @@ __all__ = ["fix_schema", "render", "render_json"]
 
 #: So many cures of one cost stand on the screen without --all.
 _CURES = 3
+#: So many lines of a patch.
+_DIFF = 24
 _HEAD = "  "
 _INDENT = "     "
 
@@ -105,6 +107,9 @@ def _answer(answer: Answer, page: Page, *, last: bool) -> list[str]:
         lines += page.fill(f"Cheaper (cost {cure.cost}), but then it is {LEVELS[cure.level]}: {made}.", _HEAD)
     if last:
         lines += _remains(answer, page)
+    if answer.unwritable and (page.everything or (last and answer.level > 1)):
+        lines.append("What the configuration can not say:")
+        lines += [line for what, why in answer.unwritable.items() for line in page.fill(f"{what}: {why}", _HEAD)]
     lines += page.fill(_proof(answer))
     return lines
 
@@ -115,12 +120,17 @@ def _cure(cure: Cure, page: Page, number: int, *, whole: bool) -> list[str]:
         mark = f" [{page.source('source', step.source)}]" if page.everything and step.source else ""
         lines += page.fill(f"* {step.what}: {step.owner}{_forced(step)}{mark}", _HEAD, _HEAD + "  ")
     if cure.text is not None and whole and not number:
-        lines += ["", *(_INDENT + line for line in cure.text.diff.rstrip().splitlines()), ""]
+        diff = cure.text.diff.rstrip().splitlines()
+        shown = diff if page.everything else diff[:_DIFF]
+        more = [f"... and {len(diff) - len(shown)} lines more (--all shows them, --write FILE writes it)"]
+        lines += ["", *(_INDENT + line for line in shown + (more if len(diff) > len(shown) else [])), ""]
     if cure.words and whole:
         values = (f"{word.register} {word.before or 'not known'} -> {word.after or 'not known'}" for word in cure.words)
         lines += page.fill("; ".join(values), _INDENT)
     if not number:
-        lines += [line for need in dict.fromkeys(step.needs for step in cure.steps) for line in _need(need, page)]
+        asked = {step.needs for step in cure.steps}
+        need = next(name for name in ("host-reboot", "power-cycle", "guest-reboot") if name in asked)
+        lines += page.fill(f"then {needs()[need]}", _INDENT)
     if cure.untrue_bits and whole:
         names = ", ".join(cure.untrue_bits)
         lines += page.fill(f"still shown, though not true of the hardware (no verdict hangs on it): {names}", _INDENT)
@@ -129,10 +139,6 @@ def _cure(cure: Cure, page: Page, number: int, *, whole: bool) -> list[str]:
 
 def _forced(step: Step) -> str:
     return "; KVM does not offer it, so the VMM has to set it by itself" if step.kind == "forced-flags" else ""
-
-
-def _need(need: str, page: Page) -> list[str]:
-    return page.fill(f"then {needs()[need]}", _INDENT)
 
 
 def _remains(answer: Answer, page: Page) -> list[str]:

@@ -141,9 +141,7 @@ def _notices(asked: Asked, domain: Domain) -> list[str]:
     if domain.cpu is not None and domain.cpu.match == "minimum":
         found.append("match='minimum': libvirt adds features of the host's; which, the running one's XML says.")
     if domain.cpu is not None and domain.cpu.match == "strict":
-        found.append(
-            "match='strict': libvirt refuses hosts with any feature beyond these; not all are compared here."
-        )
+        found.append("match='strict': libvirt refuses hosts with any feature beyond these; not all are compared here.")
     if asked.release is None:
         found += [
             _unknown_somewhere(switch) for switch in asked.switches if knows_feature(switch.name, None) is not True

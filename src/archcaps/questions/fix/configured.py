@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked
-from archcaps.guest_cpu.changes import GuestChange, ModelChange, SwitchChange
+from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, SwitchChange
 from archcaps.guest_cpu.formats import expand, patch, read_configuration
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.facts import known_bits
@@ -23,7 +23,7 @@ from archcaps.questions.fix.changes import Rules
 from archcaps.questions.fix.cpus import Form
 from archcaps.questions.fix.flags import Toggle, toggles
 from archcaps.questions.fix.hosts import Variant
-from archcaps.questions.fix.models import models
+from archcaps.questions.fix.models import machines, models
 from archcaps.questions.fix.results import Step, Text
 from archcaps.questions.reader import Reader
 from archcaps.tables.changes import bits
@@ -58,6 +58,9 @@ class ConfiguredCpu:
         if rules.allows("model"):
             for name in models(self._asked, self._bare.host):
                 found += self._form(rules.step("model", f"CPU model {name}"), ModelChange(name))
+        if rules.allows("machine"):
+            for name in machines(self._asked):
+                found += self._form(rules.step("machine", f"machine type {name}"), MachineChange(name))
         return found
 
     def _form(self, step: Step, change: GuestChange) -> list[Form]:

@@ -122,7 +122,18 @@ def _answer(who: str, search: Search, now: CheckResult) -> Answer:
     remains = remaining(search, after, now.vulnerabilities)
     more = best.more + max(len(best.sets) - SHOWN, 0)
     cheaper = search.cheaper(best.cost) if cures else search.tried
-    return Answer(who, list(search.rules.allow), rank[0], cures, more, lesser, remains, search.tried, cheaper)
+    return Answer(
+        who,
+        list(search.rules.allow),
+        rank[0],
+        cures,
+        more,
+        lesser,
+        remains,
+        search.tried,
+        cheaper,
+        dict(search.unwritable),
+    )
 
 
 def _sorted(cures: Iterable[Cure]) -> list[Cure]:

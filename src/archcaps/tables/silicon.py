@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from archcaps.tables.files import read_csv
@@ -78,6 +78,7 @@ class Published:
     verified: bool = True
 
 
+@lru_cache(maxsize=1024)
 def published(vulnerability: str, part: Part) -> Published:
     """Return whether published lists have `part` as affected by `vulnerability` (a sysfs name, not TAA).
 

@@ -6,7 +6,7 @@ Each change is written as a patch, read again and expanded on the host: what com
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 
 from msgspec.structs import replace
@@ -16,13 +16,14 @@ from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, SwitchChange
 from archcaps.guest_cpu.formats import expand, patch, read_configuration
 from archcaps.guest_cpu.shown import ShownGuest
-from archcaps.machine.facts import known_bits
+from archcaps.machine.facts import known_bits, part_of
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.default_guest import default_guest
 from archcaps.questions.fix.changes import Rules
 from archcaps.questions.fix.cpus import Form
 from archcaps.questions.fix.flags import Toggle, toggles
 from archcaps.questions.fix.hosts import Variant
+from archcaps.questions.fix.looks import projected
 from archcaps.questions.fix.models import machines, models
 from archcaps.questions.fix.results import Step, Text
 from archcaps.questions.reader import Reader
@@ -45,6 +46,7 @@ class ConfiguredCpu:
         self._rules = rules
         self._asked = asked
         self._expansions: dict[object, ShownGuest] = {}
+        self._offers: dict[object, Snapshot] = {}
         self._toggles: dict[object, list[Toggle]] = {}
         self.unwritable: dict[str, str] = {}
 
@@ -73,12 +75,15 @@ class ConfiguredCpu:
         seen = self._expanded(form.asked, host).snapshot
         return replace(seen, name=guest.name, kernel=guest.kernel, vm=guest.vm, vulnerabilities={})
 
-    def toggles(self, form: Form, host: Variant, reader: Reader) -> list[Toggle]:
+    def toggles(
+        self, form: Form, host: Variant, has: Mapping[str, bool | None], offers: Mapping[str, bool | None]
+    ) -> list[Toggle]:
         """Return the bits that the language can change, of which the guest gets just that and nothing else."""
         key = (form, host.steps, host.machine.kernel.release)
         if key not in self._toggles:
-            wanted = (toggle for toggle in toggles(reader, self._rules) if toggle.bit != _WHOLE)
-            self._toggles[key] = [toggle for toggle in wanted if self._does(toggle, form, host)]
+            wanted = toggles(has, offers, host.machine.cpu.vendor, self._rules)
+            possible = [toggle for toggle in wanted if toggle.bit != _WHOLE and self._does(toggle, form, host)]
+            self._toggles[key] = possible
         return self._toggles[key]
 
     def _does(self, toggle: Toggle, form: Form, host: Variant) -> bool:
@@ -135,7 +140,17 @@ class ConfiguredCpu:
         return self._expansions[key]
 
     def _offer(self, host: Variant) -> Snapshot:
-        return default_guest(host.machine, self._bare.guest.kernel.release)
+        key = (host.steps, host.machine.kernel.release)
+        if key not in self._offers:
+            self._offers[key] = default_guest(host.machine, self._bare.guest.kernel.release)
+        return self._offers[key]
+
+    def look(self, form: Form, host: Variant) -> Hashable:
+        """Return what tells a form on a host from others: what the guest is shown."""
+        assert form.asked is not None
+        seen = self._expanded(form.asked, host)
+        shown = {f"guest.{name}": datum.value for name, datum in known_bits(seen.snapshot).items()}
+        return part_of(seen.snapshot), projected(shown), seen.refused is None
 
 
 def _name(change: GuestChange) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -46,7 +46,13 @@ class GuestCpu(Protocol):
         """Return the guest with the CPU that it is shown on a host."""
         ...
 
-    def toggles(self, form: Form, host: Variant, reader: Reader) -> list[Toggle]:
+    def look(self, form: Form, host: Variant) -> Hashable:
+        """Return what tells a form on a host from others that need not be looked at twice."""
+        ...
+
+    def toggles(
+        self, form: Form, host: Variant, has: Mapping[str, bool | None], offers: Mapping[str, bool | None]
+    ) -> list[Toggle]:
         """Return the bits that can be changed in a form on a host."""
         ...
 
@@ -106,9 +112,15 @@ class SnapshotCpu:
             changed = {bit: now[bit] for bit in now if has[bit] and before[bit] and now[bit] is not True}
         return with_bits(guest, changed) if changed else guest
 
-    def toggles(self, form: Form, host: Variant, reader: Reader) -> list[Toggle]:
+    def look(self, form: Form, host: Variant) -> Hashable:
+        """Return what tells a form from others: its steps, there are few."""
+        return form.steps
+
+    def toggles(
+        self, form: Form, host: Variant, has: Mapping[str, bool | None], offers: Mapping[str, bool | None]
+    ) -> list[Toggle]:
         """Return the bits that can be changed: all that the rules allow, whatever VMM it is."""
-        return toggles(reader, self._rules)
+        return toggles(has, offers, host.machine.cpu.vendor, self._rules)
 
     def made(
         self, form: Form, chosen: Sequence[Toggle], host: Variant, guest: Snapshot

@@ -41,16 +41,18 @@ def _offers(reader: Reader, bit: str) -> bool | None:
 
 def shown(reader: Reader) -> dict[str, bool | None]:
     """Return the bits that can be changed as the guest has them now; None: unknown."""
-    return {entry.name: reader.facts.values.get(f"guest.{entry.name}") for entry in bits()}
+    values = reader.facts.values
+    return {entry.name: values.get(f"guest.{entry.name}") for entry in bits()}
 
 
-def toggles(reader: Reader, rules: Rules) -> list[Toggle]:
-    """Return the bits that may be changed in this guest on this host, by the rules.
+def toggles(
+    has: Mapping[str, bool | None], offers: Mapping[str, bool | None], vendor: str | None, rules: Rules
+) -> list[Toggle]:
+    """Return the bits that may be changed by the rules, of a guest on a host whose CPU is of `vendor`.
 
-    A bit that the guest has may be hidden, one that KVM offers shown, and one that only tells something forced. A bit
-    of which it is not known how the guest has it can be made as KVM offers it.
+    A bit that the guest `has` may be hidden, one that KVM `offers` shown, and one that only tells something forced. A
+    bit of which it is not known how the guest has it can be made as KVM offers it.
     """
-    has, offers, vendor = shown(reader), offered(reader), reader.host.cpu.vendor
     found = []
     for entry in bits():
         now, offer = has[entry.name], offers[entry.name]

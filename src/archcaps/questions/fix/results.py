@@ -107,8 +107,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     `who` can make them; `cures` is empty where no set betters anything, and `more` counts cheapest sets beyond those
     that are given. `lesser` are cheaper sets of a lower level that is still better than now. `tried` counts the sets of
-    changes that were evaluated, `cheaper` those among them that cost less than the cures. `unwritable` are changes that the VMM's language has no words for,
-    with why.
+    changes that were evaluated, `cheaper` those among them that cost less than the cures. `unwritable` are changes that
+    the VMM's language has no words for, with why.
     """
 
     who: str

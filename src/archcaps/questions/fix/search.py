@@ -8,25 +8,24 @@ is worse, or holds a world's changes alone that cost more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from itertools import groupby
 from typing import Final
 
 from archcaps.guest_cpu.asked import Asked
-from archcaps.logic.graph import Kind, walk
-from archcaps.machine.facts import facts_of
-from archcaps.machine.observations import observations_of
 from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot
 from archcaps.questions.fix.changes import Rules, total
 from archcaps.questions.fix.configured import ConfiguredCpu
 from archcaps.questions.fix.cpus import GuestCpu, SnapshotCpu
 from archcaps.questions.fix.flags import Toggle, shown
-from archcaps.questions.fix.goals import TOP, Rank, further_goals, goals, named, ranked
-from archcaps.questions.fix.guests import facts_of_guest, guest_variants
-from archcaps.questions.fix.hosts import Variant, host_variants
+from archcaps.questions.fix.goals import TOP, Rank, further_goals, named, ranked
+from archcaps.questions.fix.guests import guest_variants
+from archcaps.questions.fix.hosts import host_variants
+from archcaps.questions.fix.looks import Looks
 from archcaps.questions.fix.results import Step, Text
-from archcaps.questions.fix.worlds import Parts, World, costs, rows
+from archcaps.questions.fix.sides import Sides
+from archcaps.questions.fix.worlds import MAX_ROWS, Batch, Parts, World, rows
 from archcaps.questions.reader import Reader
 from archcaps.tables.names import VULNERABILITIES
 
@@ -48,7 +47,7 @@ class Found:
     @property
     def steps(self) -> list[Step]:
         """All changes, those of bits last."""
-        return [*self.world.steps, *(toggle.step for toggle in self.chosen)]
+        return [*self.world.parts.steps, *(toggle.step for toggle in self.chosen)]
 
     @property
     def cost(self) -> int:
@@ -100,19 +99,52 @@ class Search:
         self.mendable: set[str] = set() if before is None else set(before.mendable)
         self._known = before is not None
         self._bare = Reader(start.host, start.guest, start.assumptions)
+        self._shown = shown(self._bare)
         self._cpu: GuestCpu = (
             SnapshotCpu(self._bare, rules, follows=start.follows)
             if start.asked is None
             else ConfiguredCpu(self._bare, rules, start.asked)
         )
+        self._sides = Sides(self._cpu, rules, start.assumptions)
+        self._kept: set[Hashable] = set()
+        self._looks = (
+            Looks(_host, lambda parts: len(parts.host.steps), self._sides.look_of_host),
+            Looks(self._sides.kernel_of, lambda parts: len(parts.guest.steps), self._sides.look_of_kernel),
+            Looks(_cpu_on_host, lambda parts: len(parts.cpu.steps), self._sides.look_of_cpu),
+        )
         self._run()
 
     def _run(self) -> None:
-        for world in self._worlds():
-            top = self.best.get(TOP)
-            if top is not None and world.cost > top.cost:
-                break  # worlds come by cost: none that follows can be as cheap
-            self._evaluate(world)
+        """Evaluate the worlds by cost, those of one cost together; then those that only looked like cheaper ones."""
+        skipped: list[Parts] = []
+        for cost, worlds in groupby(self._worlds(), key=lambda parts: parts.cost):
+            if self._done(cost):
+                break  # none that follows can be as cheap
+            fresh: list[Parts] = []
+            for parts in worlds:
+                same = [not looks.first(parts) for looks in self._looks]
+                (skipped if any(same) else fresh).append(parts)
+            self._evaluate_all(fresh)
+        again = [parts for parts in skipped if self._look(parts) in self._kept]
+        self._evaluate_all([parts for parts in again if not self._done(parts.cost)])
+
+    def _done(self, cost: int) -> bool:
+        top = self.best.get(TOP)
+        return top is not None and cost > top.cost
+
+    def _look(self, parts: Parts) -> Hashable:
+        return tuple(looks.of(parts) for looks in self._looks)
+
+    def _evaluate_all(self, found: list[Parts]) -> None:
+        batch: list[World] = []
+        for parts in found:
+            world = self._sides.world(parts)
+            if batch and sum(each.sets for each in batch) + world.sets > MAX_ROWS:
+                self._evaluate(Batch(batch, self.rules.max_changes))
+                batch = []
+            batch.append(world)
+        if batch:
+            self._evaluate(Batch(batch, self.rules.max_changes))
 
     @property
     def tried(self) -> int:
@@ -125,22 +157,15 @@ class Search:
 
     # --- worlds ---------------------------------------------------------------------------------------------------
 
-    def _worlds(self) -> Iterator[World]:
-        """Yield every world, the cheapest first, each that looks the same to the goals once."""
+    def _worlds(self) -> list[Parts]:
+        """Return every combination of changes that have facts of their own, the cheapest first."""
         hosts, guests = host_variants(self.start.host, self.rules), guest_variants(self.start.guest, self.rules)
-        looks_of_host, looks_of_guest = _Looks(self._facts_of_host), _Looks(self._facts_of_guest)
-        worlds = [Parts(host, guest, cpu) for host in hosts for guest in guests for cpu in self._cpu.forms()]
-        for parts in sorted(worlds, key=lambda parts: total(parts.steps)):
-            if len(parts.steps) > self.rules.max_changes or (self._known and not parts.host.steps):
-                continue
-            if looks_of_host.first(parts.host) and looks_of_guest.first(parts.guest):
-                reader = self.reader(parts)
-                yield World(parts, reader, self._cpu.toggles(parts.cpu, parts.host, reader))
-
-    def reader(self, parts: Parts) -> Reader:
-        """Return the model read after the changes `parts`."""
-        guest = self._cpu.shown(parts.cpu, parts.host, parts.guest.machine)
-        return Reader(parts.host.machine, guest, self.start.assumptions)
+        forms = self._cpu.forms()
+        worlds = [Parts(host, guest, cpu) for host in hosts for guest in guests for cpu in forms]
+        if self._known:
+            worlds = [parts for parts in worlds if parts.host.steps]
+        fitting = [parts for parts in worlds if len(parts.steps) <= self.rules.max_changes]
+        return sorted(fitting, key=lambda parts: parts.cost)
 
     def made(self, parts: Parts, chosen: Sequence[Toggle]) -> tuple[Reader, Text | None]:
         """Return the model read anew with bits changed besides, and the configuration that makes it so."""
@@ -149,93 +174,69 @@ class Search:
 
     def has(self, bit: str) -> bool:
         """Return whether the guest surely is shown a bit as it is now."""
-        return shown(self._bare)[bit] is True
+        return self._shown[bit] is True
 
     @property
     def unwritable(self) -> Mapping[str, str]:
         """The changes that the guest's configuration has no words for, with why."""
         return self._cpu.unwritable if isinstance(self._cpu, ConfiguredCpu) else {}
 
-    def _facts_of_host(self, host: Snapshot) -> Hashable:
-        observed = observations_of(host, _NO_GUEST)
-        facts = facts_of(host, _NO_GUEST, self.start.assumptions).values
-        return _projected(facts), frozenset((name, datum.value) for name, datum in observed.items())
-
-    def _facts_of_guest(self, guest: Snapshot) -> Hashable:
-        return _projected(facts_of_guest(guest, self.start.assumptions))
-
     # --- sets of bits ---------------------------------------------------------------------------------------------
 
-    def _evaluate(self, world: World) -> None:
-        """Note the cheapest sets of this world for every rank that is better than now."""
-        planes = world.planes
-        by_cost = costs(world.toggles, self.rules.max_changes - len(world.steps))
-        if not world.steps:
-            by_cost[0] &= ~1  # no change at all is what it is now
+    def _evaluate(self, batch: Batch) -> None:
+        """Note the cheapest sets for every rank that is better than now."""
+        by_cost = batch.costs()
         for cost, plane in by_cost.items():
-            self.by_cost[world.cost + cost] = self.by_cost.get(world.cost + cost, 0) + plane.bit_count()
-        better = 0
+            self.by_cost[cost] = self.by_cost.get(cost, 0) + plane.bit_count()
         allowed = sum(by_cost.values())
-        for rank, reached in ranked(planes, self.start.rank, allowed):
-            if reached and not better:
-                allowed &= ~self._worse(world)
-            better |= reached
-            self._note(rank, world, reached & allowed, by_cost)
+        worse: int | None = None
+        for rank, reached in ranked(batch.planes, self.start.rank, allowed):
+            if not reached:
+                continue
+            if worse is None:
+                worse = self._worse(batch)
+            if reached & worse:  # a costlier world that looks the same may do without getting worse
+                hit = (world for number, world in enumerate(batch.worlds) if reached & worse & batch.block(number))
+                self._kept.update(self._look(world.parts) for world in hit)
+            self._note(rank, batch, reached & ~worse, by_cost)
         for name in VULNERABILITIES:
-            if name not in self.mendable and planes.planes(named(name, 1))[0] & allowed:
+            if name not in self.mendable and batch.planes.planes(named(name, 1))[0] & allowed & ~(worse or 0):
                 self.mendable.add(name)
 
-    def _worse(self, world: World) -> int:
+    def _worse(self, batch: Batch) -> int:
         """Return the rows in which something else that the register speaks of gets worse by the bits that change."""
-        planes, found = world.planes, 0
-        replaced = any(step.kind in ("model", "machine") for step in world.steps)
+        found = 0
         for subject, node in further_goals().items():
-            false = planes.planes(node)[1]
-            was = subject in self.start.further_bad if replaced else bool(false & 1)
-            found |= 0 if was else false
+            false = batch.planes.planes(node)[1]
+            for number, world in enumerate(batch.worlds):
+                replaced = any(step.kind in ("model", "machine") for step in world.parts.steps)
+                before = subject in self.start.further_bad if replaced else bool(false >> batch.starts[number] & 1)
+                if before:
+                    false &= ~batch.block(number)
+            found |= false
         return found
 
-    def _note(self, rank: Rank, world: World, reached: int, by_cost: dict[int, int]) -> None:
-        for cost in sorted(by_cost):
-            plane = by_cost[cost] & reached
-            if not plane:
-                continue
-            whole = world.cost + cost
-            best = self.best.get(rank)
-            if best is None or whole < best.cost:
-                best = self.best[rank] = Best(whole)
-            if whole == best.cost:
-                for number, row in enumerate(rows(plane)):
-                    if number >= MOST or len(best.sets) >= MOST:
-                        best.more += plane.bit_count() - number
-                        break
-                    best.sets.append(Found(world, tuple(world.chosen(row))))
+    def _note(self, rank: Rank, batch: Batch, reached: int, by_cost: dict[int, int]) -> None:
+        """Note the cheapest sets among the rows `reached`, if none of this rank is cheaper."""
+        cost = next((cost for cost in sorted(by_cost) if by_cost[cost] & reached), None)
+        best = self.best.get(rank)
+        if cost is None or (best is not None and best.cost < cost):
             return
+        if best is None or cost < best.cost:
+            best = self.best[rank] = Best(cost)
+        plane = by_cost[cost] & reached
+        best.more += plane.bit_count()
+        for row in rows(plane):
+            if len(best.sets) >= MOST:
+                return
+            world, chosen = batch.at(row)
+            best.sets.append(Found(world, tuple(chosen)))
+            best.more -= 1
 
 
-class _Looks:
-    """Which variants look like a cheaper one; they come by cost."""
-
-    def __init__(self, facts: Callable[[Snapshot], Hashable]) -> None:
-        self._facts = facts
-        self._first: dict[Hashable, Variant] = {}
-        self._known: dict[tuple[Step, ...], bool] = {}
-
-    def first(self, variant: Variant) -> bool:
-        """Return whether no variant that came before, and is another, looks the same."""
-        if variant.steps not in self._known:
-            cheapest = self._first.setdefault(self._facts(variant.machine), variant)
-            self._known[variant.steps] = cheapest is variant
-        return self._known[variant.steps]
+def _host(parts: Parts) -> Hashable:
+    return parts.host.steps
 
 
-@cache
-def _cone() -> frozenset[str]:
-    """Return the facts that the goals hang on."""
-    roots = [*goals().values(), *further_goals().values()]
-    return frozenset(node.name for node in walk(roots) if node.kind is Kind.FACT)
-
-
-def _projected(facts: dict[str, bool]) -> Hashable:
-    cone = _cone()
-    return frozenset((name, value) for name, value in facts.items() if name in cone)
+def _cpu_on_host(parts: Parts) -> Hashable:
+    return parts.host.steps, parts.cpu.steps

@@ -35,6 +35,9 @@ def test_the_tables_have_no_fault() -> None:
             "taa_no_has_mds_no,mds_no,~rdcl_no",
             "mds_no_has_rdcl_no: the others leave no host",
         ),
+        ("changes.toml", 'name = "mds_no"', 'name = "mds_now"', "unknown bit 'mds_now'"),
+        ("changes.toml", 'compiled = "taa_off"', 'compiled = "taa"', "unknown look-up 'taa'"),
+        ("changes.toml", 'needs = "guest-reboot"', 'needs = "luck"', "which is not explained"),
         ("silicon/vendors.csv", '"AMD-SB-7029: the bulletin speaks of AMD processors only"', "", "no source"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from archcaps.questions.fix.goals import LEVELS
+from archcaps.questions.fix.goals import LEVELS, LOWEST
 from archcaps.questions.fix.results import Answer, Cure, FixResult, Judged, Step
 from archcaps.report.asking import what_to_ask
 from archcaps.report.page import Page, Style, coloured
@@ -92,9 +92,10 @@ def _answer(answer: Answer, page: Page, *, last: bool) -> list[str]:
         lines += page.fill(f"{answer.who[0].upper()}{answer.who[1:]}: no change betters it.")
     else:
         best = answer.cures[0]
-        reached = (
-            f"{answer.who[0].upper()}{answer.who[1:]} can make the guest {LEVELS[answer.level]} (cost {best.cost}):"
-        )
+        who = f"{answer.who[0].upper()}{answer.who[1:]}"
+        reached = f"{who} can make the guest {LEVELS[answer.level]} (cost {best.cost}):"
+        if answer.level == LOWEST:
+            reached = f"{who} can better it (cost {best.cost}); the guest stays {LEVELS[LOWEST]}:"
         lines += [page.style(line, bold=True) for line in page.fill(reached)]
         shown = answer.cures if page.everything else answer.cures[:_CURES]
         for number, cure in enumerate(shown):
@@ -104,7 +105,8 @@ def _answer(answer: Answer, page: Page, *, last: bool) -> list[str]:
             lines.append(f"{_HEAD}and {more} more of the same cost{'' if page.everything else ' (--all)'}")
     for cure in answer.lesser:
         made = "; ".join(step.what for step in cure.steps)
-        lines += page.fill(f"Cheaper (cost {cure.cost}), but then it is {LEVELS[cure.level]}: {made}.", _HEAD)
+        then = "less good, and it stays" if cure.level == LOWEST else "then it is"
+        lines += page.fill(f"Cheaper (cost {cure.cost}), but {then} {LEVELS[cure.level]}: {made}.", _HEAD)
     if last:
         lines += _remains(answer, page)
     if answer.unwritable and (page.everything or (last and answer.level > 1)):

@@ -67,7 +67,14 @@ class ConfiguredCpu:
 
     def _form(self, step: Step, change: GuestChange) -> list[Form]:
         changed = self._changed(self._asked, (change,))
-        return [] if changed is None else [Form((step,), changed, (change,))]
+        if changed is None:
+            return []
+        try:  # a VMM may have a name and not the model behind it
+            self._expanded(changed, Variant((), self._bare.host))
+        except InputError as error:
+            self.unwritable.setdefault(_name(change), str(error))
+            return []
+        return [Form((step,), changed, (change,))]
 
     def shown(self, form: Form, host: Variant, guest: Snapshot) -> Snapshot:
         """Return the guest with the CPU that the configuration comes to on a host."""
@@ -119,12 +126,12 @@ class ConfiguredCpu:
 
     def _changed(self, asked: Asked, changes: Sequence[GuestChange]) -> Asked | None:
         """Return what the configuration asks for after changes, read from its new text; None: it can not be written."""
-        written = patch(asked, changes)
-        if written.impossible:
-            for change, why in written.impossible:
-                self.unwritable.setdefault(_name(change), why)
-            return None
         try:
+            written = patch(asked, changes)
+            if written.impossible:
+                for change, why in written.impossible:
+                    self.unwritable.setdefault(_name(change), why)
+                return None
             again = read_configuration(written.after, asked.where, asked.vmm)
         except InputError as error:
             self.unwritable.setdefault(", ".join(map(_name, changes)), str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcaps.questions.fix.goals import LEVELS
+from archcaps.questions.fix.goals import LEVELS, LOWEST
 from archcaps.questions.fix.results import Answer, Cure, Judged
 
 __all__ = ["headline"]
@@ -21,6 +21,8 @@ def headline(now: list[Judged], level: int, answers: list[Answer]) -> str:
     if best.level == 1:
         return f"{made[0].upper()}{made[1:]} mend{'s' if len(cure.steps) == 1 else ''} all of it: {_first(cure)}."
     left = ", ".join(item.vulnerability for item in best.remains)
+    if best.level == LOWEST:
+        return f"BETTER, NOT MENDED, by {made}: the guest stays {LEVELS[LOWEST]}. What remains: {left}."
     return f"MENDED IN PART by {made}: then the guest is {LEVELS[best.level]}. What remains: {left}."
 
 

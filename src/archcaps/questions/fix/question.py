@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
-import msgspec
+from msgspec.structs import replace
 
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked
@@ -104,7 +104,10 @@ def _answers(start: Start, rules: Rules, now: CheckResult, *, staged: bool) -> l
     together = Search(start, rules, alone)
     if min(together.best, default=start.rank) < min(alone.best, default=start.rank):
         return [first, _answer("the VM's owner and the host's owner", together, now)]
-    return [msgspec.structs.replace(first, who="everybody", kinds=list(rules.allow), tried=together.tried)]
+    # Nobody can do better: the answer is the same, and proven of everything.
+    cheaper = together.cheaper(first.cures[0].cost) if first.cures else together.tried
+    who = "the VM's owner" if first.cures else "everybody"
+    return [replace(first, who=who, kinds=list(rules.allow), tried=together.tried, cheaper=cheaper)]
 
 
 def _answer(who: str, search: Search, now: CheckResult) -> Answer:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import csv
 import re
 import sys
+import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from archcaps.tables.names import CPU_LOOKUPS, SILICON_LOOKUPS
+from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS
 from tools.check_libvirt_tables import libvirt_faults
 from tools.check_qemu_tables import SOURCED, qemu_faults
 
@@ -258,6 +260,26 @@ def proxmox_faults(tables: Path) -> Iterator[str]:
     yield from (f"proxmox/vm_flags.csv: {name} stands twice" for name in twice(flags))
 
 
+def change_faults(bits: Rows, silicon: Rows, changes: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the table of changes: names that nobody knows, nothing that says why."""
+    known, columns = {row["name"] for row in bits}, set(silicon[0])
+    for name, kind in changes["kind"].items():
+        if kind["needs"] not in changes["needs"]:
+            yield f"changes: {name}: needs {kind['needs']!r}, which is not explained"
+        if not kind["reason"].strip() or kind["cost"] < 1:
+            yield f"changes: {name}: no reason, or no cost"
+    named = [row["name"] for row in changes["bit"]]
+    yield from (f"changes: bit {name} stands twice" for name in twice(named))
+    wanted = [*named, *(row["bit"] for row in changes["microcode"])]
+    yield from (f"changes: unknown bit {name!r}" for name in wanted if name not in known)
+    for row in changes["option"]:
+        if row.get("compiled", "mds_off") not in KERNEL_LOOKUPS:
+            yield f"changes: option {row['name']}: unknown look-up {row['compiled']!r}"
+    for row in changes["microcode"]:
+        if not set(row["columns"]) <= columns or not row["source"].strip():
+            yield f"changes: microcode against {row['vulnerability']}: unknown columns, or no source"
+
+
 def faults(tables: Path = TABLES) -> list[str]:
     """Return every fault of the tables in a folder."""
     registers, bits = read(tables / "registers.csv"), read(tables / "bits.csv")
@@ -272,6 +294,9 @@ def faults(tables: Path = TABLES) -> list[str]:
     found += firecracker_faults(bits, tables)
     found += xen_faults(bits, tables)
     found += proxmox_faults(tables)
+    with (tables / "changes.toml").open("rb") as file:
+        changes = tomllib.load(file)
+    found += change_faults(bits, read(tables / "silicon" / "intel_affected.csv"), changes)
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
         *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",

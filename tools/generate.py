@@ -35,6 +35,7 @@ from archcaps.report.audit import audit_schema
 from archcaps.report.decode import decode_schema
 from archcaps.report.diff import diff_schema
 from archcaps.report.explain import explain_schema
+from archcaps.report.fix import fix_schema
 from archcaps.report.json import check_schema
 from archcaps.report.kernel import kernel_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
@@ -396,6 +397,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "diff-1.json": schema("archcaps diff --json", diff_schema()),
         ROOT / "schemas" / "prove-1.json": schema("archcaps prove --json", prove_schema()),
         ROOT / "schemas" / "explain-1.json": schema("archcaps explain --json", explain_schema()),
+        ROOT / "schemas" / "fix-1.json": schema("archcaps fix --json", fix_schema()),
         ROOT / "schemas" / "kernel-1.json": schema("archcaps kernel --json", kernel_schema()),
         ROOT / "schemas" / "predict-linux-1.json": schema("archcaps predict", predict_linux_schema()),
         ROOT / "schemas" / "prove-1.json": schema("archcaps prove --json", prove_schema()),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from archcaps.questions.decode import decode, difference, encode
     from archcaps.questions.default_guest import default_guest
     from archcaps.questions.diff import diff
+    from archcaps.questions.fix.question import fix
+    from archcaps.questions.fix.results import FixResult
     from archcaps.questions.kvm import Kvm, Vm
     from archcaps.questions.prove import prove
     from archcaps.questions.results import CheckResult
@@ -31,14 +33,15 @@ if TYPE_CHECKING:
     from archcaps.questions.word import Word
 
 __all__ = [
-    "GP", "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Word", "check", "decode", "default_guest",
-    "diff", "difference", "encode", "guest", "host", "parse_snapshot", "prove", "read_snapshot", "this_machine",
-    "upgrade",
+    "GP", "CheckResult", "FixResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Word", "check", "decode",
+    "default_guest", "diff", "difference", "encode", "fix", "guest", "host", "parse_snapshot", "prove", "read_snapshot",
+    "this_machine", "upgrade",
 ]  # fmt: skip
 
 _HOMES = {
     "GP": "archcaps.questions.vcpu",
     "CheckResult": "archcaps.questions.results",
+    "FixResult": "archcaps.questions.fix.results",
     "InputError": "archcaps.errors",
     "Kvm": "archcaps.questions.kvm",
     "Snapshot": "archcaps.machine.snapshot",
@@ -51,6 +54,7 @@ _HOMES = {
     "diff": "archcaps.questions.diff",
     "difference": "archcaps.questions.decode",
     "encode": "archcaps.questions.decode",
+    "fix": "archcaps.questions.fix.question",
     "guest": "archcaps.machine.inline",
     "host": "archcaps.machine.inline",
     "parse_snapshot": "archcaps.machine.read",

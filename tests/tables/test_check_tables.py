@@ -69,6 +69,9 @@ def test_the_tables_have_no_fault() -> None:
         ),
         ("qemu/aliases.csv", "Haswell-v2", "Haswell-v9", "Haswell-v9 is no model"),
         ("qemu/machine_changes.csv", "Cascadelake-Server,,3.1", "Cascadelake,,3.1", "Cascadelake is no model"),
+        ("changes.toml", 'name = "mds_no"', 'name = "mds_now"', "unknown bit 'mds_now'"),
+        ("changes.toml", 'compiled = "taa_off"', 'compiled = "taa"', "unknown look-up 'taa'"),
+        ("changes.toml", 'needs = "guest-reboot"', 'needs = "luck"', "which is not explained"),
         ("silicon/vendors.csv", '"AMD-SB-7029: the bulletin speaks of AMD processors only"', "", "no source"),
     ],
 )

@@ -22,6 +22,7 @@ _COMMANDS = {
     "decode": "archcaps.cli.decode",
     "diff": "archcaps.cli.diff",
     "explain": "archcaps.cli.explain",
+    "fix": "archcaps.cli.fix",
     "kernel": "archcaps.cli.kernel",
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",

@@ -6,6 +6,7 @@ What is not Boolean is looked up here, before the graph: list rows, a microcode 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from archcaps.machine.cmdline import parse
 from archcaps.machine.datum import Datum, Facts
@@ -293,13 +294,22 @@ def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) 
     provenance, source = kernel.options_provenance or provenance, kernel.options_source or source
     told = source or (f"command line {cmdline!r}" if cmdline else "no mitigation options on the command line")
     _add_xen(facts, scope, snapshot)
-    for name, value in option_values(cmdline, config, values).items():
+    items = None if config is None else frozenset(config.items())
+    for name, value in _option_values(cmdline, items, frozenset(values.items())).items():
         why = f"the command line or configuration is not known: {KERNEL_LOOKUPS[name]}" if value is None else told
         facts.add(f"{scope}.{name}", value, "assumed" if assumed else provenance, why)
     # What the modules' parameters say stands above what they would be by default.
     options = None if kernel.cmdline is None else Options(parse(kernel.cmdline), config, values)
     for name, value in kvm_lookups(snapshot.kvm.parameters, options).items():
         facts.add(f"{scope}.{name}", value, snapshot.provenance, _source(snapshot, None))
+
+
+@lru_cache(maxsize=256)
+def _option_values(
+    cmdline: str | None, config: frozenset[tuple[str, str]] | None, values: frozenset[tuple[str, bool | None]]
+) -> Mapping[str, bool | None]:
+    """Return what `option_values` does: kernels that are looked at again and again have it worked out once."""
+    return option_values(cmdline, None if config is None else dict(config), dict(values))
 
 
 def _add_other_system(facts: Facts, scope: str, system: str) -> None:

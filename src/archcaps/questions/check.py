@@ -35,7 +35,7 @@ from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.linux_lists import VENDORS
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["SPEAK_OF", "check", "judge", "refuse_other_cpus"]
+__all__ = ["SPEAK_OF", "check", "judge", "refuse_other_cpus", "verdict_on"]
 
 #: The bits that speak of each vulnerability to a guest.
 SPEAK_OF = {
@@ -78,7 +78,7 @@ def check(
 def judge(reader: Reader, *, further: bool = False, brief: bool = False, exact: bool = False) -> CheckResult:
     """Return the answer for a host and a guest that were already read; the rest as in `check`."""
     host, guest = reader.host, reader.guest
-    verdicts = [_verdict(reader, name) for name in VULNERABILITIES]
+    verdicts = [verdict_on(reader, name) for name in VULNERABILITIES]
     if exact:
         from archcaps.questions.exact import sharpened  # noqa: PLC0415  # needs the extra
 
@@ -130,7 +130,8 @@ def _exit_code(verdicts: list[Verdict], further: list[FurtherVerdict], notices: 
     return 1 if notices or any(verdict.wrong for verdict in every) else 0
 
 
-def _verdict(reader: Reader, name: str) -> Verdict:
+def verdict_on(reader: Reader, name: str) -> Verdict:
+    """Return the verdict on one vulnerability."""
     case, ternary = reader.model.guest, reader.ternary
     text = linux.TEXTS[name](case.cpu, case.kernel).answer(ternary)
     claim = rules.claims(case, name).answer(ternary)

@@ -7,7 +7,15 @@ from msgspec.structs import replace
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.questions.results import Assumption, CheckResult, Notice
 
-__all__ = ["with_configuration"]
+__all__ = ["configuration_says", "with_configuration"]
+
+
+def configuration_says(shown: ShownGuest) -> tuple[list[Notice], list[Assumption]]:
+    """Return the notices and assumptions of how the guest's CPU came about; that it does not start is the first one."""
+    notices = [Notice("configuration", text) for text in shown.notices]
+    if shown.refused is not None:
+        notices.insert(0, Notice("refused", f"this guest does not start on this host: {shown.refused}"))
+    return notices, [Assumption(text) for text in shown.assumptions]
 
 
 def with_configuration(result: CheckResult, shown: ShownGuest) -> CheckResult:
@@ -15,12 +23,10 @@ def with_configuration(result: CheckResult, shown: ShownGuest) -> CheckResult:
 
     A guest that does not start is a notice, the first one; and a notice makes the exit code 1 where it was 0.
     """
-    notices = [Notice("configuration", text) for text in shown.notices]
-    if shown.refused is not None:
-        notices.insert(0, Notice("refused", f"this guest does not start on this host: {shown.refused}"))
+    notices, assumptions = configuration_says(shown)
     return replace(
         result,
         notices=[*notices, *result.notices],
-        assumptions=[*result.assumptions, *(Assumption(text) for text in shown.assumptions)],
+        assumptions=[*result.assumptions, *assumptions],
         exit_code=1 if notices and result.exit_code == 0 else result.exit_code,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -137,14 +138,15 @@ BITS: Final[Mapping[str, Bit]] = MappingProxyType(_bits())
 FIELDS: Final[Mapping[str, Field]] = MappingProxyType(_fields())
 
 
-def bits_of(register: str) -> dict[str, Bit]:
+@cache
+def bits_of(register: str) -> Mapping[str, Bit]:
     """Return the bits of one register by name, lowest first.
 
     Raises:
         KeyError: no table has that register.
     """
     found = {name: bit for name, bit in BITS.items() if bit.register == REGISTERS[register].id}
-    return dict(sorted(found.items(), key=lambda item: item[1].bit))
+    return MappingProxyType(dict(sorted(found.items(), key=lambda item: item[1].bit)))
 
 
 def fields_of(register: str) -> dict[str, Field]:
@@ -158,4 +160,4 @@ def fields_of(register: str) -> dict[str, Field]:
 
 
 #: All 64 bits of IA32_ARCH_CAPABILITIES (MSR 0x10a).
-ARCH_CAPABILITIES: Final[Mapping[str, Bit]] = MappingProxyType(bits_of("ia32_arch_capabilities"))
+ARCH_CAPABILITIES: Final[Mapping[str, Bit]] = bits_of("ia32_arch_capabilities")

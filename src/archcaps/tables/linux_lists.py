@@ -186,6 +186,7 @@ def lists_for(name: str, flag: str, release: Release) -> tuple[frozenset[str], s
     return frozenset(), ""
 
 
+@lru_cache(maxsize=4096)
 def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
     """Return whether `release`'s list `name` (``whitelist``, ``blacklist``) gives `part` this flag.
 

@@ -5,14 +5,17 @@ A part that no list names is unknown here, while it is "not listed" to a kernel'
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from archcaps.tables.files import read_csv
 from archcaps.tables.linux_lists import VENDORS, Part
 
-__all__ = ["Published", "mds_listed_immune", "published", "tsa_microcode"]
+__all__ = [
+    "Published", "mds_listed_immune", "microcode_against", "published", "tsa_microcode", "tsa_microcode_needed",
+]  # fmt: skip
 
 #: Columns of Intel's list that speak of a vulnerability.
 _COLUMNS: Final = {
@@ -78,6 +81,7 @@ class Published:
     verified: bool = True
 
 
+@lru_cache(maxsize=1024)
 def published(vulnerability: str, part: Part) -> Published:
     """Return whether published lists have `part` as affected by `vulnerability` (a sysfs name, not TAA).
 
@@ -225,3 +229,22 @@ def tsa_microcode(part: Part, revision: int | None, *, unlisted: bool | None) ->
     if minimum is None:
         return unlisted
     return None if revision is None else revision >= minimum
+
+
+def tsa_microcode_needed(part: Part) -> int | None:
+    """Return the revision from which Linux counts on VERW_CLEAR on this part; None where its table has none."""
+    if part.vendor != "AuthenticAMD" or part.family is None or part.model is None or part.stepping is None:
+        return None
+    return _tsa_revisions().get((part.family, part.model, part.stepping))
+
+
+def microcode_against(columns: Iterable[str], part: Part) -> bool:
+    """Return whether Intel's list says that microcode (MCU) mends what these of its columns are about on `part`.
+
+    Every row of the part's signature has to say so.
+    """
+    if part.vendor != "GenuineIntel" or part.family is None or part.model is None or part.stepping is None:
+        return False
+    signature = _signature(part.family, part.model, part.stepping)
+    rows = [row for row in read_csv("silicon/intel_affected.csv") if signature in _names(row)]
+    return bool(rows) and all(any(row[column].startswith("MCU") for column in columns) for row in rows)

@@ -35,6 +35,7 @@ from archcaps.report.diff import diff_schema
 from archcaps.report.explain import explain_schema
 from archcaps.report.json import check_schema
 from archcaps.report.kernel import kernel_schema
+from archcaps.report.migrate import migrate_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
 from archcaps.report.prove import prove_schema
 from archcaps.report.trace import trace_schema
@@ -390,6 +391,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "prove-1.json": schema("archcaps prove --json", prove_schema()),
         ROOT / "schemas" / "explain-1.json": schema("archcaps explain --json", explain_schema()),
         ROOT / "schemas" / "kernel-1.json": schema("archcaps kernel --json", kernel_schema()),
+        ROOT / "schemas" / "migrate-1.json": schema("archcaps migrate --json", migrate_schema()),
         ROOT / "schemas" / "predict-linux-1.json": schema("archcaps predict", predict_linux_schema()),
         ROOT / "schemas" / "prove-1.json": schema("archcaps prove --json", prove_schema()),
         ROOT / "schemas" / "trace-1.json": schema("archcaps trace --json", trace_schema()),

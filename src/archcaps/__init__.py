@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from archcaps.questions.default_guest import default_guest
     from archcaps.questions.diff import diff
     from archcaps.questions.kvm import Kvm, Vm
+    from archcaps.questions.migrate import migrate
+    from archcaps.questions.migrate_move import Vmms
     from archcaps.questions.prove import prove
     from archcaps.questions.results import CheckResult
     from archcaps.questions.upgrade import upgrade
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
     from archcaps.questions.word import Word
 
 __all__ = [
-    "GP", "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Word", "check", "decode", "default_guest",
-    "diff", "difference", "encode", "guest", "host", "parse_snapshot", "prove", "read_snapshot", "this_machine",
-    "upgrade",
+    "GP", "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Vmms", "Word", "check", "decode",
+    "default_guest", "diff", "difference", "encode", "guest", "host", "migrate", "parse_snapshot", "prove",
+    "read_snapshot", "this_machine", "upgrade",
 ]  # fmt: skip
 
 _HOMES = {
@@ -44,6 +46,7 @@ _HOMES = {
     "Snapshot": "archcaps.machine.snapshot",
     "Vcpu": "archcaps.questions.vcpu",
     "Vm": "archcaps.questions.kvm",
+    "Vmms": "archcaps.questions.migrate_move",
     "Word": "archcaps.questions.word",
     "check": "archcaps.questions.check",
     "decode": "archcaps.questions.decode",
@@ -53,6 +56,7 @@ _HOMES = {
     "encode": "archcaps.questions.decode",
     "guest": "archcaps.machine.inline",
     "host": "archcaps.machine.inline",
+    "migrate": "archcaps.questions.migrate",
     "parse_snapshot": "archcaps.machine.read",
     "prove": "archcaps.questions.prove",
     "read_snapshot": "archcaps.machine.read",

@@ -22,6 +22,7 @@ _COMMANDS = {
     "diff": "archcaps.cli.diff",
     "explain": "archcaps.cli.explain",
     "kernel": "archcaps.cli.kernel",
+    "migrate": "archcaps.cli.migrate",
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "prove": "archcaps.cli.prove",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from archcaps.machine.snapshot import Snapshot
-from archcaps.questions.migrate_guest import with_bits
+from archcaps.questions.migrate_guest import hide
 from archcaps.questions.migrate_move import Move, Vmms
 from archcaps.questions.migrate_results import Accepts, Advice, BitMove, MigrateResult, VerdictMove
 from archcaps.questions.migrate_support import QEMU_FAMILY
@@ -57,7 +57,7 @@ def _hide(move: Move, bits: list[BitMove], ask: Ask) -> Iterator[Advice]:
     qemu = [BITS[name].names.get("qemu", name) for name in names]
     switches = ",".join(f"{name}=off" for name in qemu)
     change = f"hide {', '.join(qemu)} from the guest ({switches}) and power it off and on"
-    answer = ask(with_bits(move.guest, dict.fromkeys(names, False)), move.vmms)
+    answer = ask(hide(move.guest, names), move.vmms)
     lost = [line for bit in bits if bit.name in names and bit.drop.word != "safe" for line in bit.drop.verdicts]
     price = f"; what it loses: {'; '.join(dict.fromkeys(lost))}" if lost else ""
     yield Advice(change, "guest", _summary(answer) + price, answer.exit_code)

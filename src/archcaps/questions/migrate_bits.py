@@ -7,21 +7,21 @@ from typing import Final
 
 from archcaps.logic.graph import FALSE, Node
 from archcaps.machine.snapshot import Snapshot
-from archcaps.questions.check import judge
-from archcaps.questions.migrate_guest import booted_anew, with_bits
+from archcaps.questions.brief_verdicts import brief_changes
+from archcaps.questions.migrate_guest import booted_anew, hide, with_bits
 from archcaps.questions.migrate_move import Move
 from archcaps.questions.migrate_results import BitMove, DropWord, FakeWord, Judgement, LayerAnswer
 from archcaps.questions.reader import Reader
-from archcaps.questions.results import CheckResult
 from archcaps.questions.two_hosts import TwoHosts
-from archcaps.questions.upgrade_results import VerdictChange
-from archcaps.questions.upgrade_verdicts import further_changes, verdict_changes
+from archcaps.questions.upgrade_results import Judged, VerdictChange
 from archcaps.rules.kvm_offer import forced_on, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.rules.shown import SPOKEN_OF
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
 
 __all__ = ["bits_of"]
 
+#: Up to so many possible truths are named.
+_NAMED: Final = 3
 #: Bits of which the model says what is true of the hardware, not just what its register says.
 _TRUE_BY_MODEL: Final = (*(bit for bit in SPOKEN_OF if bit not in ("fb_clear_ctrl", "tsx_ctrl")), "md_clear",
     "flush_l1d", "verw_clear", "tsa_sq_no", "tsa_l1_no", "tsa_fill_no")  # fmt: skip
@@ -54,20 +54,19 @@ class _Readings:
     def __init__(self, move: Move, anew: Snapshot) -> None:
         self.move, self.anew = move, anew
         self.hosts = {"from": move.from_, "to": move.to}
-        self._plain: dict[str, tuple[Reader, CheckResult]] = {}
+        self._plain: dict[str, Reader] = {}
 
-    def plain(self, host: str) -> tuple[Reader, CheckResult]:
+    def plain(self, host: str) -> Reader:
         if host not in self._plain:
             self._plain[host] = self.read(host, self.anew)
         return self._plain[host]
 
-    def read(self, host: str, guest: Snapshot) -> tuple[Reader, CheckResult]:
-        reader = Reader(self.hosts[host], guest, self.move.assumptions)
-        return reader, judge(reader, brief=True)
+    def read(self, host: str, guest: Snapshot) -> Reader:
+        return Reader(self.hosts[host], guest, self.move.assumptions)
 
 
 def _bit(move: Move, bit: str, blocks: list[str], readings: _Readings) -> BitMove:
-    with_, without = with_bits(readings.anew, {bit: True}), with_bits(readings.anew, {bit: False})
+    with_, without = with_bits(readings.anew, {bit: True}), hide(readings.anew, [bit])
     shown = move.shown[bit]
     drop: list[VerdictChange] = []
     for host in ("from", "to"):
@@ -103,11 +102,9 @@ def _true(reader: Reader, bit: str) -> bool | None:
     return reader.ternary.value(node)
 
 
-def _changes(was: tuple[Reader, CheckResult], now: tuple[Reader, CheckResult]) -> list[VerdictChange]:
+def _changes(was: Reader, now: Reader) -> list[VerdictChange]:
     """Return the verdicts that are others in the second reading, or that may be."""
-    hosts = TwoHosts(was[0], now[0])
-    every = [*verdict_changes(hosts, was[1], now[1]), *further_changes(hosts, was[1], now[1])]
-    return [change for change in every if change.changes is not False]
+    return list(brief_changes(TwoHosts(was, now)))
 
 
 def _drop_word(changes: list[VerdictChange]) -> DropWord:
@@ -134,9 +131,16 @@ def _fake_word(changes: list[VerdictChange], true: bool | None) -> FakeWord:
 def _said(changes: list[VerdictChange]) -> list[str]:
     """Return each verdict that changes, once: ``mmio_stale_data: truthful, safe -> broken-promise, safe``."""
     lines = [
-        f"{change.subject}: {change.before.truth}, {change.before.safety} -> "
-        f"{change.after.truth}, {change.after.safety}"
+        f"{change.subject}: {_few(change.before)} -> {_few(change.after)}"
         for change in changes
         if change.worse is not False or change.newly_exposed is not False
     ]
     return list(dict.fromkeys(lines))
+
+
+def _few(judged: Judged) -> str:
+    """Return truth and safety, where few are possible."""
+    truth, safety = (
+        str(each) if len(each.possible) <= _NAMED else "undecided" for each in (judged.truth, judged.safety)
+    )
+    return f"{truth}, {safety}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from archcaps.questions.reader import Reader
 from archcaps.questions.word import ALL, Word
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS, REGISTERS
 
-__all__ = ["booted_anew", "hidden_register", "names_shown", "shown_bits", "stored_word", "with_bits"]
+__all__ = ["booted_anew", "hidden_register", "hide", "names_shown", "shown_bits", "stored_word", "with_bits"]
 
 _SOURCE = "changed for the question"
 _MSR = "ia32_arch_capabilities"
@@ -68,6 +68,13 @@ def _forget(cpuid: Cpuid | None, name: str) -> Cpuid | None:
     lists = ([each for each in named if each != name] for named in (cpuid.shown, hidden))
     shown, hidden = lists
     return replace(cpuid, shown=shown, hidden=hidden, complete=False)
+
+
+def hide(guest: Snapshot, bits: Iterable[str]) -> Snapshot:
+    """Return the guest as its VMM would start it without these bits; MSR 0x10a is 0 where its CPUID bit goes."""
+    names = list(bits)
+    found = with_bits(guest, dict.fromkeys(names, False))
+    return hidden_register(found) if "arch_capabilities" in names else found
 
 
 def hidden_register(guest: Snapshot) -> Snapshot:

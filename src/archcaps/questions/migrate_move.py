@@ -131,10 +131,11 @@ class Move:
         found = [with_bits(self.guest, dict.fromkeys(self.lost, False))]
         if self.unsure:
             found.append(with_bits(found[0], dict.fromkeys(self.unsure, False)))
+        # Whether QEMU drops the value with the CPUID bit is not known: a model that asks for it seems to keep it (S06).
         if "arch_capabilities" in self.lost:
-            found = [_zeroed(each) for each in found] + found
+            found = [hidden_register(each) for each in found] + found
         elif "arch_capabilities" in self.unsure:
-            found.append(_zeroed(found[1]))
+            found.append(hidden_register(found[1]))
         return found
 
     def _passed(self, bit: str) -> bool | None:
@@ -147,14 +148,6 @@ class Move:
         reading = default_guest(self.to).registers[_MSR]
         anew = replace(self.guest, registers={**self.guest.registers, _MSR: reading})
         return {True: [self.guest], False: [anew], None: [self.guest, anew]}[self.vmms.saved]
-
-
-def _zeroed(guest: Snapshot) -> Snapshot:
-    """Return the guest whose CPUID bit QEMU drops as its vCPU is if QEMU drops the value with it.
-
-    Whether it does is not known: where a model asks for the bit, it seems to write the value all the same (S06).
-    """
-    return hidden_register(guest)
 
 
 def _common(values: set[bool | None]) -> bool | None:

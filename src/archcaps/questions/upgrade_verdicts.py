@@ -12,7 +12,9 @@ from archcaps.questions.two_readings import TwoReadings
 from archcaps.questions.upgrade_results import Judged, VerdictChange
 from archcaps.rules import further, verdict
 
-__all__ = ["conditions", "further_changes", "judged", "verdict_changes"]
+__all__ = [
+    "change", "choices", "conditions", "further_changes", "judged", "stops_working_verw", "verdict_changes",
+]  # fmt: skip
 
 #: Truths from what a guest should be told to the worst; those of one number are alike.
 _WORSE: Final = {
@@ -25,26 +27,31 @@ def verdict_changes(readings: TwoReadings, before: CheckResult, after: CheckResu
     """Return the verdicts on the VERW family in both readings."""
     found = []
     for was, now in zip(before.vulnerabilities, after.vulnerabilities, strict=True):
-        stops = _and(_and(was.runs_verw, _not(now.runs_verw)), _and(now.verw_works, now.affected))
-        found.append(_change(readings, was.vulnerability, judged(was), judged(now), stops))
+        stops = stops_working_verw(was.runs_verw, now.runs_verw, judged(now))
+        found.append(change(readings, was.vulnerability, judged(was), judged(now), stops))
     return found
 
 
 def further_changes(readings: TwoReadings, before: CheckResult, after: CheckResult) -> list[VerdictChange]:
     """Return the verdicts on what else IA32_ARCH_CAPABILITIES speaks of in both readings."""
     pairs = zip(before.further, after.further, strict=True)
-    return [_change(readings, was.subject, judged(was), judged(now), stops=False) for was, now in pairs]
+    return [change(readings, was.subject, judged(was), judged(now), stops=False) for was, now in pairs]
 
 
 def conditions(readings: TwoReadings, subject: str) -> list[Node]:
     """Return the conditions that decide truth and safety of a subject of either kind."""
-    truth, safety, _ = _choices(readings, subject)
+    truth, safety, _ = choices(readings, subject)
     return [condition for choice in (truth, safety) for condition, _ in choice.rows]
 
 
-def _change(readings: TwoReadings, subject: str, was: Judged, now: Judged, stops: bool | None) -> VerdictChange:
+def stops_working_verw(ran: bool | None, runs: bool | None, now: Judged) -> bool | None:
+    """Return whether a VERW stops that works on an affected part."""
+    return _and(_and(ran, _not(runs)), _and(now.works, now.affected))
+
+
+def change(readings: TwoReadings, subject: str, was: Judged, now: Judged, stops: bool | None) -> VerdictChange:
     """Return how a verdict changes. `stops`: a VERW stops that works on an affected part."""
-    truth, safety, responsible = _choices(readings, subject)
+    truth, safety, responsible = choices(readings, subject)
     worse: bool | None = False
     newly: bool | None = False
     if not readings.alike_all(truth, safety):
@@ -57,7 +64,7 @@ def _change(readings: TwoReadings, subject: str, was: Judged, now: Judged, stops
     return VerdictChange(subject, was, now, changes, worse, newly)
 
 
-def _choices(readings: TwoReadings, subject: str) -> Sequence[Choice[Any]]:
+def choices(readings: TwoReadings, subject: str) -> Sequence[Choice[Any]]:
     """Return truth, safety and responsible of a subject as choices."""
     case, model = readings.case, readings.before.model
     if subject in further.SPEAK_OF:

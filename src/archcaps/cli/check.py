@@ -12,8 +12,10 @@ from archcaps.cli.here import guests_to_check, unknown_host
 from archcaps.cli.machines import Machines, machine_options
 from archcaps.cli.proving import needs_diagrams
 from archcaps.cli.screen import colour, width
+from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.this import this_machine
 from archcaps.questions.check import check as ask
+from archcaps.questions.of_configuration import with_configuration
 from archcaps.questions.results import CheckResult
 from archcaps.report.provider import provider_questions
 
@@ -39,6 +41,8 @@ Examples:
   archcaps check --host examples/tsa-no-always/host.toml --guest default
   archcaps check --cpu 6/0x55/4 --arch-capabilities 0x0 --flags md_clear,flush_l1d --guest-kernel 6.12.117 \\
       --host-cpu 6/0x8f/8 --host-arch-capabilities 0x6e120 --host-flags md_clear,flush_l1d --host-kernel 6.12.117
+  archcaps check --host examples/thread/host.toml --guest "-cpu Cascadelake-Server-v5,+md-clear" \\
+      --vmm-version 10.1 --guest-kernel 6.12.117
 """
 
 
@@ -80,8 +84,9 @@ def check(machines: Machines, further: bool, exact: bool, everything: bool, as_j
     judge = partial(ask, exact=exact, further=further, brief=not (further or everything or as_json))
     if not machines.given:
         return _here(machines.assumptions, judge, show, as_json=as_json)
-    host, guest = machines.read()
-    return show(judge(host, guest, machines.assumptions))
+    host, guest, shown = machines.read_shown()
+    result = judge(host, guest, machines.assumptions)
+    return show(result if shown is None else with_configuration(result, shown))
 
 
 def _here(
@@ -104,7 +109,11 @@ def _here(
     for number, guest in enumerate(guests_to_check(this, None)):
         if number and not as_json:
             click.echo()
-        worst = max(worst, show(judge(this, guest, assumptions)), key=_FROM_FINE_TO_BAD.index)
+        if isinstance(guest, ShownGuest):
+            result = with_configuration(judge(this, guest.snapshot, assumptions), guest)
+        else:
+            result = judge(this, guest, assumptions)
+        worst = max(worst, show(result), key=_FROM_FINE_TO_BAD.index)
     return worst
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from archcaps.cli.here import guest_of_process
+from archcaps.cli.guests import Vmm, configuration, is_configuration, of_process, shown_on
+from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.inline import InlineMachine, overlay
 from archcaps.machine.read import read_snapshot
 from archcaps.machine.snapshot import Snapshot
@@ -29,8 +31,16 @@ _OPTIONS = (
         "--guest",
         "guest_file",
         metavar="GUEST",
-        help="Snapshot of the guest, likewise; default: a guest that gets what KVM offers on the host.",
+        help="Snapshot of the guest, likewise; default: a guest that gets what KVM offers on the host. Or a VMM's "
+        'configuration: its file (docs/guests), or QEMU\'s words as "-cpu Skylake-Server,+md-clear" or '
+        '"qemu-system-x86_64 ...".',
     ),
+    # What says more of a configuration, and running guests to ask.
+    click.option("--vmm-version", metavar="RELEASE", help="The VMM's own release, as 8.2 or 10.1.2 of QEMU."),
+    click.option(
+        "--machine", metavar="TYPE", help="QEMU's machine type, as pc-q35-9.0, where the guest's does not say."
+    ),
+    click.option("--qmp", metavar="SOCKET", help="The guest is a running QEMU: ask it at its QMP socket."),
     click.option("--pid", type=int, metavar="PID", help="The guest is a running QEMU process: read its command line."),
     click.option("--guest-kernel", metavar="RELEASE", help="The guest's kernel release, in place of the snapshot's."),
     click.option(
@@ -71,6 +81,9 @@ class Machines:
 
     host_file: str | None
     guest_file: str | None
+    vmm_version: str | None
+    machine: str | None
+    qmp: str | None
     pid: int | None
     guest_kernel: str | None
     arch_capabilities: str | None
@@ -99,11 +112,16 @@ class Machines:
     @property
     def given(self) -> bool:
         """Whether any machine was named at all."""
-        named = self.host_file or self.guest_file or self.pid
+        named = self.host_file or self.guest_file or self.pid or self.qmp
         return bool(named) or self._host_options.given or self._guest_options.given
 
     def read(self) -> tuple[Snapshot, Snapshot]:
-        """Return the host and the guest.
+        """Return the host and the guest; the rest as in `read_shown`."""
+        host, guest, _ = self.read_shown()
+        return host, guest
+
+    def read_shown(self) -> tuple[Snapshot, Snapshot, ShownGuest | None]:
+        """Return the host and the guest, and how its CPU came about if it is a VMM's configuration or a running VMM.
 
         Raises:
             click.UsageError: options contradict each other.
@@ -111,17 +129,42 @@ class Machines:
         """
         if self.host_file == "-" and self.guest_file == "-":
             raise click.UsageError("standard input can hold one of --host and --guest, not both")
-        if self.pid is not None and self.guest_file is not None:
-            raise click.UsageError("the guest is either --guest or --pid, not both")
-        host_file = "this" if self.pid is not None and self.host_file is None else self.host_file
+        self._refuse_two_guests()
+        running = self.pid is not None or self.qmp is not None
+        host_file = "this" if running and self.host_file is None else self.host_file
         host = overlay(_machine(host_file, "host"), self._host_options)
+        asked = self.asked()
+        if asked is not None:
+            known = host if host_file is not None or self._host_options.given else None
+            shown = shown_on(asked, known, self.guest_kernel, Vmm(self.vmm_version, self.machine))
+            return host, overlay(shown.snapshot, self._guest_options), shown
+        if self.vmm_version is not None or self.machine is not None:
+            raise click.UsageError("--vmm-version and --machine say more of a VMM's configuration: --guest names none")
+        if self.guest_file == "default":
+            return host, overlay(default_guest(host, self.guest_kernel), self._guest_options), None
+        return host, overlay(_machine(self.guest_file, "guest"), self._guest_options), None
+
+    def asked(self) -> Asked | None:
+        """Return what the guest's configuration or its running VMM says; None: the guest is no such thing.
+
+        Raises:
+            InputError: it can not be read.
+        """
         if self.pid is not None:
-            base: Snapshot | None = guest_of_process(self.pid, host, self.guest_kernel)
-        elif self.guest_file == "default":
-            base = default_guest(host, self.guest_kernel)
-        else:
-            base = _machine(self.guest_file, "guest")
-        return host, overlay(base, self._guest_options)
+            return of_process(self.pid)
+        if self.qmp is not None:
+            from archcaps.guest_cpu.qemu.qmp import ask  # noqa: PLC0415  # only where a QEMU is asked
+
+            return ask(self.qmp)
+        if self.guest_file is not None and is_configuration(self.guest_file):
+            return configuration(self.guest_file)
+        return None
+
+    def _refuse_two_guests(self) -> None:
+        ways = {"--guest": self.guest_file, "--pid": self.pid, "--qmp": self.qmp}
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) > 1:
+            raise click.UsageError(f"the guest is either {' or '.join(given)}, not both")
 
 
 def machine_options(command: Callable[..., int]) -> Callable[..., int]:

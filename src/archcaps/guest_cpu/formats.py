@@ -65,7 +65,10 @@ def read_configuration(text: str, where: str, vmm: Vmm | None = None) -> Asked:
         InputError: it is no format that is known, or broken; with file and line.
     """
     for name in (vmm,) if vmm else _HOMES:
-        module = _module(name)
+        try:
+            module = _module(name)
+        except ModuleNotFoundError:  # a format that this build does not have
+            continue
         if vmm or module.looks_like(text, Path(where).name):
             return cast(Asked, module.read(text, where))
     raise InputError(f"no guest configuration that archcaps knows (it reads those of {', '.join(VMMS)})", where)

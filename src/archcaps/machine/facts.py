@@ -22,7 +22,7 @@ from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, VM_L
 from archcaps.tables.old_microcode import old_microcode
 from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
 
-__all__ = ["Datum", "Facts", "facts_of", "facts_of_host", "part_of"]
+__all__ = ["Datum", "Facts", "facts_of", "facts_of_host", "known_bits", "part_of"]
 
 #: Which list and flag each look-up of a CPU asks.
 LIST_FLAGS = {
@@ -178,6 +178,11 @@ def part_of(snapshot: Snapshot) -> Part:
         None if hybrid is None else hybrid.value,
         _int(cpu.core_type),
     )
+
+
+def known_bits(snapshot: Snapshot) -> dict[str, Datum]:
+    """Return the bits of registers and CPUID words that a snapshot knows, by name."""
+    return dict(_bit_values(snapshot))
 
 
 def _source(snapshot: Snapshot, own: str | None) -> str:

@@ -1,0 +1,108 @@
+"""A guest as its VMM's configuration gives it: from a file, from the words of an option, or from a running VMM."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from dataclasses import replace as with_fields
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from archcaps.errors import InputError
+from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.formats import MAX_BYTES, expand, read_configuration
+from archcaps.guest_cpu.shown import ShownGuest
+from archcaps.machine.processes import command_line
+from archcaps.machine.snapshot import Kernel, Snapshot
+from archcaps.questions.default_guest import default_guest
+
+__all__ = ["Vmm", "configuration", "is_configuration", "of_process", "shown_on"]
+
+#: How words begin that are a configuration themselves, not a file's name.
+_INLINE: Final = re.compile(r"(?:qemu:|-cpu[ =]|(?:\S*/)?(?:qemu-system-(?:x86_64|i386)|qemu-kvm)\s)")
+_SNAPSHOT: Final = re.compile(r'(?:^|[{,\s])"?format_version"?\s*[=:]')
+
+
+@dataclass(frozen=True, slots=True)
+class Vmm:
+    """What options say of the VMM, in place of what a configuration says: its release, the machine type."""
+
+    release: str | None = None
+    machine: str | None = None
+
+
+def is_configuration(name: str) -> bool:
+    """Return whether what an option names is a VMM's configuration and no snapshot."""
+    if _INLINE.match(name):
+        return True
+    if name in ("-", "this", "default"):
+        return False  # standard input is read once, by whoever knows what it holds
+    try:
+        with Path(name).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError:
+        return False  # the reader of snapshots says what is wrong with it
+    text = data.decode("utf-8", "replace")
+    return len(data) <= MAX_BYTES and not _SNAPSHOT.search(text) and bool(text.strip())
+
+
+def configuration(name: str) -> Asked:
+    """Return what a configuration asks for, given by its file's name, - for standard input, or its own words.
+
+    Raises:
+        InputError: it can not be read, or is no configuration that archcaps knows.
+    """
+    if _INLINE.match(name):
+        return read_configuration(name, "--guest", "qemu")
+    try:
+        if name == "-":
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(name).open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"can not be read: {error.strerror or error}", name) from error
+    where = "standard input" if name == "-" else name
+    if len(data) > MAX_BYTES:
+        raise InputError(f"larger than {MAX_BYTES >> 20} MiB: not a guest's configuration", where)
+    try:
+        return read_configuration(data.decode("utf-8"), where)
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 text (byte {error.start})", where) from error
+
+
+def of_process(pid: int, argv: list[str] | None = None) -> Asked:
+    """Return what a running QEMU process was asked for.
+
+    Raises:
+        InputError: there is no such process, it can not be read, or it is no QEMU.
+    """
+    from archcaps.guest_cpu.qemu.words import is_qemu  # noqa: PLC0415  # only where a process is named
+
+    argv = command_line(pid) if argv is None else argv
+    where = f"process {pid}"
+    if not is_qemu(argv):
+        raise InputError(f"not a QEMU process ({argv[0] if argv else 'no command line'})", where)
+    asked = read_configuration("".join(word + "\0" for word in argv), where, "qemu")
+    return with_fields(asked, name=f"QEMU process {pid} (-cpu {asked.model})")
+
+
+def shown_on(asked: Asked, host: Snapshot | None, kernel: str | None, vmm: Vmm) -> ShownGuest:
+    """Return what the guest is shown on a host; it runs `kernel`, without mitigation options.
+
+    Raises:
+        InputError: the VMM has no such model.
+    """
+    asked = with_fields(asked, release=vmm.release or asked.release, machine=vmm.machine or asked.machine)
+    offered = None if host is None else default_guest(host, kernel)
+    shown = expand(asked, host, offered)
+    if offered is None and kernel is not None:
+        options = "the guest's kernel has no mitigation options and upstream's configuration"
+        runs = Kernel(
+            release=kernel, cmdline="", config="upstream-defaults", options_provenance="assumed", options_source=options
+        )
+        shown = with_fields(shown, snapshot=replace(shown.snapshot, kernel=runs))
+    return shown

@@ -1,0 +1,125 @@
+"""What QEMU takes the host's KVM to support: what KVM offers, as QEMU's own rules change it.
+
+Source: QEMU target/i386/kvm/kvm.c kvm_arch_get_supported_cpuid, kvm_arch_get_supported_msr_feature, target/i386/cpu.c
+x86_cpu_get_supported_feature_word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archcaps.guest_cpu.qemu.models import Setting
+from archcaps.machine.facts import Datum, known_bits
+from archcaps.machine.snapshot import Snapshot, number
+from archcaps.tables import qemu as tables
+
+__all__ = ["IMMUNE", "Supported"]
+
+#: With all of these QEMU adds FB_CLEAR to what KVM offers.
+IMMUNE = ("mds_no", "taa_no", "sbdr_ssdp_no", "fbsdp_no", "psdp_no")
+_TSX_BROKEN = "QEMU target/i386/kvm/kvm.c host_tsx_broken"
+_KVM = "what KVM offers on this host"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether QEMU takes a bit as supported (None: not known), who says so, and why."""
+
+    value: bool | None
+    by: str = "kvm"
+    reason: str = "KVM on this host does not offer it"
+    source: str = _KVM
+
+
+class Supported:
+    """The bits that QEMU takes KVM to support on a host; without a host, all that is asked."""
+
+    def __init__(self, host: Snapshot | None, offered: Snapshot | None, setting: Setting, vendor: str | None) -> None:
+        self._host = host
+        self._setting = setting
+        self._vendor = vendor
+        self._offered: dict[str, Datum] | None = None if offered is None else known_bits(offered)
+        self._own: dict[str, Datum] = {} if host is None else known_bits(host)
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a host at all."""
+        return self._offered is not None
+
+    def offers(self, bit: str) -> bool | None:
+        """Return whether KVM offers a bit (None: not known)."""
+        if self._offered is None:
+            return None
+        return self._offered[bit].value if bit in self._offered else None
+
+    def of(self, bit: str) -> Answer:
+        """Return whether QEMU takes a bit as supported."""
+        if self._offered is None:
+            return Answer(None)
+        offers = self.offers(bit)
+        match bit:
+            case "hypervisor":
+                return Answer(True, "qemu")
+            case "rtm" | "hle":
+                return self._tsx(offers)
+            case "erms" | "fsrm":  # no new instructions: QEMU reads them from the host's own CPUID
+                own = self._own.get(bit)
+                return Answer(True if own is not None and own.value else offers)
+            case "arch_capabilities":
+                return self._arch_capabilities(offers)
+            case "fb_clear":
+                return self._fb_clear(offers)
+            case _:
+                return Answer(offers)
+
+    def _tsx(self, offers: bool | None) -> Answer:
+        broken = _host_tsx_broken(self._host)
+        if broken and offers is not False:
+            return Answer(
+                False, "qemu", "QEMU removes it on this host, a Haswell whose TSX is known broken", _TSX_BROKEN
+            )
+        return Answer(None if broken is None and offers else offers)
+
+    def _arch_capabilities(self, offers: bool | None) -> Answer:
+        release, machine = self._setting.release, self._setting.machine
+        if offers is False:
+            return Answer(False)
+        rule = "arch_capabilities_not_for_amd"
+        amd = None if self._vendor is None else self._vendor == "AuthenticAMD"
+        if tables.holds(rule, release) and not machine.arch_cap_always_on(release) and amd is not False:
+            why = "QEMU since 10.1.1 hides it from guests whose vendor is AMD, except on pc machine types up to 10.0"
+            return Answer(False, "qemu", why, tables.rule_source(rule)) if amd else Answer(None)
+        rule = "arch_capabilities_as_host_cpuid"
+        own = self._own.get("arch_capabilities")
+        if tables.holds(rule, release) and (own is None or not own.value):
+            why = "QEMU 10.1.0 hides it if the host's own CPUID does not show it"
+            return Answer(None) if own is None else Answer(False, "qemu", why, tables.rule_source(rule))
+        return Answer(offers)
+
+    def _fb_clear(self, offers: bool | None) -> Answer:
+        if offers:
+            return Answer(True)
+        rule = "fb_clear_if_immune"
+        added = tables.holds(rule, self._setting.release)
+        immune = [self.offers(bit) for bit in IMMUNE]
+        if added is False or False in immune:
+            return Answer(offers)
+        if added is None or None in immune:
+            return Answer(None)
+        why = "QEMU adds it, because KVM offers MDS_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO and PSDP_NO"
+        return Answer(True, "qemu", why, tables.rule_source(rule))
+
+
+def _host_tsx_broken(host: Snapshot | None) -> bool | None:
+    """Return whether a host is a Haswell whose TSX is broken, which QEMU looks up by its identity."""
+    if host is None or host.cpu.vendor is None:
+        return None
+    cpu = host.cpu
+    family, model, stepping = (
+        None if part is None else number(part, 32, "cpu") for part in (cpu.family, cpu.model, cpu.stepping)
+    )
+    if host.cpu.vendor != "GenuineIntel" or (family is not None and family != 6):
+        return False
+    if family is None or model is None or (model == 63 and stepping is None):
+        return None
+    return model in (60, 69, 70) or (model == 63 and stepping is not None and stepping < 4)

@@ -1,0 +1,26 @@
+"""The answer of `check` for a guest that comes from a VMM's configuration: with what its expansion says."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from archcaps.guest_cpu.shown import ShownGuest
+from archcaps.questions.results import Assumption, CheckResult, Notice
+
+__all__ = ["with_configuration"]
+
+
+def with_configuration(result: CheckResult, shown: ShownGuest) -> CheckResult:
+    """Return the answer with the assumptions and notices of how the guest's CPU came about.
+
+    A guest that does not start is a notice, the first one; and a notice makes the exit code 1 where it was 0.
+    """
+    notices = [Notice("configuration", text) for text in shown.notices]
+    if shown.refused is not None:
+        notices.insert(0, Notice("refused", f"this guest does not start on this host: {shown.refused}"))
+    return replace(
+        result,
+        notices=[*notices, *result.notices],
+        assumptions=[*result.assumptions, *(Assumption(text) for text in shown.assumptions)],
+        exit_code=1 if notices and result.exit_code == 0 else result.exit_code,
+    )

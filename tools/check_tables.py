@@ -13,10 +13,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from packaging.version import Version
-
 from archcaps.tables.names import CPU_LOOKUPS, SILICON_LOOKUPS
-from archcaps.tables.qemu_releases import QEMU_BEHAVIOURS
 
 TABLES = Path(__file__).parents[1] / "src" / "archcaps" / "tables"
 KINDS = {"immunity", "clears", "control", "feature", "affected", "command", "reserved", "unverified"}
@@ -134,27 +131,6 @@ def kernel_faults(behaviours: Rows, tables: dict[str, Rows]) -> Iterator[str]:
                 yield f"{where}: no release was ever seen with {name}"
 
 
-def qemu_faults(bits: Rows, releases: Rows, names: Rows) -> Iterator[str]:
-    """Yield what is wrong with what QEMU's releases do, and with the names they know."""
-    known = {row["name"] for row in bits}
-    yield from (f"qemu_names: {name} stands twice" for name in twice([row["bit"] for row in names]))
-    yield from (f"qemu_names: {row['bit']} is no bit" for row in names if row["bit"] not in known)
-    for row in names:
-        if row["absent_to"] and Version(row["absent_to"]) >= Version(row["present_from"]):
-            yield f"qemu_names: {row['bit']}: absent and present at once"
-    by_name: dict[str, list[tuple[Version, Version]]] = {}
-    for row in releases:
-        where, first, last = f"qemu_releases: {row['name']}", Version(row["first"]), Version(row["last"])
-        if row["name"] not in QEMU_BEHAVIOURS:
-            yield f"{where}: no such behaviour"
-        if row["holds"] not in ("yes", "no"):
-            yield f"{where}: holds is {row['holds']!r}"
-        if first > last or any(low <= last and first <= high for low, high in by_name.get(row["name"], [])):
-            yield f"{where}: {first} to {last} is no range, or is in two rows"
-        by_name.setdefault(row["name"], []).append((first, last))
-    yield from (f"qemu_releases: no row for {name}" for name in sorted(set(QEMU_BEHAVIOURS) - set(by_name)))
-
-
 def observation_faults(behaviours: Rows, observations: Rows) -> Iterator[str]:
     """Yield what is wrong with how behaviours are observed; one that no row names is observed in the source."""
     names = [row["behaviour"] for row in observations]
@@ -236,13 +212,10 @@ def faults(tables: Path = TABLES) -> list[str]:
     observations = read(tables / "kernels" / "observations.csv")
     found += observation_faults(read(tables / "kernels" / "behaviours.csv"), observations)
     found += axiom_faults(bits, read(tables / "silicon" / "axioms.csv"))
-    vmms = tables / "vmms"
-    found += qemu_faults(bits, read(vmms / "qemu_releases.csv"), read(vmms / "qemu_names.csv"))
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
         *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
-        "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv", "vmms/qemu_names.csv",
-        "vmms/qemu_releases.csv",
+        "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

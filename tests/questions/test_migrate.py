@@ -335,7 +335,7 @@ def test_wrong_input_is_one_line() -> None:
     host, guest = machine(SPR, "host-tsx-on"), machine(SPR, "guest")
     with pytest.raises(InputError, match="--vmm: unknown VMM 'banana'"):
         archcaps.migrate(host, host, guest, Vmms("banana"))
-    with pytest.raises(InputError, match="--to-vmm-version: 'new' is not a QEMU version"):
+    with pytest.raises(InputError, match="--to-vmm-version: 'new' is no release of QEMU"):
         archcaps.migrate(host, host, guest, Vmms(to_version="new"))
     with pytest.raises(InputError, match="is of a guest, not of a host"):
         archcaps.migrate(guest, host, guest)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from archcaps.cli.guests import Vmm, configuration, is_configuration, shown_on
 from archcaps.cli.screen import colour, width
 from archcaps.machine.inline import InlineMachine, overlay
 from archcaps.machine.read import read_snapshot
@@ -16,6 +17,7 @@ from archcaps.machine.this import this_machine
 from archcaps.questions.default_guest import default_guest
 from archcaps.questions.migrate import Vmms
 from archcaps.questions.migrate import migrate as ask
+from archcaps.questions.migrate_configuration import vmms_of
 from archcaps.questions.migrate_move import VMMS
 from archcaps.report.migrate import render, render_json
 
@@ -29,6 +31,9 @@ Examples:
       --guest examples/fb-clear-to-sapphire-rapids/guest.toml --vmm libvirt --to-vmm-version 10.1.1
   archcaps migrate --from examples/upgrade-across-6.13/host-6.12.toml --vmm kvm \\
       --to examples/upgrade-across-6.13/host-6.13.toml --guest examples/upgrade-across-6.13/guest.toml
+  archcaps migrate --from examples/fb-clear-to-sapphire-rapids/host-cascade-lake.toml \\
+      --to examples/fb-clear-to-sapphire-rapids/host-tsx-off.toml --to-vmm-version 10.2 --guest-kernel 6.12.117 \\
+      --guest "qemu-system-x86_64 -accel kvm -machine pc-q35-9.0 -cpu Cascadelake-Server-v7,enforce"
 
 \b
 Exit codes:
@@ -79,10 +84,15 @@ class _Asked:
 @click.option("--to", metavar="HOST", required=True, help="Snapshot of the host where it goes, likewise.")
 @click.option(
     "--guest", "guest_file", metavar="GUEST", required=True,
-    help="Snapshot of the guest; default: a guest that gets what KVM offers on the first host.",
+    help="Snapshot of the guest; default: a guest that gets what KVM offers on the first host; or a configuration: "
+    'its file, or QEMU\'s words as "-cpu Cascadelake-Server-v7,+md-clear".',
 )  # fmt: skip
 @click.option("--guest-kernel", metavar="RELEASE", help="The guest's kernel release, in place of the snapshot's.")
-@click.option("--vmm", type=click.Choice(VMMS), help="What runs the guest (default: qemu); kvm: only KVM's own rules.")
+@click.option(
+    "--vmm",
+    type=click.Choice(VMMS),
+    help="What runs the guest (default: as its configuration says, else qemu); kvm: only KVM's own rules.",
+)
 @click.option("--machine", metavar="TYPE", help="QEMU's machine type, as pc-q35-10.0: it decides on ARCH_CAPABILITIES.")
 @click.option("--from-vmm-version", metavar="VERSION", help="The QEMU that the guest runs under now, as 10.0.2.")
 @click.option("--to-vmm-version", metavar="VERSION", help="The QEMU on the destination.")
@@ -118,8 +128,8 @@ def migrate(**given: object) -> int:
     if asked.saves_msr is not None and asked.vmm != "firecracker":
         raise click.UsageError("--saves-msr is about snapshots of Firecracker (--vmm firecracker)")
     source, destination = _host(asked.from_), _host(asked.to)
-    guest = _guest(asked.guest_file, source, asked.guest_kernel)
-    result = ask(source, destination, guest, asked.vmms, asked.assumptions, further=asked.further)
+    guest, vmms = _guest(asked, source)
+    result = ask(source, destination, guest, vmms, asked.assumptions, further=asked.further)
     if asked.as_json:
         sys.stdout.write(render_json(result))
     else:
@@ -132,7 +142,13 @@ def _host(name: str) -> Snapshot:
     return this_machine("host") if name == "this" else read_snapshot(name, "host")
 
 
-def _guest(name: str, host: Snapshot, kernel: str | None) -> Snapshot:
-    """Return the guest that the options name: a file's, or what KVM offers on the host where it runs."""
+def _guest(asked: _Asked, host: Snapshot) -> tuple[Snapshot, Vmms]:
+    """Return the guest as it is shown its CPU on the host where it runs, and what runs it."""
+    name, kernel, vmms = asked.guest_file, asked.guest_kernel, asked.vmms
+    if is_configuration(name):
+        configured = configuration(name)
+        vmms = vmms_of(configured, vmms, vmm_given=asked.vmm is not None)
+        shown = shown_on(configured, host, kernel, Vmm(vmms.from_version, vmms.machine))
+        return shown.snapshot, vmms
     guest = default_guest(host, kernel) if name == "default" else read_snapshot(name, "guest")
-    return overlay(guest, InlineMachine("guest", kernel=kernel))
+    return overlay(guest, InlineMachine("guest", kernel=kernel)), vmms

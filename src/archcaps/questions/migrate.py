@@ -17,7 +17,7 @@ from archcaps.questions.migrate_move import Move, Vmms
 from archcaps.questions.migrate_peers import peers_of
 from archcaps.questions.migrate_results import FORMAT_VERSION, MigrateResult, VerdictMove
 from archcaps.questions.migrate_silent import border_of, silent_changes
-from archcaps.questions.migrate_support import COMPARED
+from archcaps.questions.migrate_support import COMPARED, QEMU_FAMILY
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import Assumption, CheckResult, FurtherVerdict, Notice, Possible, Verdict
 from archcaps.questions.two_hosts import TwoHosts, after_move
@@ -134,9 +134,8 @@ def _notices(before: CheckResult, after: CheckResult) -> list[Notice]:
 
 def _assumptions(move: Move, results: Sequence[CheckResult]) -> list[Assumption]:
     found = [Assumption(_COMPARED_ONLY), Assumption(_KEEPS)]
-    release = move.goal.release
-    if release is not None and release.patched:
-        found.append(Assumption(f"QEMU {release.text} behaves as upstream {release.version}"))
+    if move.vmms.vmm in QEMU_FAMILY and move.goal.patched:
+        found.append(Assumption(f"QEMU {move.vmms.to_version} behaves as upstream's release of that number"))
     for result in results[:2]:
         for assumption in result.assumptions:
             if assumption.text not in [known.text for known in found]:

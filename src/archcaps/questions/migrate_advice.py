@@ -10,7 +10,6 @@ from archcaps.questions.migrate_guest import hide
 from archcaps.questions.migrate_move import Move, Vmms
 from archcaps.questions.migrate_results import Accepts, Advice, BitMove, MigrateResult, VerdictMove
 from archcaps.questions.migrate_support import QEMU_FAMILY
-from archcaps.rules.kvm_entry import FIVE_NO
 from archcaps.tables.bits import BITS
 
 __all__ = ["Ask", "advice_of"]
@@ -35,7 +34,7 @@ def _other_vmm(move: Move, ask: Ask) -> Iterator[Advice]:
     if move.vmms.vmm not in QEMU_FAMILY:
         return
     stuck = {*move.lost, *move.unsure}
-    if "fb_clear" in stuck and all(move.goal.offered(bit) for bit in FIVE_NO) and not move.goal.adds_fb_clear:
+    if "fb_clear" in stuck and move.goal.immune:
         why = "it holds fb-clear for supported there, because KVM offers the five NO bits"
         yield _newer(move, f"QEMU {_FB_CLEAR_FIXED}, or 10.2 and later", why, _FB_CLEAR_FIXED, ask)
     if "arch_capabilities" in stuck and move.goal.hides_arch_capabilities is not False:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from archcaps.guest_cpu.qemu.supported import IMMUNE
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.kvm import Kvm
 from archcaps.questions.migrate_guest import names_shown, stored_word
@@ -15,6 +16,7 @@ from archcaps.questions.reader import Reader
 from archcaps.questions.vcpu import ARCH_CAP, TSX_CTRL
 from archcaps.questions.word import ALL, Word
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS, REGISTERS
+from archcaps.tables.qemu import parse_release
 
 __all__ = ["accepted", "kvm_takes", "layers_of"]
 
@@ -58,21 +60,24 @@ def accepted(layers: Iterable[LayerAnswer]) -> Accepts:
 # --- KVM ----------------------------------------------------------------------------------------------------------
 
 
-def kvm_takes(host: Snapshot, guest: Snapshot) -> bool | None:
-    """Return whether the KVM of `host` takes the MSRs that a VMM sets for `guest` after its CPUID; None: unknown."""
+def kvm_takes(host: Snapshot, guest: Snapshot, *, listed_only: bool = False) -> bool | None:
+    """Return whether the KVM of `host` takes the MSRs that a VMM sets for `guest` after its CPUID; None: unknown.
+
+    `listed_only`: the VMM sets MSR 0x122 only where KVM lists it among those to save, as QEMU does.
+    """
     reader = Reader(host, guest)
-    cpu, value = reader.model.guest.cpu, reader.ternary.value
-    visible = value(cpu.arch_capabilities)
-    word = stored_word(reader)
+    visible = reader.ternary.value(reader.model.guest.cpu.arch_capabilities)
     names = names_shown(reader) - {"arch_capabilities"}
+    kvm = Kvm(host)
+    lists_tsx_ctrl = kvm.get_msr_index_list()[TSX_CTRL] if listed_only else True
     answers = set()
     for shown in (True, False) if visible is None else (visible,):
-        for setting in _possible(word):
-            vcpu = Kvm(host).create_vm().create_vcpu()
-            vcpu.set_cpuid2(names | ({"arch_capabilities"} if shown else set()))
+        for setting in _possible(stored_word(reader)):
             writes = {ARCH_CAP: setting}
-            if setting & ARCH_CAPABILITIES["tsx_ctrl"].mask:
+            if setting & ARCH_CAPABILITIES["tsx_ctrl"].mask and lists_tsx_ctrl is not False:
                 writes[TSX_CTRL] = 0
+            vcpu = kvm.create_vm().create_vcpu()
+            vcpu.set_cpuid2(names | ({"arch_capabilities"} if shown else set()))
             taken = vcpu.set_msrs(writes)
             answers.add(None if taken is None else taken == len(writes))
     return answers.pop() if len(answers) == 1 else None
@@ -86,7 +91,8 @@ def _possible(word: Word) -> set[int]:
 def _kvm(move: Move) -> LayerAnswer:
     if move.same_place:
         return LayerAnswer("KVM", "yes", "it is the KVM that the guest runs on now", "", [], _KVM)
-    answers = {kvm_takes(move.to, guest) for guest in move.carried}
+    listed_only = move.vmms.vmm in QEMU_FAMILY
+    answers = {kvm_takes(move.to, guest, listed_only=listed_only) for guest in move.carried}
     answer = answers.pop() if len(answers) == 1 else None
     if answer:
         why = "KVM_SET_MSRS takes any value of MSR 0x10a before the vCPU runs: KVM does not compare it with its offer"
@@ -117,17 +123,28 @@ def _qemu(move: Move) -> LayerAnswer:
     if move.vmms.passthrough and not move.same_place:
         return _qemu_passthrough(move)
     version = f"QEMU {move.vmms.to_version}" if move.vmms.to_version else "QEMU"
-    unnamed = [bit for bit in lost if move.goal.named(bit) is False]
+    if unnamed := _unnamed(move):
+        names = [BITS[bit].names["qemu"] for bit in unnamed]
+        why = f"{version} has no name for {_listed(unnamed)}: a -cpu option, or a model, with it is refused"
+        return LayerAnswer("QEMU", "no", why, f"Property '....{names[0]}' not found", unnamed, _QEMU)
     if not lost and not unsure:
         return LayerAnswer("QEMU", "yes", f"{version} can show the guest all that it is shown now", "", [], _QEMU)
     if not lost:
         why = f"not known whether {version} can show the guest {_listed(unsure)} there{_version_missing(move)}"
         return LayerAnswer("QEMU", "unknown", why, "", unsure, _QEMU)
     why = f"{version} can not show the guest {_listed(lost)}: {_why_lost(move)}"
-    message = _qemu_says(move, [bit for bit in lost if bit not in unnamed])
+    message = _qemu_says(move, lost)
     if move.enforces:
         return LayerAnswer("QEMU", "no", f"{why}; with enforce it exits", message, lost, _QEMU)
     return LayerAnswer("QEMU", "changes", f"{why}; it warns and starts without", message, lost, _QEMU)
+
+
+def _unnamed(move: Move) -> list[str]:
+    """Return the bits that the guest is shown by a name which the destination's QEMU does not have."""
+    if move.same_place or move.vmms.to_version is None:
+        return []
+    shown = [bit for bit, on in move.shown.items() if on and "qemu" in BITS[bit].names]
+    return [bit for bit in shown if move.goal.named(bit) is False]
 
 
 def _qemu_passthrough(move: Move) -> LayerAnswer:
@@ -142,26 +159,21 @@ def _qemu_passthrough(move: Move) -> LayerAnswer:
 
 
 def _why_lost(move: Move) -> str:
-    """Return why QEMU can not show what is lost."""
-    parts = []
-    if "arch_capabilities" in move.lost and move.goal.hides_arch_capabilities:
-        parts.append("it hides ARCH_CAPABILITIES from this guest itself, though KVM offers it")
-    missing = [bit for bit in move.lost if move.goal.offered(bit) is False]
-    if missing:
-        parts.append("KVM there does not offer " + ("it" if len(move.lost) == 1 else _listed(missing)))
-    if "fb_clear" in missing and move.goal.adds_fb_clear is False:
+    """Return why QEMU can not show what is lost: once for all bits that it is the reason of."""
+    reasons: dict[str, list[str]] = {}
+    for bit in move.lost:
+        reasons.setdefault(move.goal.why_not(bit), []).append(bit)
+    parts = [reason if len(move.lost) == 1 else f"{_listed(bits)}: {reason}" for reason, bits in reasons.items()]
+    if "fb_clear" in move.lost:
         parts.append(_why_no_fb_clear(move))
-    return "; ".join(parts) or "its rules say so"
+    return "; ".join(parts)
 
 
 def _why_no_fb_clear(move: Move) -> str:
-    five = ("mds_no", "taa_no", "sbdr_ssdp_no", "fbsdp_no", "psdp_no")
-    lacking = [bit for bit in five if move.goal.offered(bit) is False]
+    lacking = [bit for bit in IMMUNE if move.goal.offered(bit) is False]
     if lacking:
-        return (
-            f"QEMU from 10.1.2 on would make up for it where KVM offers {_listed(five)}: {_listed(lacking)} is missing"
-        )
-    return "QEMU from 10.1.2 on makes up for it here, because KVM offers the five NO bits"
+        return f"QEMU from 10.1.2 on adds it where KVM offers {_listed(IMMUNE)}: here {_listed(lacking)} is missing"
+    return "QEMU from 10.1.2 on would add it here, because KVM offers the five NO bits"
 
 
 def _version_missing(move: Move) -> str:
@@ -170,7 +182,7 @@ def _version_missing(move: Move) -> str:
 
 def _qemu_says(move: Move, bits: Sequence[str]) -> str:
     """Return QEMU's own warnings for bits, as the version spells them."""
-    old = move.goal.release is not None and move.goal.release.version.major < 8
+    old = (parse_release(move.vmms.to_version or "") or (99,)) < (8,)
     lines = []
     for name in bits:
         bit = BITS[name]

@@ -12,9 +12,8 @@ from archcaps.errors import InputError, nearest
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.default_guest import default_guest
 from archcaps.questions.migrate_guest import hidden_register, shown_bits, with_bits
-from archcaps.questions.migrate_support import QEMU_FAMILY, Place
+from archcaps.questions.migrate_support import QEMU_FAMILY, Place, common
 from archcaps.questions.reader import Reader
-from archcaps.tables.qemu_releases import QemuRelease
 
 __all__ = ["LIBVIRT_FAMILY", "VMMS", "Check", "Move", "Vmms"]
 
@@ -60,14 +59,10 @@ class Move:
             known = ", ".join(VMMS)
             raise InputError(f"unknown VMM {vmms.vmm!r}{nearest(vmms.vmm, VMMS)} (expected one of {known})", "--vmm")
         self.from_, self.to, self.guest, self.vmms, self.assumptions = from_, to, guest, vmms, assumptions
-        releases = [
-            None if text is None else QemuRelease.parse(text, option)
-            for text, option in ((vmms.from_version, "--from-vmm-version"), (vmms.to_version, "--to-vmm-version"))
-        ]
         self.before = Reader(from_, guest, assumptions)
         self.arrived = Reader(to, guest, assumptions)
-        self.home = Place(self.before, vmms.vmm, releases[0], vmms.machine)
-        self.goal = Place(self.arrived, vmms.vmm, releases[1], vmms.machine)
+        self.home = Place(self.before, vmms.vmm, vmms.from_version, vmms.machine, "--from-vmm-version")
+        self.goal = Place(self.arrived, vmms.vmm, vmms.to_version, vmms.machine, "--to-vmm-version")
         self.shown = shown_bits(self.before)
 
     @property
@@ -109,7 +104,7 @@ class Move:
     def shown_after(self) -> dict[str, bool | None]:
         """The compared bits as the guest can read them from the move on; None: unknown."""
         after = [shown_bits(Reader(self.to, each, self.assumptions)) for each in self.carried]
-        return {bit: _common({each[bit] for each in after}) for bit in self.shown}
+        return {bit: common({each[bit] for each in after}) for bit in self.shown}
 
     @cached_property
     def shown_changes(self) -> dict[str, bool | None]:
@@ -148,8 +143,3 @@ class Move:
         reading = default_guest(self.to).registers[_MSR]
         anew = replace(self.guest, registers={**self.guest.registers, _MSR: reading})
         return {True: [self.guest], False: [anew], None: [self.guest, anew]}[self.vmms.saved]
-
-
-def _common(values: set[bool | None]) -> bool | None:
-    """Return the one value that there is; None where there are several."""
-    return next(iter(values)) if len(values) == 1 else None

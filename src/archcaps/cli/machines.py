@@ -115,6 +115,16 @@ class Machines:
         named = self.host_file or self.guest_file or self.pid or self.qmp
         return bool(named) or self._host_options.given or self._guest_options.given
 
+    @property
+    def _running(self) -> bool:
+        """Whether the guest runs on this machine."""
+        return self.pid is not None or self.qmp is not None
+
+    @property
+    def host_given(self) -> bool:
+        """Whether there is a host: named, or this machine, on which the guest runs."""
+        return self.host_file is not None or self._host_options.given or self._running
+
     def read(self) -> tuple[Snapshot, Snapshot]:
         """Return the host and the guest; the rest as in `read_shown`."""
         host, guest, _ = self.read_shown()
@@ -130,13 +140,13 @@ class Machines:
         if self.host_file == "-" and self.guest_file == "-":
             raise click.UsageError("standard input can hold one of --host and --guest, not both")
         self._refuse_two_guests()
-        running = self.pid is not None or self.qmp is not None
-        host_file = "this" if running and self.host_file is None else self.host_file
+        host_file = "this" if self._running and self.host_file is None else self.host_file
         host = overlay(_machine(host_file, "host"), self._host_options)
         asked = self.asked()
         if asked is not None:
-            known = host if host_file is not None or self._host_options.given else None
-            shown = shown_on(asked, known, self.guest_kernel, Vmm(self.vmm_version, self.machine))
+            shown = shown_on(
+                asked, host if self.host_given else None, self.guest_kernel, Vmm(self.vmm_version, self.machine)
+            )
             return host, overlay(shown.snapshot, self._guest_options), shown
         if self.vmm_version is not None or self.machine is not None:
             raise click.UsageError("--vmm-version and --machine say more of a VMM's configuration: --guest names none")

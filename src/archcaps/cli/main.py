@@ -26,6 +26,7 @@ _COMMANDS = {
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "prove": "archcaps.cli.prove",
+    "shown": "archcaps.cli.shown",
     "trace": "archcaps.cli.trace",
     "upgrade": "archcaps.cli.upgrade",
 }

@@ -125,7 +125,7 @@ def _from_host(work: _Expansion, bit: str, named: bool | None) -> bool | None:
     if work.asked.migratable is False:
         return answer.value
     if named is False:
-        if answer.value and BITS[bit].kind not in ("reserved", "unverified"):
+        if answer.value and BITS[bit].vulnerabilities:  # of the others nobody asks
             reason = f"QEMU {work.setting.text} has no name for it, and drops what it can not name (migratable=on)"
             _differ(work, bit, Answer(False, "qemu", reason, _MIGRATABLE))
         return False
@@ -212,10 +212,18 @@ def _notices(work: _Expansion, *, kvm: bool) -> list[str]:
     if asked.force_features:
         found.append("x-force-features shows the guest what the host may not have: instructions may fault in it")
     if work.undecided and kvm:
-        names = ", ".join(sorted(work.undecided))
-        found.append(f"whether the guest gets these is not known, because what KVM offers of them is not: {names}")
+        found.append(_undecided(work.undecided))
     if work.unsupported and asked.check != "enforce" and kvm and not asked.force_features:
         names = ", ".join(sorted(work.unsupported))
         found.append(f"QEMU warns and starts without: {names} (with enforce it would not start)")
     found += [f"QEMU {work.setting.text}: {text}" for text in asked.lost_in_words]
     return found
+
+
+def _undecided(names: list[str]) -> str:
+    """Return which features nobody can tell of: by name those that speak of a vulnerability."""
+    speak = {name for bit, name in _NAMES.items() if BITS[bit].vulnerabilities}
+    named, others = sorted(speak & set(names)), len(set(names) - speak)
+    said = [", ".join(named)] if named else []
+    said += [f"{others} features that speak of no vulnerability"] if others else []
+    return f"not known whether the guest gets them, as what KVM offers of them is not: {' and '.join(said)}"

@@ -8,15 +8,14 @@ from typing import Final, Literal
 
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked, Identity, Mode, Switch
+from archcaps.guest_cpu.qemu.corrected import MARK, patch
 from archcaps.guest_cpu.qemu.cpu_option import SPECIAL, CpuOption, parse_cpu
 from archcaps.guest_cpu.qemu.expansion import expand
 from archcaps.guest_cpu.qemu.words import CommandLine, command_line, is_qemu_program
 from archcaps.tables import qemu as tables
 
-__all__ = ["expand", "looks_like", "read"]
+__all__ = ["expand", "looks_like", "patch", "read"]
 
-#: How a -cpu value is marked where it could be taken for something else.
-_MARK: Final = "qemu:"
 _MODES: Final[dict[str, Mode]] = {"host": "host", "max": "maximum"}
 _ACCELERATORS: Final = ("kvm", "tcg", "xen")
 
@@ -24,7 +23,7 @@ _ACCELERATORS: Final = ("kvm", "tcg", "xen")
 def looks_like(text: str, name: str) -> bool:
     """Return whether a text is a QEMU command line, a -cpu value or QMP's answers; a command line may be a script's."""
     first = text.lstrip()
-    if first.startswith((_MARK, "-cpu ", "-cpu\n")):
+    if first.startswith((MARK, "-cpu ", "-cpu\n")):
         return True
     if first.startswith("{"):
         from archcaps.guest_cpu.qemu.replies import looks_like_replies  # noqa: PLC0415  # only for JSON
@@ -46,8 +45,8 @@ def read(text: str, where: str) -> Asked:
         from archcaps.guest_cpu.qemu.replies import read_replies  # noqa: PLC0415  # only for JSON
 
         return read_replies(text, where)
-    bare = first.removeprefix(_MARK) if first.startswith(_MARK) else first
-    if first.startswith(_MARK) or not re.search(r"[\s\0]", bare):
+    bare = first.removeprefix(MARK) if first.startswith(MARK) else first
+    if first.startswith(MARK) or not re.search(r"[\s\0]", bare):
         if re.search(r"\s", bare):
             raise InputError(f"a -cpu value has no blanks: {bare[:60]!r}", where)
         return replace(_asked(parse_cpu(bare, where), where), text=text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.shown import Difference, ShownGuest

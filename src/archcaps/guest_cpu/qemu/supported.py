@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from archcaps.guest_cpu.qemu.models import Setting
 from archcaps.machine.facts import Datum, known_bits
-from archcaps.machine.snapshot import Snapshot, number
+from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot, number
 from archcaps.tables import qemu as tables
 
 __all__ = ["IMMUNE", "Supported"]
@@ -38,7 +38,13 @@ class Supported:
         self._host = host
         self._setting = setting
         self._vendor = vendor
-        self._offered: dict[str, Datum] | None = None if offered is None else known_bits(offered)
+        self._offered: dict[str, Datum] | None = None
+        if offered is not None:
+            # A guest by default does not say of the whole of CPUID.1:ECX what was seen of KVM's offer.
+            seen = Snapshot(
+                format_version=FORMAT_VERSION, role="host", registers={} if host is None else dict(host.kvm.offered)
+            )
+            self._offered = {**known_bits(seen), **known_bits(offered)}
         self._own: dict[str, Datum] = {} if host is None else known_bits(host)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import assume, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,6 +14,7 @@ from archcaps.questions.migrate_layers import accepted, layers_of
 from archcaps.questions.migrate_move import VMMS, Move
 from archcaps.questions.migrate_support import COMPARED
 from archcaps.questions.reader import Reader
+from archcaps.tables.bits import ARCH_CAPABILITIES
 from tests.questions.machines import guests, hosts
 
 vmms = st.builds(
@@ -25,10 +26,12 @@ vmms = st.builds(
     passthrough=st.booleans(),
     saved=st.sampled_from((None, True, False)),
 )
+#: A failing pair of hosts is told as it is: to shrink it takes minutes.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 versions = st.sampled_from(("8.2.0", "10.0.2", "10.1.0", "10.1.1", "10.1.2", "11.1.3"))
 
 
-@settings(max_examples=8)
+@settings(max_examples=8, phases=PHASES)
 @given(hosts, vmms)
 def test_to_the_same_host_is_accepted_and_changes_nothing(host: archcaps.Snapshot, how: Vmms) -> None:
     result = archcaps.migrate(host, host, archcaps.default_guest(host), how, further=True)
@@ -38,38 +41,32 @@ def test_to_the_same_host_is_accepted_and_changes_nothing(host: archcaps.Snapsho
     assert result.headline == "ACCEPTED, and nothing changes: it is the same host."
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=PHASES)
 @given(hosts, hosts, versions)
 def test_without_what_blocks_nothing_blocks(from_: archcaps.Snapshot, to: archcaps.Snapshot, version: str) -> None:
-    """A guest of KVM's default loses what the destination lacks: QEMU, libvirt and KVM then take it."""
+    """A guest of KVM's default loses what the destination lacks: QEMU, libvirt and KVM then take it.
+
+    And what it is then shown is offered there, but for FB_CLEAR, which newer QEMUs add.
+    """
     how = Vmms("libvirt", "pc-q35-10.0", to_version=version)
     guest = archcaps.default_guest(from_)
     move = Move(from_, to, guest, how)
     assume(from_ != to and not move.unsure)
+    # An AMD with TSX_CTRL, as these random hosts may be, lists MSR 0x122 and does not keep it.
+    assume(to.cpu.vendor == "GenuineIntel" or not move.shown["tsx_ctrl"])
     unnamed = [bit for bit, on in move.shown.items() if on and move.goal.named(bit) is not True]
     bare = Move(from_, to, hide(guest, {*move.lost, *unnamed}), how)
     assert accepted(layers_of(bare)) == "yes"
     assert bare.lost == []
-
-
-@settings(max_examples=15)
-@given(hosts, hosts, versions)
-def test_what_is_taken_as_it_is_is_supported_there(
-    from_: archcaps.Snapshot, to: archcaps.Snapshot, version: str
-) -> None:
-    """Where libvirt finds the guest's CPU unchanged, KVM there offers every bit, or QEMU adds FB_CLEAR."""
-    how = Vmms("libvirt", "pc-q35-10.0", to_version=version)
-    move = Move(from_, to, archcaps.default_guest(from_), how)
-    assume(from_ != to and accepted(layers_of(move)) == "yes")
     offered = archcaps.Kvm(to).supported_arch_cap
-    shown = archcaps.default_guest(from_).registers["ia32_arch_capabilities"]
-    missing = int(shown.value or 0) & ~offered.value
-    assert missing in (0, 1 << 17)
-    if missing:
-        assert version in ("10.1.2", "11.1.3")
+    missing = [
+        bit for bit in ARCH_CAPABILITIES if bare.shown.get(bit) and not offered.value & ARCH_CAPABILITIES[bit].mask
+    ]
+    assert missing in ([], ["fb_clear"])
+    assert not missing or version in ("10.1.2", "11.1.3")
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=PHASES)
 @given(guests, st.dictionaries(st.sampled_from(COMPARED), st.sampled_from((True, False, None)), max_size=4))
 def test_bits_that_are_changed_read_as_changed_and_no_others(
     guest: archcaps.Snapshot, changes: dict[str, bool | None]
@@ -80,7 +77,7 @@ def test_bits_that_are_changed_read_as_changed_and_no_others(
     assert {bit: facts.get(f"guest.{bit}") for bit in COMPARED} == before | changes
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=PHASES)
 @given(hosts, hosts, guests, versions)
 def test_with_less_known_no_more_is_claimed(
     from_: archcaps.Snapshot, to: archcaps.Snapshot, guest: archcaps.Snapshot, version: str
@@ -94,7 +91,7 @@ def test_with_less_known_no_more_is_claimed(
         assert set(full.lost) <= {*less.lost, *less.unsure}
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=PHASES)
 @given(guests)
 def test_a_hidden_register_reads_as_none(guest: archcaps.Snapshot) -> None:
     bits = shown_bits(Reader(archcaps.host(), hide(guest, ["arch_capabilities"])))

@@ -18,6 +18,8 @@ __all__ = ["Ask", "advice_of"]
 Ask = Callable[[Snapshot, Vmms], MigrateResult]
 
 _FB_CLEAR_FIXED = "10.1.2"
+#: Up to so many verdicts are named.
+_NAMED = 3
 _HIDING_FIXED = "10.1.1"
 
 
@@ -26,7 +28,7 @@ def advice_of(move: Move, accepts: Accepts, bits: list[BitMove], moves: list[Ver
     found: list[Advice] = []
     if accepts in ("no", "changes", "unknown"):
         found += [*_other_vmm(move, ask), *_hide(move, bits, ask), *_host(move)]
-    return [*found, *_reboot(moves)]
+    return found if accepts == "no" else [*found, *_reboot(moves)]
 
 
 def _other_vmm(move: Move, ask: Ask) -> Iterator[Advice]:
@@ -53,13 +55,23 @@ def _hide(move: Move, bits: list[BitMove], ask: Ask) -> Iterator[Advice]:
     names = [bit.name for bit in bits if bit.blocks and bit.shown]
     if not names:
         return
-    qemu = [BITS[name].names.get("qemu", name) for name in names]
-    switches = ",".join(f"{name}=off" for name in qemu)
-    change = f"hide {', '.join(qemu)} from the guest ({switches}) and power it off and on"
     answer = ask(hide(move.guest, names), move.vmms)
     lost = [line for bit in bits if bit.name in names and bit.drop.word != "safe" for line in bit.drop.verdicts]
-    price = f"; what it loses: {'; '.join(dict.fromkeys(lost))}" if lost else ""
+    lines = list(dict.fromkeys(lost))
+    more = f"; {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
+    price = f"; what it loses: {'; '.join(lines[:_NAMED])}{more}" if lines else ""
+    change = f"start it anew, powered off and on, with {_switches(move, names)}"
     yield Advice(change, "guest", _summary(answer) + price, answer.exit_code)
+
+
+def _switches(move: Move, names: list[str]) -> str:
+    """Return how the VMM is told to hide bits, and which of them it has no name for."""
+    if move.vmms.vmm not in QEMU_FAMILY:
+        return f"these bits hidden: {', '.join(names)}"
+    named = {name: BITS[name].names["qemu"] for name in names if "qemu" in BITS[name].names}
+    off = ", ".join(f"{name}=off" for name in named.values())
+    rest = [name for name in names if name not in named]
+    return off + (f" (QEMU has no name for {', '.join(rest)})" if rest else "")
 
 
 def _host(move: Move) -> Iterator[Advice]:

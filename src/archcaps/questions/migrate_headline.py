@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from archcaps.questions.migrate_results import Accepts, BorderMove, LayerAnswer, VerdictMove
 
 __all__ = ["exit_code", "headline"]
+
+#: Up to so many bits are named.
+_NAMED: Final = 4
 
 
 def exit_code(accepts: Accepts, moves: Sequence[VerdictMove], border: Sequence[BorderMove], *, notices: bool) -> int:
@@ -56,7 +60,8 @@ def headline(
 def _taken(accepts: Accepts, layers: Sequence[LayerAnswer]) -> str:
     """Return the first sentence: who takes the guest, or who does not and for which bits."""
     deciding = next((layer for layer in layers if layer.accepts == accepts), layers[-1])
-    bits = f" ({', '.join(deciding.bits)})" if deciding.bits else ""
+    named, more = deciding.bits[:_NAMED], len(deciding.bits) - _NAMED
+    bits = f" ({', '.join(named)}{f' and {more} more bits' if more > 0 else ''})" if named else ""
     match accepts:
         case "no":
             return f"REFUSED by {deciding.layer}{bits}"

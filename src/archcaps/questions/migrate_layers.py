@@ -20,6 +20,8 @@ from archcaps.tables.qemu import parse_release
 
 __all__ = ["accepted", "kvm_takes", "layers_of"]
 
+#: Up to so many bits are named in a sentence.
+_LISTED: Final = 5
 _KVM: Final = "Linux arch/x86/kvm/x86.c kvm_set_msr_common, read from 5.10 to 7.1"
 _QEMU: Final = "QEMU target/i386/cpu.c x86_cpu_filter_features; target/i386/kvm/kvm.c kvm_init_msrs"
 _LIBVIRT: Final = "libvirt src/cpu/cpu_x86.c virCPUx86UpdateLive"
@@ -163,7 +165,7 @@ def _why_lost(move: Move) -> str:
     reasons: dict[str, list[str]] = {}
     for bit in move.lost:
         reasons.setdefault(move.goal.why_not(bit), []).append(bit)
-    parts = [reason if len(move.lost) == 1 else f"{_listed(bits)}: {reason}" for reason, bits in reasons.items()]
+    parts = [reason if len(reasons) == 1 else f"{_listed(bits)}: {reason}" for reason, bits in reasons.items()]
     if "fb_clear" in move.lost:
         parts.append(_why_no_fb_clear(move))
     return "; ".join(parts)
@@ -225,21 +227,16 @@ def _firecracker(move: Move) -> LayerAnswer:
     if move.vmms.saved:
         why = "its snapshot holds MSR 0x10a, because the CPU template names it; bits are not compared"
         return LayerAnswer("Firecracker", "yes", why, "", [], _FIRECRACKER)
-    differ = [bit for bit in move.shown if bit in ARCH_CAPABILITIES and _other_after_restore(move, bit)]
-    if move.same_place or not differ:
+    differ = list(move.shown_changes)
+    if not differ:
         why = "it compares no bits, and a vCPU there is given the same MSR 0x10a"
         return LayerAnswer("Firecracker", "yes", why, "", [], _FIRECRACKER)
     why = (
         "its snapshot holds MSR 0x10a only where the CPU template names it; else a restored vCPU has what KVM there "
         f"offers, which differs in {_listed(differ)}"
+        + ("" if move.vmms.saved is False else " (--saves-msr would tell)")
     )
-    return LayerAnswer(
-        "Firecracker", "changes" if move.vmms.saved is False else "unknown", why, "", differ, _FIRECRACKER
-    )
-
-
-def _other_after_restore(move: Move, bit: str) -> bool:
-    return move.goal.offered(bit) is not move.shown[bit]
+    return LayerAnswer("Firecracker", "changes", why, "", differ, _FIRECRACKER)
 
 
 def _cloud_hypervisor(move: Move) -> LayerAnswer:
@@ -256,4 +253,7 @@ def _cloud_hypervisor(move: Move) -> LayerAnswer:
 
 
 def _listed(bits: Sequence[str]) -> str:
+    """Return bits as a person lists them; of many the first, the answer has them all apart."""
+    if len(bits) > _LISTED + 1:
+        return f"{', '.join(bits[:_LISTED])} and {len(bits) - _LISTED} more"
     return bits[0] if len(bits) == 1 else f"{', '.join(bits[:-1])} and {bits[-1]}"

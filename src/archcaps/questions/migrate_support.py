@@ -82,7 +82,7 @@ class Place:
         """Return why QEMU can not show a bit here: KVM, or its own rule."""
         answers = [answer for each in self._supported if (answer := each.of(bit)).value is False]
         if all(answer.by == "kvm" for answer in answers):
-            return "KVM there does not offer it"
+            return "KVM there does not offer that"
         return "; ".join(sorted({answer.reason for answer in answers if answer.by != "kvm"}))
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -47,7 +48,8 @@ def render(
     lines = [style(line, bold=True) for line in page.fill(first.rstrip(".") + ".", "", "")]
     lines += page.fill(". ".join(rest), "", "") if rest else []
     lines += ["", *_who(result, page)]
-    lines += ["", "Who takes it:", *(line for layer in result.layers for line in _layer(layer, page))]
+    size = max(len(layer.layer) for layer in result.layers) + 2
+    lines += ["", "Who takes it:", *(line for layer in result.layers for line in _layer(layer, size, page))]
     lines += _bits(result.bits, page)
     lines += _verdicts(result, page, further=further)
     lines += _silent(result, page)
@@ -83,36 +85,36 @@ def _who(result: MigrateResult, page: Page) -> list[str]:
     ]
 
 
-def _layer(layer: LayerAnswer, page: Page) -> list[str]:
+def _layer(layer: LayerAnswer, size: int, page: Page) -> list[str]:
     word = page.style(layer.accepts, fg=_ACCEPTS[layer.accepts], bold=True)
-    number = page.source("source", layer.source)
-    column = max(len(layer.layer), 7) + 2
-    text = f"{layer.layer:{column}}{layer.accepts:8} {layer.why} [{number}]"
-    lines = page.fill(text, "  ", " " * (column + 11))
+    number, left = page.source("source", layer.source), " " * (size + 11)
+    lines = page.fill(f"{layer.layer:{size}}{layer.accepts:8} {layer.why} [{number}]", "  ", left)
     lines[0] = lines[0].replace(f"{layer.accepts:8}", word + " " * (8 - len(layer.accepts)), 1)
-    if layer.message:
-        said = layer.message.splitlines()
-        more = f" (and {len(said) - 1} more)" if len(said) > 1 and not page.everything else ""
-        for line in said if page.everything else said[:1]:
-            lines += page.fill(f'"{line}"{more}', " " * (column + 11), " " * (column + 12))
+    said = layer.message.splitlines()
+    more = f" (and {len(said) - 1} more)" if len(said) > 1 and not page.everything else ""
+    for line in said if page.everything else said[:1]:
+        # A program's own words may hold no blank for a hundred characters.
+        lines += textwrap.wrap(
+            f'"{line}"{more}', page.width, initial_indent=left, subsequent_indent=left + " ", break_on_hyphens=False
+        )
     return lines
 
 
 def _bits(bits: Sequence[BitMove], page: Page) -> list[str]:
     if not bits:
         return []
-    size = max(18, *(len(each.name) + 2 for each in bits))
-    head = f"  {'bit':{size}}guest  offered  claim there  drop     fake      blocks"
-    lines = [
-        "",
-        *page.fill("Bits (offered: by KVM there; drop: hide it before the move; fake: show it there all the same):"),
-    ]
-    lines.append(page.style(head, bold=True))
+    size = max(18, *(len(each.name) + 1 for each in bits))
+    what = "offered: by KVM there; claim: of that host; drop: hide it before the move; fake: show it there all the same"
+    lines = ["", *page.fill(f"Bits ({what}):")]
+    lines.append(page.style(f"  {'bit':{size}}guest offered claim   drop    fake     blocks", bold=True))
     for each in bits:
-        cells = [f"  {each.name:{size}}{bit(each.shown):7}{bit(each.offered_to):9}{_TRUE[each.true_to]:13}"]
-        for word, column in ((each.drop.word, 9), (each.fake.word, 10)):
+        cells = [f"  {each.name:{size}}{bit(each.shown):6}{bit(each.offered_to):8}{_TRUE[each.true_to]:8}"]
+        for word, column in ((each.drop.word, 8), (each.fake.word, 9)):
             cells.append(page.style(word, fg=_WORDS[word]) + " " * (column - len(word)))
-        lines.append("".join([*cells, ", ".join(each.blocks) or "-"]).rstrip())
+        blocks = ", ".join(each.blocks) or "-"
+        fits = size + 41 + len(blocks) <= page.width
+        lines.append("".join([*cells, blocks if fits else ""]).rstrip())
+        lines += [] if fits else page.fill(f"blocks: {blocks}", "      ", "        ")
         lines += _why(each, page)
     return lines
 
@@ -129,7 +131,7 @@ def _why(each: BitMove, page: Page) -> Iterator[str]:
 def _verdicts(result: MigrateResult, page: Page, *, further: bool) -> list[str]:
     every = [*result.vulnerabilities, *(result.further if further or page.everything else [])]
     shown = [each for each in every if page.everything or each.worse is not False or each.cured or _other_boot(each)]
-    lines = ["", "The guest there (it says what it concluded at boot, until it boots anew):"]
+    lines = ["", *page.fill("The guest there (it says what it concluded at boot, until it boots anew):")]
     for each in shown:
         lines += page.fill(f"{each.subject}: {_moved(each)}", "  ", "      ")
         if each.worse or each.cured or page.everything:
@@ -185,7 +187,7 @@ def _silent(result: MigrateResult, page: Page) -> list[str]:
 def _peers(result: MigrateResult, page: Page) -> list[str]:
     if not result.peers or not (page.everything or result.bits):
         return []
-    lines = ["", "What others' rules say of the two values (not asked on the way):"]
+    lines = ["", *page.fill("What others' rules say of the two values (not asked on the way):")]
     for each in result.peers:
         number = page.source("source", each.source)
         lines += page.fill(f"{each.peer}: {each.why} [{number}]", "  ", "      ")

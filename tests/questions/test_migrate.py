@@ -353,3 +353,18 @@ def test_an_unknown_register_leaves_the_bits_open() -> None:
     single = Reading(bits={"fb_clear": BitReading(value=True)})
     alone = archcaps.migrate(source, destination, replace(guest, registers={"ia32_arch_capabilities": single}))
     assert alone.layer("QEMU").bits == ["fb_clear"]
+
+
+def test_hosts_of_two_vendors_are_noticed() -> None:
+    result = archcaps.migrate(
+        machine(SPR, "host-tsx-on"), machine(AMD, "host-6.14"), machine(SPR, "guest"), Vmms("kvm")
+    )
+    assert [notice.kind for notice in result.notices][:1] == ["vendors"]
+
+
+def test_a_qemu_without_the_name_refuses_the_option() -> None:
+    """fb-clear came with 8.1; 7.2 says that there is no such property."""
+    result = move(SPR, "host-cascade-lake", "host-tsx-on", "guest", vmm="qemu", from_version="8.2", to_version="7.2")
+    layer = result.layer("QEMU")
+    assert (layer.accepts, "fb_clear" in layer.bits) == ("no", True)
+    assert layer.message.startswith("Property '....") and layer.message.endswith("' not found")

@@ -73,7 +73,7 @@ def _migrate(
     counted = [*verdicts, *others] if further else verdicts
     bits = bits_of(move, layers) if advise else []
     border = border_of(hosts, *results[:2])
-    notices = _notices(*results[:2])
+    notices = [*_other_vendor(move), *_notices(*results[:2])]
     code = exit_code(accepts, counted, border, notices=bool(notices))
     ask = partial(_ask_again, from_, to, held, further)
     advice = advice_of(move, accepts, bits, counted, ask) if advise else []
@@ -124,6 +124,15 @@ def _missing(hosts: TwoHosts, verdicts: Iterable[VerdictMove]) -> dict[str, str]
         for fact in sorted(missing):
             found.setdefault(fact, reader.facts.unknown.get(fact, "not given"))
     return found
+
+
+def _other_vendor(move: Move) -> list[Notice]:
+    """Return that the two hosts are of different vendors, which no layer here asks about and no guest expects."""
+    vendors = move.from_.cpu.vendor, move.to.cpu.vendor
+    if None in vendors or vendors[0] == vendors[1]:
+        return []
+    text = f"the hosts are of different vendors ({vendors[0]}, {vendors[1]}): what else such a move does is not judged"
+    return [Notice("vendors", text)]
 
 
 def _notices(before: CheckResult, after: CheckResult) -> list[Notice]:

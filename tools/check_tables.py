@@ -202,6 +202,60 @@ def axiom_faults(bits: Rows, axioms: Rows) -> Iterator[str]:
             yield f"axioms: {row['name']}: the others leave no host that it speaks of"
 
 
+def firecracker_faults(bits: Rows, tables: Path) -> Iterator[str]:
+    """Yield what is wrong with what is known of Firecracker."""
+    templates = read(tables / "firecracker" / "static_templates.csv")
+    for number, row in enumerate(templates, start=2):
+        where = f"firecracker/static_templates.csv:{number}"
+        width = 32 if row["output"] else 64
+        mask, value = int(row["mask"], 16), int(row["value"], 16)
+        if mask >> width or value & ~mask:
+            yield f"{where}: value {row['value']} is not within mask {row['mask']}"
+        if bool(row["output"]) is not bool(row["subleaf"] and row["flags"]):
+            yield f"{where}: a CPUID word has subleaf, output and flags, an MSR none of them"
+    hosts = {row["template"] for row in read(tables / "firecracker" / "template_hosts.csv")}
+    named = {row["template"] for row in templates}
+    yield from (f"firecracker: {name} has no hosts, or no modifiers" for name in sorted(hosts ^ named))
+    behaviours = {row["name"] for row in read(tables / "firecracker" / "behaviours.csv")}
+    known = {row["name"] for row in bits}
+    for row in read(tables / "firecracker" / "normalisation.csv"):
+        if row["bit"] not in known or row["value"] not in ("0", "1"):
+            yield f"firecracker/normalisation.csv: {row['bit']}={row['value']}"
+        if row["behaviour"] and row["behaviour"] not in behaviours:
+            yield f"firecracker/normalisation.csv: unknown behaviour {row['behaviour']}"
+
+
+def xen_faults(bits: Rows, tables: Path) -> Iterator[str]:
+    """Yield what is wrong with Xen's rules of levelling."""
+    known = {row["name"] for row in bits}
+    rows = read(tables / "xen" / "levelling.csv")
+    yield from (f"xen/levelling.csv: {name} stands twice" for name in twice([row["bit"] for row in rows]))
+    for row in rows:
+        if row["bit"] not in known:
+            yield f"xen/levelling.csv: unknown bit {row['bit']}"
+        if not re.fullmatch(r"always|host(_[a-z_]+)?", row["max_policy"]):
+            yield f"xen/levelling.csv: {row['bit']}: max_policy {row['max_policy']!r}"
+        if not re.fullmatch(r"always|host(_[a-z_]+)?", row["default_policy"]):
+            yield f"xen/levelling.csv: {row['bit']}: default_policy {row['default_policy']!r}"
+
+
+def proxmox_faults(tables: Path) -> Iterator[str]:
+    """Yield what is wrong with what is known of Proxmox VE."""
+    vendors = read(tables / "proxmox" / "vendors.csv")
+    models = [row["model"] for row in vendors]
+    yield from (f"proxmox/vendors.csv: {name} stands twice" for name in twice(models))
+    for row in vendors:
+        if row["vendor"] not in ("", "GenuineIntel", "AuthenticAMD"):
+            yield f"proxmox/vendors.csv: vendor {row['vendor']!r}"
+    for row in read(tables / "proxmox" / "builtin_models.csv"):
+        if row["reported_model"] not in models:
+            yield f"proxmox/builtin_models.csv: unknown model {row['reported_model']}"
+        if not re.fullmatch(r"\+[\w.-]+(;\+[\w.-]+)*", row["flags"]):
+            yield f"proxmox/builtin_models.csv: flags {row['flags']!r}"
+    flags = [row["flag"] for row in read(tables / "proxmox" / "vm_flags.csv")]
+    yield from (f"proxmox/vm_flags.csv: {name} stands twice" for name in twice(flags))
+
+
 def faults(tables: Path = TABLES) -> list[str]:
     """Return every fault of the tables in a folder."""
     registers, bits = read(tables / "registers.csv"), read(tables / "bits.csv")
@@ -212,10 +266,16 @@ def faults(tables: Path = TABLES) -> list[str]:
     observations = read(tables / "kernels" / "observations.csv")
     found += observation_faults(read(tables / "kernels" / "behaviours.csv"), observations)
     found += axiom_faults(bits, read(tables / "silicon" / "axioms.csv"))
+    found += firecracker_faults(bits, tables)
+    found += xen_faults(bits, tables)
+    found += proxmox_faults(tables)
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
         *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
         "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv",
+        "firecracker/behaviours.csv", "firecracker/normalisation.csv", "firecracker/static_templates.csv",
+        "firecracker/template_hosts.csv", "xen/levelling.csv",
+        "proxmox/builtin_models.csv", "proxmox/vendors.csv", "proxmox/vm_flags.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

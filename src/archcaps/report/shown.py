@@ -11,7 +11,10 @@ from archcaps.tables.bits import ARCH_CAPABILITIES
 __all__ = ["render", "render_json", "shown_schema"]
 
 _ALL = "0xffffffffffffffff"
-_CALLED = {"qemu": "QEMU", "kvm": "KVM", "firecracker": "Firecracker", "cloud-hypervisor": "Cloud Hypervisor"}
+_CALLED = {
+    "qemu": "QEMU", "kvm": "KVM", "firecracker": "Firecracker", "cloud-hypervisor": "Cloud Hypervisor",
+    "proxmox": "Proxmox VE", "xen": "Xen",
+}  # fmt: skip
 
 
 def render_json(result: ShownResult) -> str:

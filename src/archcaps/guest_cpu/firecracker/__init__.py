@@ -1,0 +1,1 @@
+"""Firecracker's configurations: custom CPU templates, static ones by name, and whole configurations."""

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 import archcaps
 from archcaps import Vmms
 from archcaps.errors import InputError
+from archcaps.guest_cpu.formats import read_configuration
 from archcaps.machine.snapshot import BitReading, Kvm, Reading, Snapshot
-from archcaps.questions.migrate_peers import arch_capabilities_compatible
+from archcaps.questions.migrate_configuration import vmms_of
 from archcaps.questions.migrate_results import MigrateResult
 from tests.reality.test_firecracker_hosts import FINGERPRINTS, host_of
 from tests.scenarios.running import ATTEMPTED, CLEAR, machine
@@ -302,21 +303,6 @@ def test_flush_l1d_stands_in_the_way_back_to_a_kernel_before_6_4() -> None:
 
 # --- what peers say ---------------------------------------------------------------------------------------------------
 
-CLX, SPR_ON, GNR, PROFILE = 0xC0AA0EB, 0x400000000C08E1EB, 0x400000000D08E1EB, 0x400000000C08E16B
-
-
-@pytest.mark.parametrize(
-    ("source", "destination", "fits"),
-    [
-        (CLX, SPR_ON, True), (SPR_ON, GNR, True), (GNR, SPR_ON, False), (PROFILE, SPR_ON, True), (PROFILE, GNR, True),
-        (SPR_ON | 1 << 31 | 1 << 61, SPR_ON | 1 << 42, False), (SPR_ON | 1 << 42, SPR_ON | 1 << 31 | 1 << 61, False),
-        # Derived: without TSX the destination lacks TAA_NO, which the tolerance for FB_CLEAR asks for.
-        (CLX, 0x400000000C08E0EB, False),
-    ],
-)  # fmt: skip
-def test_cloud_hypervisors_rule_by_its_own_test_values(source: int, destination: int, fits: bool) -> None:
-    assert arch_capabilities_compatible(source, destination) is fits
-
 
 def test_the_peers_are_shown_beside_and_decide_nothing() -> None:
     source, destination = machine(SPR, "host-cascade-lake"), machine(SPR, "host-tsx-on")
@@ -368,3 +354,20 @@ def test_a_qemu_without_the_name_refuses_the_option() -> None:
     layer = result.layer("QEMU")
     assert (layer.accepts, "fb_clear" in layer.bits) == ("no", True)
     assert layer.message.startswith("Property '....") and layer.message.endswith("' not found")
+
+
+def test_a_firecracker_template_says_whether_a_snapshot_holds_the_register() -> None:
+    t2s, plain = (
+        read_configuration(text, "t.json")
+        for text in ('{"machine-config": {"vcpu_count": 1, "mem_size_mib": 128, "cpu_template": "T2S"}}',
+                     '{"cpuid_modifiers": [{"leaf": "0x7", "subleaf": "0x0", "flags": 1, "modifiers": '
+                     '[{"register": "edx", "bitmap": "0bxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx1"}]}]}')
+    )  # fmt: skip
+    found = [vmms_of(each, Vmms(), vmm_given=False) for each in (t2s, plain)]
+    assert [(each.vmm, each.saved) for each in found] == [("firecracker", True), ("firecracker", False)]
+
+
+def test_xen_is_not_modelled() -> None:
+    asked = read_configuration('type = "hvm"\ncpuid = "host,mds-no=1"\n', "vm.cfg", "xen")
+    with pytest.raises(InputError, match="migration under xen is not modelled"):
+        vmms_of(asked, Vmms(), vmm_given=False)

@@ -4,43 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
+from archcaps.guest_cpu.cloud_hypervisor_migration import cloud_hypervisor_compatible
 from archcaps.questions.migrate_move import Move
 from archcaps.questions.migrate_results import PeerAnswer
-from archcaps.rules.kvm_entry import FIVE_NO
 from archcaps.tables.bits import ARCH_CAPABILITIES
 
-__all__ = ["arch_capabilities_compatible", "peers_of", "xen_refuses"]
+__all__ = ["peers_of", "xen_refuses"]
 
 _CLOUD_HYPERVISOR: Final = "Cloud Hypervisor ae44c2971 arch/src/x86_64/arch_capabilities_checks.rs"
 _XEN: Final = "xen-project/xen@c447b7308b xen/arch/x86/cpu-policy.c calculate_pv_max_policy, calculate_hvm_max_policy"
 
 _WORSE_IF_SET: Final = ("rsba", "rrsba")
-#: Bits 31 and 33 to 61, for which Cloud Hypervisor wants equality.
-_RESERVED: Final = 1 << 31 | (1 << 62) - (1 << 33)
 #: Bits that Xen lets any guest have seen elsewhere: VERW has been there since the 286, and a warning does no harm.
 _XEN_ALWAYS: Final = (
     "md_clear", "fb_clear", "rfds_clear", "verw_clear", "arch_capabilities", *_WORSE_IF_SET,
 )  # fmt: skip
 
 
-def arch_capabilities_compatible(source: int, destination: int) -> bool:
-    """Return whether Cloud Hypervisor takes two values of MSR 0x10a (u64) for compatible.
-
-    The destination may not have a warning (RSBA, RRSBA) that the source has not, reserved bits are equal, all others
-    of the source are the destination's too; FB_CLEAR alone may be missing where it has the five NO bits.
-    """
-    warnings = sum(ARCH_CAPABILITIES[bit].mask for bit in _WORSE_IF_SET)
-    five = sum(ARCH_CAPABILITIES[bit].mask for bit in FIVE_NO)
-    missing = source & ~destination & ~warnings & ~_RESERVED
-    tolerated = missing == ARCH_CAPABILITIES["fb_clear"].mask and destination & five == five
-    return (
-        not destination & ~source & warnings and not (source ^ destination) & _RESERVED and (not missing or tolerated)
-    )
-
-
 def _why(source: int, destination: int) -> str:
     """Return why two values fit, or the bits by which they do not."""
-    if arch_capabilities_compatible(source, destination):
+    if cloud_hypervisor_compatible(source, destination):
         return "compatible"
     warnings = sum(ARCH_CAPABILITIES[bit].mask for bit in _WORSE_IF_SET)
     missing = [name for name, bit in ARCH_CAPABILITIES.items() if source & ~destination & ~warnings & bit.mask]
@@ -69,7 +52,7 @@ def peers_of(move: Move) -> list[PeerAnswer]:
     found = []
     if None not in (*source.values(), *offered.values()):
         values = [sum(ARCH_CAPABILITIES[bit].mask for bit, on in each.items() if on) for each in (source, offered)]
-        fits = arch_capabilities_compatible(*values)
+        fits = cloud_hypervisor_compatible(*values)
         why = f"source {values[0]:#x}, destination {values[1]:#x}: {_why(*values)}"
         found.append(PeerAnswer("Cloud Hypervisor (with a CPU profile)", fits, why, _CLOUD_HYPERVISOR))
     refused = xen_refuses(move)

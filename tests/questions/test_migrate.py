@@ -250,6 +250,14 @@ def test_host_passthrough_takes_what_is_there_without_a_word() -> None:
     assert (result.shown_changes["mds_no"], result.shown_changes["rsba"]) == (False, True)
     assert result.layer("QEMU").message == ""
     assert result.exit_code == 2
+    # Booted anew it is a Skylake server, which is listed for MMIO stale data, and no Sapphire Rapids.
+    assert result.verdict("mmio_stale_data").rebooted_concludes.value == CLEAR
+
+
+def test_a_boot_there_is_open_where_the_qemu_is_not_known() -> None:
+    """With FB_CLEAR, by QEMU 10.1.2, or without: either text is possible."""
+    result = move(SPR, "host-cascade-lake", "host-tsx-on", "guest", vmm="qemu")
+    assert set(result.verdict("mmio_stale_data").rebooted_concludes.possible) == {CLEAR, ATTEMPTED}
 
 
 def test_texts_that_were_read_in_the_guest_stay_after_the_move_and_go_with_a_reboot() -> None:

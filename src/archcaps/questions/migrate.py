@@ -10,7 +10,6 @@ from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.check import judge, refuse_other_cpus
 from archcaps.questions.migrate_advice import advice_of
 from archcaps.questions.migrate_bits import bits_of
-from archcaps.questions.migrate_guest import booted_anew
 from archcaps.questions.migrate_headline import exit_code, headline
 from archcaps.questions.migrate_layers import accepted, layers_of
 from archcaps.questions.migrate_move import Move, Vmms
@@ -65,7 +64,7 @@ def _migrate(
     layers = layers_of(move)
     accepts = accepted(layers)
     after = after_move(to, guest, move.carried, held)
-    rebooted = Reader(to, booted_anew(move.carried[0]), held)
+    rebooted = Reader(to, move.booted_there, held)
     hosts = TwoHosts(move.before, after)
     results = [judge(reader) for reader in (move.before, after, rebooted)]
     verdicts = _moves(verdict_changes(hosts, *results[:2]), results[1].vulnerabilities, results[2].vulnerabilities)

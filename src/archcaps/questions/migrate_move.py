@@ -9,9 +9,9 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from archcaps.errors import InputError, nearest
-from archcaps.machine.snapshot import Snapshot
+from archcaps.machine.snapshot import Cpu, Snapshot
 from archcaps.questions.default_guest import default_guest
-from archcaps.questions.migrate_guest import hidden_register, shown_bits, with_bits
+from archcaps.questions.migrate_guest import booted_anew, hidden_register, shown_bits, with_bits
 from archcaps.questions.migrate_support import QEMU_FAMILY, Place, common
 from archcaps.questions.reader import Reader
 
@@ -122,6 +122,7 @@ class Move:
             return [self.guest]
         if self.vmms.passthrough:
             passed = with_bits(self.guest, {bit: self._passed(bit) for bit in self.shown})
+            passed = replace(passed, cpu=_same_part(passed.cpu, self.to.cpu))
             return [hidden_register(passed)] if self._passed("arch_capabilities") is False else [passed]
         found = [with_bits(self.guest, dict.fromkeys(self.lost, False))]
         if self.unsure:
@@ -133,6 +134,12 @@ class Move:
             found.append(hidden_register(found[1]))
         return found
 
+    @cached_property
+    def booted_there(self) -> Snapshot:
+        """The guest as it is shown its CPU where it boots anew on the destination, unchanged by anybody."""
+        open_bits = [bit for bit, value in self.shown_changes.items() if value is None]
+        return booted_anew(with_bits(self.carried[0], dict.fromkeys(open_bits)))
+
     def _passed(self, bit: str) -> bool | None:
         """Return whether -cpu host shows a bit there: QEMU can, and has a name for it; None: unknown."""
         can, named = self.goal.supports(bit), self.goal.named(bit)
@@ -143,3 +150,10 @@ class Move:
         reading = default_guest(self.to).registers[_MSR]
         anew = replace(self.guest, registers={**self.guest.registers, _MSR: reading})
         return {True: [self.guest], False: [anew], None: [self.guest, anew]}[self.vmms.saved]
+
+
+def _same_part(cpu: Cpu, host: Cpu) -> Cpu:
+    """Return the guest's CPU with the identity of a host's."""
+    return replace(
+        cpu, vendor=host.vendor, family=host.family, model=host.model, stepping=host.stepping, core_type=host.core_type
+    )

@@ -38,16 +38,17 @@ def _other_vmm(move: Move, ask: Ask) -> Iterator[Advice]:
     stuck = {*move.lost, *move.unsure}
     if "fb_clear" in stuck and move.goal.immune:
         why = "it holds fb-clear for supported there, because KVM offers the five NO bits"
-        yield _newer(move, f"QEMU {_FB_CLEAR_FIXED}, or 10.2 and later", why, _FB_CLEAR_FIXED, ask)
+        yield from _newer(move, f"QEMU {_FB_CLEAR_FIXED}, or 10.2 and later", why, _FB_CLEAR_FIXED, ask)
     if "arch_capabilities" in stuck and move.goal.hides_arch_capabilities is not False:
         why = "it shows ARCH_CAPABILITIES to guests that had it, on AMD with machine types up to 10.0"
-        yield _newer(move, f"QEMU {_HIDING_FIXED} or later", why, _HIDING_FIXED, ask)
+        yield from _newer(move, f"QEMU {_HIDING_FIXED} or later", why, _HIDING_FIXED, ask)
 
 
-def _newer(move: Move, change: str, why: str, version: str, ask: Ask) -> Advice:
-    """Return what comes of another QEMU on the destination; a running guest keeps its machine type."""
+def _newer(move: Move, change: str, why: str, version: str, ask: Ask) -> Iterator[Advice]:
+    """Yield another QEMU on the destination, where all take the guest then; a running guest keeps its machine type."""
     answer = ask(move.guest, replace(move.vmms, to_version=version))
-    return Advice(change, "destination", f"{why}; {_summary(answer)}", answer.exit_code)
+    if answer.accepts == "yes":
+        yield Advice(change, "destination", f"{why}; {_summary(answer)}", answer.exit_code)
 
 
 def _hide(move: Move, bits: list[BitMove], ask: Ask) -> Iterator[Advice]:

@@ -129,12 +129,19 @@ def _fake_word(changes: list[VerdictChange], true: bool | None) -> FakeWord:
 
 
 def _said(changes: list[VerdictChange]) -> list[str]:
-    """Return each verdict that changes, once: ``mmio_stale_data: truthful, safe -> broken-promise, safe``."""
-    lines = [
-        f"{change.subject}: {_few(change.before)} -> {_few(change.after)}"
-        for change in changes
-        if change.worse is not False or change.newly_exposed is not False
-    ]
+    """Return each verdict that changes, once: ``mmio_stale_data: truthful, safe -> broken-promise, safe``.
+
+    Those of which it is not even known whether they change are named together.
+    """
+    lines, silent = [], []
+    for change in changes:
+        before, after = _few(change.before), _few(change.after)
+        if before == after and change.undecided:
+            silent.append(change.subject)
+        elif change.worse is not False or change.newly_exposed is not False:
+            lines.append(f"{change.subject}: {before} -> {after}")
+    if silent:
+        lines.append(f"facts are missing on {', '.join(dict.fromkeys(silent))}")
     return list(dict.fromkeys(lines))
 
 

@@ -38,6 +38,7 @@ from archcaps.report.explain import explain_schema
 from archcaps.report.fix import fix_schema
 from archcaps.report.json import check_schema
 from archcaps.report.kernel import kernel_schema
+from archcaps.report.migrate import migrate_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
 from archcaps.report.prove import prove_schema
 from archcaps.report.roll_out import roll_out_schema
@@ -399,6 +400,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "explain-1.json": schema("archcaps explain --json", explain_schema()),
         ROOT / "schemas" / "fix-1.json": schema("archcaps fix --json", fix_schema()),
         ROOT / "schemas" / "kernel-1.json": schema("archcaps kernel --json", kernel_schema()),
+        ROOT / "schemas" / "migrate-1.json": schema("archcaps migrate --json", migrate_schema()),
         ROOT / "schemas" / "predict-linux-1.json": schema("archcaps predict", predict_linux_schema()),
         ROOT / "schemas" / "prove-1.json": schema("archcaps prove --json", prove_schema()),
         ROOT / "schemas" / "shown-1.json": schema("archcaps shown --json", shown_schema()),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from archcaps.questions.fix.question import fix
     from archcaps.questions.fix.results import FixResult
     from archcaps.questions.kvm import Kvm, Vm
+    from archcaps.questions.migrate import migrate
+    from archcaps.questions.migrate_move import Vmms
     from archcaps.questions.prove import prove
     from archcaps.questions.results import CheckResult
     from archcaps.questions.upgrade import upgrade
@@ -33,9 +35,15 @@ if TYPE_CHECKING:
     from archcaps.questions.word import Word
 
 __all__ = [
+<<<<<<< HEAD
     "GP", "CheckResult", "FixResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Word", "check", "decode",
     "default_guest", "diff", "difference", "encode", "fix", "guest", "host", "parse_snapshot", "prove", "read_snapshot",
     "this_machine", "upgrade",
+=======
+    "GP", "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Vmms", "Word", "check", "decode",
+    "default_guest", "diff", "difference", "encode", "guest", "host", "migrate", "parse_snapshot", "prove",
+    "read_snapshot", "this_machine", "upgrade",
+>>>>>>> h-g
 ]  # fmt: skip
 
 _HOMES = {
@@ -47,6 +55,7 @@ _HOMES = {
     "Snapshot": "archcaps.machine.snapshot",
     "Vcpu": "archcaps.questions.vcpu",
     "Vm": "archcaps.questions.kvm",
+    "Vmms": "archcaps.questions.migrate_move",
     "Word": "archcaps.questions.word",
     "check": "archcaps.questions.check",
     "decode": "archcaps.questions.decode",
@@ -57,6 +66,7 @@ _HOMES = {
     "fix": "archcaps.questions.fix.question",
     "guest": "archcaps.machine.inline",
     "host": "archcaps.machine.inline",
+    "migrate": "archcaps.questions.migrate",
     "parse_snapshot": "archcaps.machine.read",
     "prove": "archcaps.questions.prove",
     "read_snapshot": "archcaps.machine.read",

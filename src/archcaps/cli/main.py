@@ -24,6 +24,7 @@ _COMMANDS = {
     "explain": "archcaps.cli.explain",
     "fix": "archcaps.cli.fix",
     "kernel": "archcaps.cli.kernel",
+    "migrate": "archcaps.cli.migrate",
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "prove": "archcaps.cli.prove",

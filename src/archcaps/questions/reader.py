@@ -32,7 +32,16 @@ class Reader:
             for name in opaque:
                 facts.unknown[name] = f"the guest runs {self.guest.kernel.system}, whose rules archcaps has not"
         values = {name: datum.value for name, datum in observed.items()}
+        self._opaque = opaque
         self.ternary = Ternary(facts.values, values, self._cost, opaque)
+
+    def take(self, rule: str, value: bool | None) -> None:
+        """Take `value` (None: unknown) for a rule, by its name, whatever it would give by itself."""
+        observed = {name: each for name, each in self.ternary.observed.items() if name != rule}
+        if value is not None:
+            observed[rule] = value
+        self._opaque = self._opaque | {rule} if value is None else self._opaque - {rule}
+        self.ternary = Ternary(self.facts.values, observed, self._cost, self._opaque)
 
     def datum(self, name: str) -> Datum | None:
         """Return how an input is known: an observation or a fact."""

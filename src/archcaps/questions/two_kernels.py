@@ -3,63 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from archcaps.logic.choice import Choice
-from archcaps.logic.graph import Kind, Node, walk
 from archcaps.logic.ternary import Ternary
 from archcaps.machine.facts import LIST_FLAGS
-from archcaps.questions.reader import Reader
+from archcaps.questions.two_readings import TwoReadings
 from archcaps.questions.upgrade_results import InputChange
-from archcaps.rules.shown import Case
 from archcaps.tables.kernels import BEHAVIOURS
 from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS
 
 __all__ = ["TwoKernels"]
 
 
-class TwoKernels:
+class TwoKernels(TwoReadings):
     """The model read for a guest under the kernel it has and under another one, on the same host."""
-
-    def __init__(self, before: Reader, after: Reader) -> None:
-        self.before = before
-        self.after = after
-        self._alike: dict[Node, bool] = {}
-
-    @property
-    def readers(self) -> tuple[Reader, Reader]:
-        """Both readings, the present kernel's first."""
-        return self.before, self.after
-
-    @property
-    def case(self) -> Case:
-        """The guest in the graph."""
-        return self.before.model.guest
 
     @property
     def same_kernel(self) -> bool:
         """Whether both are one kernel."""
         return self.before.guest is self.after.guest
 
-    def alike(self, node: Node) -> bool:
-        """Whether `node` has the same value under both kernels, be it known or not.
-
-        An unknown node does if all that it is made of does; an unknown fact if no kernel release decides it.
-        """
-        for part in walk((node,), self._alike):
-            if part not in self._alike:
-                before, after = (reader.ternary.value(part) for reader in self.readers)
-                if before is not None or after is not None:
-                    self._alike[part] = before is after
-                elif part.kind is Kind.FACT:
-                    self._alike[part] = self.same_kernel or not _by_release(part.name)
-                else:
-                    self._alike[part] = all(self._alike[arg] for arg in part.args)
-        return self._alike[node]
-
-    def alike_all(self, *choices: Choice[Any]) -> bool:
-        """Return whether each of these choices falls on the same label under both kernels, be it known or not."""
-        return all(self.alike(condition) for choice in choices for condition, _ in choice.rows)
+    def may_differ(self, fact: str) -> bool:
+        """Whether the guest's kernel release decides this fact."""
+        return not self.same_kernel and _by_release(fact)
 
     def differences(self, answer: Callable[[Ternary], object], names: Iterable[str]) -> list[InputChange]:
         """Return those of the inputs that the kernels have differently and that make `answer` another one.

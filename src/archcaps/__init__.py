@@ -35,15 +35,9 @@ if TYPE_CHECKING:
     from archcaps.questions.word import Word
 
 __all__ = [
-<<<<<<< HEAD
-    "GP", "CheckResult", "FixResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Word", "check", "decode",
-    "default_guest", "diff", "difference", "encode", "fix", "guest", "host", "parse_snapshot", "prove", "read_snapshot",
-    "this_machine", "upgrade",
-=======
-    "GP", "CheckResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Vmms", "Word", "check", "decode",
-    "default_guest", "diff", "difference", "encode", "guest", "host", "migrate", "parse_snapshot", "prove",
+    "GP", "CheckResult", "FixResult", "InputError", "Kvm", "Snapshot", "Vcpu", "Vm", "Vmms", "Word", "check", "decode",
+    "default_guest", "diff", "difference", "encode", "fix", "guest", "host", "migrate", "parse_snapshot", "prove",
     "read_snapshot", "this_machine", "upgrade",
->>>>>>> h-g
 ]  # fmt: skip
 
 _HOMES = {

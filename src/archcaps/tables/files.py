@@ -8,8 +8,6 @@ from functools import cache
 from pkgutil import get_data
 from typing import Any
 
-import msgspec
-
 __all__ = ["read_csv", "read_lines", "read_toml"]
 
 
@@ -36,6 +34,8 @@ def read_toml(path: str) -> dict[str, Any]:
 @cache
 def read_lines(path: str) -> tuple[dict[str, Any], ...]:
     """Return the objects of a table of this package that has one JSON object a line."""
+    import msgspec  # noqa: PLC0415  # `decode` reads tables too, and does without
+
     return tuple(msgspec.json.decode(line) for line in _text(path).splitlines())
 
 

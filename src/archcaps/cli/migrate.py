@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from archcaps.cli.guests import Vmm, configuration, is_configuration, shown_on
+from archcaps.cli.guests import Vmm, configuration, data_of, is_inline, is_snapshot, shown_on
 from archcaps.cli.screen import colour, width
 from archcaps.machine.inline import InlineMachine, overlay
 from archcaps.machine.read import read_snapshot
@@ -145,8 +145,9 @@ def _host(name: str) -> Snapshot:
 def _guest(asked: _Asked, host: Snapshot) -> tuple[Snapshot, Vmms]:
     """Return the guest as it is shown its CPU on the host where it runs, and what runs it."""
     name, kernel, vmms = asked.guest_file, asked.guest_kernel, asked.vmms
-    if is_configuration(name):
-        configured = configuration(name)
+    data = None if name in ("default", "-") or is_inline(name) else data_of(name)
+    if is_inline(name) or (data is not None and not is_snapshot(data)):
+        configured = configuration(name, data or b"")
         vmms = vmms_of(configured, vmms, vmm_given=asked.vmm is not None)
         shown = shown_on(configured, host, kernel, Vmm(vmms.from_version, vmms.machine))
         return shown.snapshot, vmms

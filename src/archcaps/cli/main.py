@@ -25,6 +25,7 @@ _COMMANDS = {
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "prove": "archcaps.cli.prove",
+    "rules": "archcaps.cli.rules",
     "trace": "archcaps.cli.trace",
     "upgrade": "archcaps.cli.upgrade",
 }

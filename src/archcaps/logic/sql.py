@@ -96,7 +96,7 @@ def bit(dialect: Dialect, word: str, mask: int, known: str = "") -> str:
 
     `known` is the word of the bits that `word` speaks for: NULL for all of them.
     """
-    # Decimal, and never shifted: engines differ in what 1 << 40 is. -2^63 is no literal of 64 bits: its digits are 2^63.
+    # Decimal, and never shifted: engines differ in what 1 << 40 is. The digits of -2^63 alone are no number of 64 bits.
     decimal = str(mask) if mask < _SIGN else f"({mask - 2 * _SIGN + 1} - 1)"
     has = f"{dialect.and_mask.format(word=word, mask=decimal)} <> 0"
     if not known:
@@ -156,9 +156,7 @@ class _Writer:
         source = self._inputs.source
         for layer in range(last + 1):
             later = {name for column in self._columns.values() if column.layer > layer for name in column.reads}
-            own = [
-                f"{column.text} AS {name}" for name, column in self._columns.items() if column.layer == layer
-            ]
+            own = [f"{column.text} AS {name}" for name, column in self._columns.items() if column.layer == layer]
             passed = [
                 name
                 for name, column in self._columns.items()

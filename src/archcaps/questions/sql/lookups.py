@@ -22,7 +22,19 @@ from archcaps.rules.linux_files import TEXTS
 from archcaps.tables.bits import BITS
 from archcaps.tables.linux_lists import Part
 
-__all__ = ["CPU_KEY", "KERNEL_KEY", "PART_KEY", "TABLES", "columns_of", "key_of", "rows_of", "table_of", "used"]
+__all__ = [
+    "CPU_KEY",
+    "KERNEL_KEY",
+    "PART_KEY",
+    "TABLES",
+    "Role",
+    "Row",
+    "columns_of",
+    "key_of",
+    "rows_of",
+    "table_of",
+    "used",
+]
 
 Role: TypeAlias = Literal["host", "guest"]
 #: A row of a look-up table: its key, and its columns that are not unknown.

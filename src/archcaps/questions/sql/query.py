@@ -13,18 +13,17 @@ from typing import Any, Final
 from archcaps.errors import InputError, nearest
 from archcaps.logic.choice import Choice
 from archcaps.logic.graph import Kind, Node, walk
-from archcaps.logic.sql import Inputs, bit, identifier, layers, literal, roots_of
+from archcaps.logic.sql import Inputs, bit, identifier, layers, roots_of
 from archcaps.logic.sql_dialects import DIALECTS, Dialect
 from archcaps.machine.row import COLUMNS
 from archcaps.questions.many.judge import questions
 from archcaps.questions.sql.lookups import CPU_KEY, KERNEL_KEY, PART_KEY, Role, columns_of, table_of, used
+from archcaps.questions.sql.tables import PREFIX
 from archcaps.tables.bits import BITS
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["PREFIX", "outputs_of", "query"]
+__all__ = ["check_names", "outputs_of", "query"]
 
-#: What the names of look-up tables start with in the warehouse.
-PREFIX: Final = "archcaps_"
 #: What a machine's row is called in the query, and each look-up table's row.
 _ROLES: Final[Mapping[Role, str]] = {"host": "h", "guest": "g"}
 #: The joins in their order: the row's name, its table, and what is compared with the table's key.
@@ -45,28 +44,33 @@ _OFFERED: Final = re.compile(r"kvm\.kvm_get_(?:arch_capabilities|supported_cpuid
 _KEYS: Final = ("lookup_cpu", "lookup_kernel", "lookup_part", "lookup_release")
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Refuse what is neither a column nor a rule.
+
+    Raises:
+        InputError: with the nearest name.
+    """
+    known = [*questions(), *used()[1]]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"no column and no rule is called so{nearest(name, known)}; archcaps rules lists them", name
+            )
+
+
 def outputs_of(names: Sequence[str]) -> dict[str, Node | Choice[Any]]:
     """Return what to ask by column: questions and rules by name, every question where there is no name.
 
     Raises:
         InputError: nothing is called so.
     """
+    check_names(names)
     rules = used()[1]
-    found: dict[str, Node | Choice[Any]] = {}
-    for name in names or questions():
-        if name in questions():
-            found[name] = questions()[name]
-        elif name in rules:
-            found[identifier(name)] = rules[name]
-        else:
-            near = nearest(name, [*questions(), *rules])
-            raise InputError(f"no column and no rule is called {name!r}{near}; archcaps rules lists them", "rules")
-    return found
+    asked = names or questions()
+    return {identifier(name): rules[name] if name in rules else questions()[name] for name in asked}
 
 
-def query(
-    names: Sequence[str], dialect_name: str, assumptions: Collection[str] = (), *, possible: bool = False
-) -> str:
+def query(names: Sequence[str], dialect_name: str, assumptions: Collection[str] = (), *, possible: bool = False) -> str:
     """Return one statement whose rows are the guests, with the columns or rules `names` of each (none: every question).
 
     A question's column holds a label of its choice or ``undecided``; a rule's column is Boolean, NULL where unknown.
@@ -92,8 +96,8 @@ def query(
     subqueries = {role: _machines(role, alias, dialect) for role, alias in _ROLES.items()}
     *inner, (_, last) = layers(outputs, inputs, dialect, possible=possible)
     named = [(_ROLES[role], text) for role, text in subqueries.items()] + inner
-    start = ",\n".join(f"{name} AS {dialect.cte}(\n{text}\n)" for name, text in named)
-    return f"WITH {start}\n{last}\n{dialect.end}".rstrip() + ";\n"
+    start = ",\n".join(f"{name} AS (\n{text}\n)" for name, text in named)
+    return f"{dialect.start}WITH {start}\n{last}\n{dialect.end}".rstrip() + ";\n"
 
 
 class _Sources:
@@ -194,4 +198,6 @@ def _machines(role: Role, alias: str, dialect: Dialect) -> str:
         f"{key(PART_KEY)} AS lookup_part",
         f"'|' || COALESCE('=' || REPLACE({release}, '|', '||'), '-') AS lookup_release",
     ]
-    return "SELECT\n" + ",\n".join(f"  {column}" for column in columns) + f"\nFROM {role}s AS m"
+    return (
+        "SELECT\n" + ",\n".join(f"  {column}" for column in columns) + f"\nFROM {role}s AS m\n{dialect.fence}".rstrip()
+    )

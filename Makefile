@@ -46,6 +46,7 @@ lint: $(VENV)/.stamp ## check style, types, the layers and the tables
 bench: $(VENV)/.stamp ## run the benchmarks
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/prove.py
+	@$(BIN)/python benchmarks/sql.py
 
 conformance: $(VENV)/.stamp ## compare with every recorded real machine
 	@ARCHCAPS_FULL=1 $(BIN)/pytest tests/reality -m "conformance or not conformance" $(PYTEST_ARGS)

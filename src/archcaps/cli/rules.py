@@ -110,9 +110,7 @@ def _lines(file: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _write(folder: Path, dialect: str, hosts: str, guests: str, assumptions: frozenset[str]) -> None:
-    rows = rows_of(
-        machines_of(_lines(hosts), "host", assumptions), machines_of(_lines(guests), "guest", assumptions)
-    )
+    rows = rows_of(machines_of(_lines(hosts), "host", assumptions), machines_of(_lines(guests), "guest", assumptions))
     try:
         statements = {"machines.sql": create_machines(dialect), "lookups.sql": load_lookups(dialect, str(folder))}
     except ValueError as error:

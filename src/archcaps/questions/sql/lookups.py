@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
+from archcaps.errors import InputError
 from archcaps.logic.graph import Kind, Node, walk
 from archcaps.logic.sql import identifier, roots_of
 from archcaps.machine.datum import Facts
@@ -47,6 +48,9 @@ KERNEL_KEY: Final[Mapping[Role, tuple[str, ...]]] = {
     "guest": (*KERNEL_COLUMNS, "hypervisor"),
 }
 PART_KEY: Final = ("vendor", "family", "model", "stepping", "hybrid", "core_type")
+
+#: No fleet has more different pairs of a part and a release.
+_LIST_ROWS: Final = 200_000
 
 #: The tables, with what a row of each is of.
 TABLES: Final = {
@@ -121,7 +125,8 @@ def rows_of(hosts: Machines, guests: Machines) -> dict[str, list[Row]]:
     """Return the rows of every table for guests on hosts, whichever guest is on whichever host.
 
     Raises:
-        InputError: a machine's kernel configuration is unknown, or a column holds what it should not.
+        InputError: a machine's kernel configuration is unknown, a column holds what it should not, or there are too
+            many different parts and kernels.
     """
     found: dict[str, list[Row]] = {}
     for machines in (hosts, guests):
@@ -158,6 +163,12 @@ def _lists(hosts: Machines, guests: Machines) -> Iterator[Row]:
     own = dict.fromkeys([*hosts.parts_and_releases, *guests.parts_and_releases])
     releases = dict.fromkeys(release for _, release in guests.parts_and_releases)
     parts = dict.fromkeys(part for part, _ in hosts.parts_and_releases)
+    if len(parts) * len(releases) > _LIST_ROWS:
+        raise InputError(
+            f"{len(parts)} different parts with {len(releases)} kernel releases, expected at most {_LIST_ROWS} pairs of "
+            "them: look up fewer machines at a time",
+            "hosts and guests",
+        )
     for part, release in own | dict.fromkeys((part, release) for part in parts for release in releases):
         facts = Facts()
         add_lists(facts, "of", part, release)

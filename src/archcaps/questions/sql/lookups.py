@@ -165,8 +165,8 @@ def _lists(hosts: Machines, guests: Machines) -> Iterator[Row]:
     parts = dict.fromkeys(part for part, _ in hosts.parts_and_releases)
     if len(parts) * len(releases) > _LIST_ROWS:
         raise InputError(
-            f"{len(parts)} different parts with {len(releases)} kernel releases, expected at most {_LIST_ROWS} pairs of "
-            "them: look up fewer machines at a time",
+            f"{len(parts)} different parts with {len(releases)} kernel releases, expected at most {_LIST_ROWS} pairs: "
+            "look up fewer machines at a time",
             "hosts and guests",
         )
     for part, release in own | dict.fromkeys((part, release) for part in parts for release in releases):

@@ -42,6 +42,7 @@ from archcaps.report.migrate import migrate_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
 from archcaps.report.prove import prove_schema
 from archcaps.report.roll_out import roll_out_schema
+from archcaps.report.rules import rules_schema
 from archcaps.report.shown import shown_schema
 from archcaps.report.trace import trace_schema
 from archcaps.report.upgrade import upgrade_schema
@@ -404,6 +405,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "predict-linux-1.json": schema("archcaps predict", predict_linux_schema()),
         ROOT / "schemas" / "prove-1.json": schema("archcaps prove --json", prove_schema()),
         ROOT / "schemas" / "shown-1.json": schema("archcaps shown --json", shown_schema()),
+        ROOT / "schemas" / "rules-1.json": schema("archcaps rules --json", rules_schema()),
         ROOT / "schemas" / "trace-1.json": schema("archcaps trace --json", trace_schema()),
         ROOT / "schemas" / "upgrade-1.json": schema("archcaps upgrade --json", upgrade_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),

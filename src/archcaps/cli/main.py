@@ -31,6 +31,7 @@ _COMMANDS = {
     "roll-out": "archcaps.cli.roll_out",
     "sample-fleet": "archcaps.cli.sample_fleet",
     "shown": "archcaps.cli.shown",
+    "rules": "archcaps.cli.rules",
     "trace": "archcaps.cli.trace",
     "upgrade": "archcaps.cli.upgrade",
 }

@@ -32,8 +32,8 @@ MEANINGS = {
     "untruthful": "not told the truth, but nothing leaks",
     "truthful": "told the truth, and safe",
 }
-#: So many groups are shown of each kind.
-_GROUPS = 6
+#: So many groups are shown of each kind, and so many of the worst classes.
+_GROUPS, _WORST = 4, 3
 
 
 def render_json(result: AuditResult) -> str:
@@ -137,7 +137,7 @@ def _worst(worst: Sequence[ClassVerdict], page: Page) -> list[str]:
     if not worst:
         return []
     lines = ["", "Worst first: the largest classes of what is most wrong"]
-    for one in worst[:_GROUPS]:
+    for one in worst[:_WORST]:
         lines += page.fill(f"  {one.guests:,} guests, class {one.id}: {one.guest} on {one.host}", "", "    ")
         lines += page.fill(f"    {one.headline}", "", "    ")
     return lines

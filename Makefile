@@ -53,6 +53,7 @@ bench: $(VENV)/.stamp ## run the benchmarks
 	@$(BIN)/python benchmarks/qemu.py
 	@$(BIN)/python benchmarks/fix.py
 	@$(BIN)/python benchmarks/sql.py
+	@$(BIN)/python benchmarks/fleet.py
 
 conformance: $(VENV)/.stamp ## compare with every recorded real machine
 	@ARCHCAPS_FULL=1 $(BIN)/pytest tests/reality -m "conformance or not conformance" $(PYTEST_ARGS)

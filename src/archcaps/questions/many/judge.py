@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeAlias
@@ -70,9 +70,10 @@ def questions() -> dict[str, Choice[Any]]:
 
 
 @cache
-def _used() -> tuple[frozenset[str], frozenset[str]]:
-    """Return the facts and the rules that the questions rest on."""
-    roots = [node for choice in questions().values() for label in choice.labels for node in _nodes_of(choice, label)]
+def _used(names: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the facts and the rules that questions rest on."""
+    asked = [questions()[name] for name in names]
+    roots = [node for choice in asked for label in choice.labels for node in _nodes_of(choice, label)]
     facts, rules = set(), set()
     for node in walk(roots):
         if node.kind is Kind.FACT:
@@ -86,13 +87,18 @@ def _nodes_of(choice: Choice[Any], label: object) -> tuple[Node, Node]:
     return choice.is_in([label]), choice.permits(label)
 
 
-def judge_pairs(hosts: Machines, guests: Machines, host_of: _Index, guest_of: _Index) -> Iterator[Verdicts]:
+def judge_pairs(
+    hosts: Machines, guests: Machines, host_of: _Index, guest_of: _Index, asked: Collection[str] | None = None
+) -> Iterator[Verdicts]:
     """Yield the verdicts on guest `guest_of[i]` on host `host_of[i]` in order, at most `PAIRS_AT_ONCE` at a time.
+
+    `asked`: the questions (columns of `questions`) to answer; all by default.
 
     Raises:
         InputError: a machine's kernel configuration is unknown, or a column holds what it should not.
     """
-    facts, rules = _used()
+    wanted = {name: choice for name, choice in questions().items() if asked is None or name in asked}
+    facts, rules = _used(tuple(wanted))
     host_facts = _only(hosts.vectors, facts)
     guest_facts = _only(guests.vectors, facts)
     observed = _only(hosts.observed, rules), _only(guests.observed, rules)
@@ -103,7 +109,7 @@ def judge_pairs(hosts: Machines, guests: Machines, host_of: _Index, guest_of: _I
         given = _planes(host_facts, on) | _planes(guest_facts, of) | between.planes(on, of)
         seen = _planes(observed[0], on) | _planes(observed[1], of)
         out = {name: true for name, (true, _) in _planes(opaque, of).items()}
-        yield _read(BitPlanes(len(on), given, seen, out))
+        yield _read(BitPlanes(len(on), given, seen, out), wanted)
 
 
 def _only(vectors: Mapping[str, Vector], names: frozenset[str]) -> dict[str, Vector]:
@@ -158,10 +164,10 @@ def _plane(bits: npt.NDArray[np.bool_]) -> int:
     return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
 
 
-def _read(planes: BitPlanes) -> Verdicts:
+def _read(planes: BitPlanes, asked: Mapping[str, Choice[Any]]) -> Verdicts:
     labels: dict[str, tuple[str, ...]] = {}
     possible: dict[str, Possible] = {}
-    for name, choice in questions().items():
+    for name, choice in asked.items():
         rows = choice.possible_rows(planes)
         labels[name] = tuple("" if label is None else str(label) for label in rows)
         masks = np.zeros(planes.rows, dtype=np.uint64)

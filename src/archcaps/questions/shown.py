@@ -51,7 +51,7 @@ def answer(guest: ShownGuest, host: Snapshot | None, offered: Snapshot | None) -
     )
     return ShownResult(
         FORMAT_VERSION,
-        _headline(guest, bits, starts=starts),
+        _headline(guest, bits, starts=starts, placed=host is not None),
         _exit_code(guest, bits, starts=starts),
         asked.vmm,
         asked.release,
@@ -115,9 +115,9 @@ def _exit_code(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | No
     return 1 if guest.differences else 0
 
 
-def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | None) -> str:
+def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | None, placed: bool) -> str:
     if starts is False:
-        return "DOES NOT START on this host."
+        return "DOES NOT START on this host." if placed else "DOES NOT START."
     lacks = sum(one.shown is False for one in guest.differences)
     more = sum(one.shown is True for one in guest.differences)
     counted = [
@@ -130,7 +130,13 @@ def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | Non
     if guest.asked.live:
         head = "RUNS, read from the VMM itself"
     else:
-        head = "STARTS" if starts else "Whether it STARTS is not known"
+        head = (
+            "STARTS"
+            if starts
+            else "Whether it STARTS is not known"
+            if placed
+            else "AS ASKED FOR, on no host in particular"
+        )
         known = "" if all(bit.guest is not None for bit in bits) else ", as far as that is known"
         said = said or ([f"with all that is asked for{known}"] if starts else [])
     return f"{head}{': ' if said else ''}{', '.join(said)}."

@@ -1,0 +1,87 @@
+"""The identities that a pool's CPU can have: those of its hosts, and of QEMU's named models that fit all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from archcaps.errors import InputError
+from archcaps.fleet.pool.hosts import HostClass
+from archcaps.fleet.pool.showable import Showable, offered_bits
+from archcaps.guest_cpu.qemu.models import Definition, Setting, definition
+from archcaps.machine.facts import part_of
+from archcaps.tables import qemu as tables
+from archcaps.tables.bits import BITS
+
+__all__ = ["Identity", "identities", "models_that_fit"]
+
+_OURS: Final = {bit.names["qemu"]: name for name, bit in BITS.items() if "qemu" in bit.names}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Family, model and stepping, whose they are, and the QEMU model that has them (None: no model that fits)."""
+
+    vendor: str
+    family: int
+    model: int
+    stepping: int
+    of: str
+    named: str | None
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """Family, model, stepping."""
+        return self.family, self.model, self.stepping
+
+
+def identities(
+    hosts: Sequence[HostClass], can: Mapping[str, Sequence[Showable]], where: Setting, *, named_only: bool = False
+) -> list[Identity]:
+    """Return the candidates in the order in which they are preferred where all else is equal.
+
+    First the hosts' own, those first that offer the fewest bits; then the models' that fit, the fullest first.
+    `named_only`: without those that no model has, for formats in which an identity is a model's.
+
+    Raises:
+        InputError: none is left.
+    """
+    models = models_that_fit(hosts, can, where)
+    by_numbers = {(one.family, one.model, one.stepping): one.name for one in reversed(models)}
+    vendor = str(hosts[0].snapshot.cpu.vendor)
+    found: dict[tuple[int, int, int], Identity] = {}
+    for host in sorted(hosts, key=lambda host: (sum(offered_bits(host).values()), _numbers(host))):
+        numbers = _numbers(host)
+        found.setdefault(numbers, Identity(vendor, *numbers, "a host's", by_numbers.get(numbers)))
+    for model in models:
+        numbers = (model.family, model.model, model.stepping)
+        found.setdefault(numbers, Identity(vendor, *numbers, f"QEMU's model {model.name}", model.name))
+    left = [one for one in found.values() if one.named is not None or not named_only]
+    if not left:
+        raise InputError("no named CPU model fits all hosts", "pool")
+    return left
+
+
+def models_that_fit(
+    hosts: Sequence[HostClass], can: Mapping[str, Sequence[Showable]], where: Setting
+) -> list[Definition]:
+    """Return QEMU's models of the hosts' vendor of which no feature is known to be missing on a host, fullest first."""
+    vendor = hosts[0].snapshot.cpu.vendor
+    families = {_numbers(host)[0] for host in hosts}
+    missing = {name for name, answers in can.items() if any(answer.value is False for answer in answers)}
+    found = []
+    for name in tables.model_names():
+        for version in tables.model_versions(name):
+            if version.vendor != vendor or version.family not in families or not version.span.has(where.release):
+                continue
+            model = definition(version.full_name, where, "pool")
+            if not any(_OURS.get(feature) in missing for feature in model.features):
+                found.append(model)
+    return sorted(found, key=lambda model: (-len(model.features), model.name))
+
+
+def _numbers(host: HostClass) -> tuple[int, int, int]:
+    part = part_of(host.snapshot)
+    assert part.family is not None and part.model is not None and part.stepping is not None, "checked when it was read"
+    return part.family, part.model, part.stepping

@@ -17,7 +17,7 @@ MUTATION_ARGS ?=
 # More arguments for make lock, e.g. --upgrade
 LOCK_ARGS ?=
 
-.PHONY: help setup demo test lint bench conformance sweep prove-check fuzz mutation docs lock clean
+.PHONY: help setup demo debian test lint bench conformance sweep qemu-releases prove-check fuzz mutation docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,7 +28,11 @@ setup: $(VENV)/.stamp ## set up .venv (every target does so by itself)
 demo: $(VENV)/.stamp ## show what archcaps does
 	@$(BIN)/python demo/run.py
 
+debian: ## install the Debian packages whose programs the tests run (as root; others are told which)
+	@tools/debian/install.sh
+
 test: $(VENV)/.stamp ## run the tests
+	@if [ "$$(id -u)" = 0 ]; then tools/debian/install.sh || echo "debian: some tests will be skipped" >&2; fi
 	@mkdir -p build
 	@$(BIN)/pytest -n auto --junit-xml=build/junit.xml $(PYTEST_ARGS)
 
@@ -41,17 +45,24 @@ lint: $(VENV)/.stamp ## check style, types, the layers and the tables
 	@$(BIN)/mypy
 	@echo "lint: import layers"
 	@$(BIN)/lint-imports --no-logo --no-cache
-	@if [ -f tools/check_tables.py ]; then echo "lint: tables"; $(BIN)/python tools/check_tables.py; fi
+	@if [ -f tools/check_tables.py ]; then echo "lint: tables"; $(BIN)/python -m tools.check_tables; fi
 
 bench: $(VENV)/.stamp ## run the benchmarks
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/prove.py
+	@$(BIN)/python benchmarks/qemu.py
 
 conformance: $(VENV)/.stamp ## compare with every recorded real machine
 	@ARCHCAPS_FULL=1 $(BIN)/pytest tests/reality -m "conformance or not conformance" $(PYTEST_ARGS)
 
 sweep: $(VENV)/.stamp ## compare a million random cases with an independent model of KVM
 	@ARCHCAPS_SWEEP=1000000 $(BIN)/pytest -n auto tests/oracle $(PYTEST_ARGS)
+
+# The QEMU of each suite is unpacked below build/qemu, not installed.
+QEMU_SUITES ?= trixie sid
+qemu-releases: $(VENV)/.stamp ## compare the tables with other QEMUs too (QEMU_SUITES, by default Debian's newer ones)
+	@for suite in $(QEMU_SUITES); do tools/qemu/unpack $$suite build/qemu/$$suite; \
+		ARCHCAPS_QEMU=$$PWD/build/qemu/$$suite/qemu-system-x86_64 $(BIN)/pytest tests/guest_cpu/test_qemu_real.py $(PYTEST_ARGS); done
 
 prove-check: $(VENV)/.stamp ## compare the space of configurations with brute force and other engines
 	@ARCHCAPS_SPACE=full $(BIN)/pytest -n auto tests/space $(PYTEST_ARGS)
@@ -89,7 +100,7 @@ $(VENV)/.made:
 	@py="$${PYTHON:-python3}"; \
 	"$$py" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "archcaps needs Python 3.11 or newer, and '$$py' is not: set PYTHON to one" >&2; exit 1; }; \
-	if ! "$$py" -c 'import ensurepip, venv' 2>/dev/null && [ "$$(id -u)" = 0 ]; then scripts/debian-packages; fi; \
+	if ! "$$py" -c 'import ensurepip, venv' 2>/dev/null && [ "$$(id -u)" = 0 ]; then tools/debian/install.sh venv; fi; \
 	"$$py" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "'$$py' can't make a virtual environment: install its venv module (on Debian: python3-venv)" >&2; exit 1; }; \
 	echo "setup: $(VENV) with $$("$$py" --version)"; \

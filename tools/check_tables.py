@@ -14,6 +14,8 @@ from itertools import groupby
 from pathlib import Path
 
 from archcaps.tables.names import CPU_LOOKUPS, SILICON_LOOKUPS
+from tools.check_libvirt_tables import libvirt_faults
+from tools.check_qemu_tables import SOURCED, qemu_faults
 
 TABLES = Path(__file__).parents[1] / "src" / "archcaps" / "tables"
 KINDS = {"immunity", "clears", "control", "feature", "affected", "command", "reserved", "unverified"}
@@ -266,6 +268,7 @@ def faults(tables: Path = TABLES) -> list[str]:
     observations = read(tables / "kernels" / "observations.csv")
     found += observation_faults(read(tables / "kernels" / "behaviours.csv"), observations)
     found += axiom_faults(bits, read(tables / "silicon" / "axioms.csv"))
+    found += qemu_faults(tables, bits)
     found += firecracker_faults(bits, tables)
     found += xen_faults(bits, tables)
     found += proxmox_faults(tables)
@@ -276,6 +279,7 @@ def faults(tables: Path = TABLES) -> list[str]:
         "firecracker/behaviours.csv", "firecracker/normalisation.csv", "firecracker/static_templates.csv",
         "firecracker/template_hosts.csv", "xen/levelling.csv",
         "proxmox/builtin_models.csv", "proxmox/vendors.csv", "proxmox/vm_flags.csv",
+        "libvirt/releases.csv", "libvirt/qemu_names.csv", *SOURCED, "fleet/recipes.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))
@@ -291,6 +295,7 @@ def faults(tables: Path = TABLES) -> list[str]:
     for path in sorted((tables / "linux_lists").glob("*list-*.csv")):
         if path.stem.split("-", 1)[1] not in listed:
             found.append(f"{path.name}: no release has this list")
+    found += libvirt_faults(tables)
     return found
 
 

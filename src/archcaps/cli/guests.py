@@ -49,8 +49,10 @@ def is_configuration(name: str) -> bool:
     return len(data) <= MAX_BYTES and not _SNAPSHOT.search(text) and bool(text.strip())
 
 
-def configuration(name: str) -> Asked:
+def configuration(name: str, member: str | None = None) -> Asked:
     """Return what a configuration asks for, given by its file's name, - for standard input, or its own words.
+
+    `member` names one guest of a file that holds several.
 
     Raises:
         InputError: it can not be read, or is no configuration that archcaps knows.
@@ -69,7 +71,7 @@ def configuration(name: str) -> Asked:
     if len(data) > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES >> 20} MiB: not a guest's configuration", where)
     try:
-        return read_configuration(data.decode("utf-8"), where)
+        return read_configuration(data.decode("utf-8"), where, member=member)
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 text (byte {error.start})", where) from error
 

@@ -36,11 +36,26 @@ _OPTIONS = (
         '"qemu-system-x86_64 ...".',
     ),
     # What says more of a configuration, and running guests to ask.
-    click.option("--vmm-version", metavar="RELEASE", help="The VMM's own release, as 8.2 or 10.1.2 of QEMU."),
+    click.option(
+        "--vmm-version",
+        metavar="RELEASE",
+        help="The VMM's own release, as 10.1.2; libvirt's with QEMU's as 9.0.0/7.2.22.",
+    ),
     click.option(
         "--machine", metavar="TYPE", help="QEMU's machine type, as pc-q35-9.0, where the guest's does not say."
     ),
     click.option("--qmp", metavar="SOCKET", help="The guest is a running QEMU: ask it at its QMP socket."),
+    click.option(
+        "--libvirt",
+        metavar="URI",
+        help="Ask this libvirt, as qemu:///system, for --domain (by virsh).",
+    ),
+    click.option(
+        "--domain",
+        metavar="NAME",
+        help="The guest is this domain of libvirt's (of qemu:///system, without --libvirt); with --guest, the one of "
+        "this name in a file that holds several.",
+    ),
     click.option("--pid", type=int, metavar="PID", help="The guest is a running QEMU process: read its command line."),
     click.option("--guest-kernel", metavar="RELEASE", help="The guest's kernel release, in place of the snapshot's."),
     click.option(
@@ -84,6 +99,8 @@ class Machines:
     vmm_version: str | None
     machine: str | None
     qmp: str | None
+    libvirt: str | None
+    domain: str | None
     pid: int | None
     guest_kernel: str | None
     arch_capabilities: str | None
@@ -112,13 +129,22 @@ class Machines:
     @property
     def given(self) -> bool:
         """Whether any machine was named at all."""
-        named = self.host_file or self.guest_file or self.pid or self.qmp
+        named = self.host_file or self.guest_file or self.pid or self.qmp or self.domain or self.libvirt
         return bool(named) or self._host_options.given or self._guest_options.given
 
     @property
     def _running(self) -> bool:
         """Whether the guest runs on this machine."""
-        return self.pid is not None or self.qmp is not None
+        return self.pid is not None or self.qmp is not None or self._local_domain
+
+    @property
+    def _local_domain(self) -> bool:
+        """Whether the guest is a domain of this machine's libvirt; a URI with a host names another one's."""
+        return (
+            self.domain is not None
+            and self.guest_file is None
+            and (self.libvirt or "x:///").partition(":")[2][:3] == "///"
+        )
 
     @property
     def host_given(self) -> bool:
@@ -167,14 +193,20 @@ class Machines:
 
             return ask(self.qmp)
         if self.guest_file is not None and is_configuration(self.guest_file):
-            return configuration(self.guest_file)
+            return configuration(self.guest_file, self.domain)
+        if self.domain is not None and self.guest_file is None:
+            from archcaps.guest_cpu.libvirt import virsh  # noqa: PLC0415  # as above
+
+            return virsh.ask(self.domain, self.libvirt or virsh.DEFAULT_URI)
         return None
 
     def _refuse_two_guests(self) -> None:
-        ways = {"--guest": self.guest_file, "--pid": self.pid, "--qmp": self.qmp}
+        ways = {"--guest": self.guest_file, "--pid": self.pid, "--qmp": self.qmp, "--libvirt": self.libvirt}
         given = [name for name, value in ways.items() if value is not None]
         if len(given) > 1:
             raise click.UsageError(f"the guest is either {' or '.join(given)}, not both")
+        if self.libvirt is not None and self.domain is None:
+            raise click.UsageError("--libvirt without --domain: which of its domains is the guest?")
 
 
 def machine_options(command: Callable[..., int]) -> Callable[..., int]:

@@ -37,6 +37,9 @@ _HOMES: Final[dict[Vmm, str]] = {
     "qemu": "archcaps.guest_cpu.qemu.format",
 }
 
+#: Formats of which a text may hold several guests; their readers take a name.
+_SEVERAL: Final[tuple[Vmm, ...]] = ("kubevirt", "ovirt")
+
 
 def read_file(path: str | Path, vmm: Vmm | None = None) -> Asked:
     """Return what the configuration in a file asks for; its format is `vmm`'s, or what the text looks like.
@@ -58,11 +61,11 @@ def read_file(path: str | Path, vmm: Vmm | None = None) -> Asked:
     return read_configuration(text, str(path), vmm)
 
 
-def read_configuration(text: str, where: str, vmm: Vmm | None = None) -> Asked:
-    """Return what a configuration's text asks for.
+def read_configuration(text: str, where: str, vmm: Vmm | None = None, member: str | None = None) -> Asked:
+    """Return what a configuration's text asks for; `member` names one guest of a text that holds several.
 
     Raises:
-        InputError: it is no format that is known, or broken; with file and line.
+        InputError: it is no format that is known, broken, or holds several guests; with file and line.
     """
     for name in (vmm,) if vmm else _HOMES:
         try:
@@ -70,7 +73,11 @@ def read_configuration(text: str, where: str, vmm: Vmm | None = None) -> Asked:
         except ModuleNotFoundError:  # a format that this build does not have
             continue
         if vmm or module.looks_like(text, Path(where).name):
-            return cast(Asked, module.read(text, where))
+            if member is None:
+                return cast(Asked, module.read(text, where))
+            if name not in _SEVERAL:
+                raise InputError(f"holds one guest, so there is none to choose by name ({member!r})", where)
+            return cast(Asked, module.read(text, where, member))
     raise InputError(f"no guest configuration that archcaps knows (it reads those of {', '.join(VMMS)})", where)
 
 

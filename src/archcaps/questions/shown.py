@@ -23,6 +23,10 @@ __all__ = ["answer", "shown"]
 _ALL = (1 << 64) - 1
 
 
+#: libvirt's words for CPUs that no model names.
+_NAMELESS = {"host": "host-passthrough", "host-model": "host-model", "maximum": "maximum"}
+
+
 def shown(asked: Asked, host: Snapshot | None, kernel: str | None = None) -> ShownResult:
     """Return what a guest is shown on `host`; without one, all that is asked for is taken as offered.
 
@@ -53,7 +57,7 @@ def answer(guest: ShownGuest, host: Snapshot | None, offered: Snapshot | None) -
         asked.release,
         asked.machine,
         asked.accelerator,
-        asked.model,
+        asked.model or _NAMELESS.get(asked.mode),
         asked.live,
         [AskedFeature(switch.name, switch.policy) for switch in asked.switches],
         None if host is None else host.name or "host",

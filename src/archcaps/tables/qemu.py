@@ -128,10 +128,11 @@ def _models() -> Mapping[str, tuple[CpuModel, ...]]:
     return {name: tuple(versions) for name, versions in found.items()}
 
 
-def model_names() -> list[str]:
+@cache
+def model_names() -> tuple[str, ...]:
     """Return every name of a CPU model that some recorded release takes: plain, with a version, and fixed ones."""
     names = [name for plain, versions in _models().items() for name in (plain, *(each.full_name for each in versions))]
-    return [*dict.fromkeys(names), *(row["name"] for row in read_csv("qemu/aliases.csv"))]
+    return (*dict.fromkeys(names), *(row["name"] for row in read_csv("qemu/aliases.csv")))
 
 
 def model_versions(name: str) -> tuple[CpuModel, ...]:
@@ -162,6 +163,7 @@ class Machine:
         return self.version is not None and self.version <= (10, 0)
 
 
+@cache
 def machine_type(name: str) -> Machine:
     """Return what is known of a machine type; pc and q35 are the newest of their kind."""
     match = _MACHINE.match(name)
@@ -181,7 +183,7 @@ class MachineChange:
 
 def machine_changes(model: str, machine: Machine) -> tuple[MachineChange, ...]:
     """Return what a machine type changes in a model, whose name is taken as it was written."""
-    if machine.version is None:
+    if machine.version is None or machine.version > _newest_changed():
         return ()
     return tuple(
         MachineChange(row["property"], row["value"])
@@ -190,6 +192,12 @@ def machine_changes(model: str, machine: Machine) -> tuple[MachineChange, ...]:
         and machine.version <= _numbers(row["last"])
         and (not row["first"] or machine.version >= _numbers(row["first"]))
     )
+
+
+@cache
+def _newest_changed() -> Version:
+    """Return the newest machine type that changes any model: nearly all are newer."""
+    return max(_numbers(row["last"]) for row in read_csv("qemu/machine_changes.csv"))
 
 
 def accelerator_defaults(accelerator: str) -> dict[str, bool]:
@@ -202,19 +210,22 @@ def accelerator_defaults(accelerator: str) -> dict[str, bool]:
 
 
 def holds(rule: str, release: Version) -> bool | None:
-    """Return whether a release follows one of the rules of rules.csv; None: a stable release that may have taken it.
+    """Return whether a release follows one of the rules of rules.csv; None: that is not known.
 
     A release of two numbers stands for the last of its stable ones.
     """
     row = _rule(rule)
-    release = release if len(release) > 2 else (*release, _ANY)
-    if row["last"] and release > _numbers(row["last"]):
-        return False
-    if release >= _numbers(row["first"]):
-        return True
-    if not row["stable_unknown_from"] or release[:2] == _numbers(row["first"])[:2]:
-        return False
-    return None if release > _numbers(row["stable_unknown_from"]) and release[2] > 0 else False
+    release, first, without = _last_of(release), _numbers(row["first"]), _last_of(_numbers(row["without"]))
+    if release >= first:
+        return not row["last"] or release <= _numbers(row["last"])
+    if release > without:
+        return None
+    stable_of_older = release[:2] < first[:2] and release[2] > 0
+    return None if stable_of_older and row["older_stable"] == "unknown" else False
+
+
+def _last_of(release: Version) -> Version:
+    return release if len(release) > 2 else (*release, _ANY)
 
 
 def rule_source(rule: str) -> str:

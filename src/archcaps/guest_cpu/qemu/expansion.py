@@ -28,6 +28,8 @@ _NAMES: Mapping[str, str] = {bit: row.names["qemu"] for bit, row in BITS.items()
 _WORDS = frozenset(BITS[bit].register for bit in _NAMES)
 #: Bits that change while a guest runs, whatever its VMM says.
 _AT_RUN_TIME = frozenset(("ospke",))
+_FOLLOWED = tuple(bit for bit, row in BITS.items() if row.register in _WORDS and bit not in _AT_RUN_TIME)
+_CPUID = frozenset(bit for bit in _FOLLOWED if REGISTERS[BITS[bit].register].kind == "cpuid")
 
 
 @dataclass
@@ -66,9 +68,8 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         assumptions.append("the host is not given: all that is asked for is taken as offered by its KVM")
     work = _Expansion(asked, where, supported, model)
     wanted = _wanted(work, kvm=kvm)
-    for bit in BITS:
-        if BITS[bit].register in _WORDS and bit not in _AT_RUN_TIME:
-            work.bits[bit] = _tcg(bit, wanted.get(bit, False)) if not kvm else _kvm(work, bit, wanted)
+    for bit in _FOLLOWED:
+        work.bits[bit] = _tcg(bit, wanted.get(bit, False)) if not kvm else _kvm(work, bit, wanted)
     _hide_without_cpuid_bit(work)
     snapshot = _snapshot(work, host, offered, vendor)
     notices = _notices(work, kvm=kvm)
@@ -82,6 +83,8 @@ def _vendor(asked: Asked, model: Definition | None, host: Snapshot | None, *, kv
     """Return the guest's vendor: the user's word, else under KVM the host's, also for named models."""
     if asked.identity.vendor is not None:
         return asked.identity.vendor
+    if model is not None and model.name == "base":
+        return None
     if kvm and (host is not None or model is None):
         return None if host is None else host.cpu.vendor
     return model.vendor if model is not None else None
@@ -107,10 +110,13 @@ def _tcg(bit: str, wanted: bool | None) -> bool | None:
 
 
 def _kvm(work: _Expansion, bit: str, wanted: Mapping[str, bool | None]) -> bool | None:
+    if work.model is not None and not wanted.get(bit):
+        return False
     named = work.setting.has_property(_NAMES[bit]) if bit in _NAMES else False
-    if work.model is None and wanted.get(bit) is None:
+    asked = wanted.get(bit)
+    if work.model is None and asked is None:
         return _from_host(work, bit, named)
-    if named is False or wanted.get(bit) is False:
+    if named is False or not asked:
         return False
     return _asked_for(work, bit, named)
 
@@ -129,25 +135,23 @@ def _from_host(work: _Expansion, bit: str, named: bool | None) -> bool | None:
             reason = f"QEMU {work.setting.text} has no name for it, and drops what it can not name (migratable=on)"
             _differ(work, bit, Answer(False, "qemu", reason, _MIGRATABLE))
         return False
-    if answer.value and answer.by == "qemu" and bit != "hypervisor":
+    if answer.value and answer.by == "qemu" and BITS[bit].vulnerabilities:
         _differ(work, bit, answer)
     return answer.value if named else None
 
 
 def _asked_for(work: _Expansion, bit: str, named: bool | None) -> bool | None:
     """Return a bit that the model or the user's words ask for."""
-    if work.asked.force_features:
+    if work.asked.force_features or not work.supported.known:
         return True
     answer = work.supported.of(bit)
-    if not work.supported.known:
-        return True
     if answer.value is False:
         work.unsupported.append(_NAMES[bit])
         _differ(work, bit, answer)
     elif answer.value is None or named is None:
         work.undecided.append(_NAMES[bit])
         return None
-    elif answer.by == "qemu" and bit != "hypervisor":
+    elif answer.by == "qemu" and BITS[bit].vulnerabilities:
         _differ(work, bit, answer)
     return answer.value
 
@@ -181,7 +185,7 @@ def _snapshot(work: _Expansion, host: Snapshot | None, offered: Snapshot | None,
     what = f"QEMU {work.setting.text}, -cpu {asked.model}"
     word = sum(ARCH_CAPABILITIES[bit].mask for bit in ARCH_CAPABILITIES if bits[bit])
     known = sum(ARCH_CAPABILITIES[bit].mask for bit in ARCH_CAPABILITIES if bits[bit] is not None)
-    cpuid = {bit: value for bit, value in bits.items() if REGISTERS[BITS[bit].register].kind == "cpuid"}
+    cpuid = {bit: value for bit, value in bits.items() if bit in _CPUID}
     return Snapshot(
         format_version=FORMAT_VERSION,
         role="guest",
@@ -213,9 +217,14 @@ def _notices(work: _Expansion, *, kvm: bool) -> list[str]:
         found.append("x-force-features shows the guest what the host may not have: instructions may fault in it")
     if work.undecided and kvm:
         found.append(_undecided(work.undecided))
+    if asked.check == "enforce" and kvm and work.model is not None:
+        others = len(work.model.features - set(_NAMES.values()))
+        found.append(f"enforce also asks for {others} features of the model that archcaps does not follow")
     if work.unsupported and asked.check != "enforce" and kvm and not asked.force_features:
         names = ", ".join(sorted(work.unsupported))
         found.append(f"QEMU warns and starts without: {names} (with enforce it would not start)")
+    if asked.model == "base":
+        found.append("-cpu base is for tools to build on: it has no vendor, and a KVM may refuse its MSRs")
     found += [f"QEMU {work.setting.text}: {text}" for text in asked.lost_in_words]
     return found
 

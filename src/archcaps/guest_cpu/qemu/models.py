@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from archcaps.errors import InputError, nearest
 from archcaps.tables import qemu as tables
@@ -21,8 +22,13 @@ class Setting:
 
     def has_property(self, name: str) -> bool | None:
         """Return whether this release takes a property's name; None: it is not known of this release."""
-        found = tables.properties().get(name)
-        return False if found is None else found.span.has(self.release)
+        return _has_property(name, self.release)
+
+
+@cache
+def _has_property(name: str, release: tuple[int, ...]) -> bool | None:
+    found = tables.properties().get(name)
+    return False if found is None else found.span.has(release)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,14 @@ x86_cpu_get_supported_feature_word.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from archcaps.guest_cpu.qemu.models import Setting
-from archcaps.machine.facts import Datum, known_bits
 from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot, number
 from archcaps.tables import qemu as tables
+
+if TYPE_CHECKING:
+    from archcaps.machine.facts import Datum
 
 __all__ = ["IMMUNE", "Supported"]
 
@@ -39,13 +42,20 @@ class Supported:
         self._setting = setting
         self._vendor = vendor
         self._offered: dict[str, Datum] | None = None
+        self._own: dict[str, Datum] = {}
+        if host is not None or offered is not None:
+            self._read(host, offered)
+
+    def _read(self, host: Snapshot | None, offered: Snapshot | None) -> None:
+        from archcaps.machine.facts import known_bits  # noqa: PLC0415  # not needed without a host
+
+        self._own = {} if host is None else known_bits(host)
         if offered is not None:
             # A guest by default does not say of the whole of CPUID.1:ECX what was seen of KVM's offer.
             seen = Snapshot(
                 format_version=FORMAT_VERSION, role="host", registers={} if host is None else dict(host.kvm.offered)
             )
             self._offered = {**known_bits(seen), **known_bits(offered)}
-        self._own: dict[str, Datum] = {} if host is None else known_bits(host)
 
     @property
     def known(self) -> bool:
@@ -60,23 +70,30 @@ class Supported:
 
     def of(self, bit: str) -> Answer:
         """Return whether QEMU takes a bit as supported."""
+        if bit == "hypervisor":
+            return Answer(True, "qemu")
         if self._offered is None:
             return Answer(None)
         offers = self.offers(bit)
         match bit:
-            case "hypervisor":
-                return Answer(True, "qemu")
             case "rtm" | "hle":
                 return self._tsx(offers)
             case "erms" | "fsrm":  # no new instructions: QEMU reads them from the host's own CPUID
-                own = self._own.get(bit)
-                return Answer(True if own is not None and own.value else offers)
+                return self._string_instructions(bit, offers)
             case "arch_capabilities":
                 return self._arch_capabilities(offers)
             case "fb_clear":
                 return self._fb_clear(offers)
             case _:
                 return Answer(offers)
+
+    def _string_instructions(self, bit: str, offers: bool | None) -> Answer:
+        own, rule = self._own.get(bit), "erms_and_fsrm_of_host"
+        follows = tables.holds(rule, self._setting.release)
+        if offers or follows is False or (own is not None and not own.value):
+            return Answer(offers)
+        why = "QEMU since 8.2 takes it from the host's own CPUID"
+        return Answer(True, "qemu", why, tables.rule_source(rule)) if own and follows else Answer(None)
 
     def _tsx(self, offers: bool | None) -> Answer:
         broken = _host_tsx_broken(self._host)

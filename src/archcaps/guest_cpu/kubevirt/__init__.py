@@ -1,0 +1,1 @@
+"""KubeVirt: VirtualMachine and VirtualMachineInstance manifests read and changed in place."""

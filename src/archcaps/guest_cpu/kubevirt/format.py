@@ -1,0 +1,59 @@
+"""KubeVirt as a format: VirtualMachine, VirtualMachineInstance, their replica sets and pools.
+
+PyYAML is loaded when a manifest is read or changed, not to tell that a text is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from archcaps.guest_cpu import formats
+from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.changes import GuestChange, Patch
+from archcaps.guest_cpu.shown import ShownGuest
+from archcaps.machine.snapshot import Snapshot
+
+__all__ = ["expand", "looks_like", "patch", "read"]
+
+_MARK: Final = re.compile(r"""(?:^|[-{,\s])["']?apiVersion["']?[ \t]*:[ \t]*["']?kubevirt\.io/""", re.M)
+
+
+def looks_like(text: str, name: str) -> bool:
+    """Return whether a text is a manifest with a resource of KubeVirt's."""
+    del name
+    return _MARK.search(text) is not None
+
+
+def read(text: str, where: str, name: str | None = None) -> Asked:
+    """Return what a virtual machine asks for; `name` says which, where there are several.
+
+    Raises:
+        InputError: it is no YAML, holds no virtual machine or several, or a value is of another type; with the line.
+    """
+    from archcaps.guest_cpu.kubevirt.reading import read as read_manifest  # noqa: PLC0415  # see above
+
+    return read_manifest(text, where, name)
+
+
+def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> ShownGuest:
+    """Return what the guest is shown: KubeVirt makes a libvirt domain of it, with the same words.
+
+    Raises:
+        InputError: QEMU has no such model or version.
+    """
+    domain = replace(asked, vmm="libvirt", text="")
+    return replace(formats.expand(domain, host, offered), asked=asked)
+
+
+def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:
+    """Return the manifest with `changes` made in place.
+
+    Raises:
+        InputError: a machine type or model is no name.
+    """
+    from archcaps.guest_cpu.kubevirt.patching import patch as patch_manifest  # noqa: PLC0415  # see above
+
+    return patch_manifest(asked, changes)

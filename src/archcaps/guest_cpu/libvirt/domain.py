@@ -1,0 +1,184 @@
+"""A libvirt domain's CPU as its XML says it: <domain>, <domstatus>, <domainsnapshot>, or a <cpu> alone.
+
+Source: libvirt docs/formatdomain.rst, CPU model and topology; schemas/cputypes.rng of 9.0.0 and 12.8.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Literal, cast
+
+from archcaps.errors import InputError, nearest
+from archcaps.guest_cpu.asked import Policy, Switch
+from archcaps.guest_cpu.libvirt.xml_tree import Element, parse_xml
+
+__all__ = ["QEMU_NAMESPACE", "CpuElement", "Domain", "Override", "domain_of", "read_cpu", "read_domain"]
+
+Check = Literal["none", "partial", "full"]
+Match = Literal["minimum", "exact", "strict"]
+CpuMode = Literal["custom", "host-model", "host-passthrough", "maximum"]
+
+QEMU_NAMESPACE: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
+_MODES: Final = ("custom", "host-model", "host-passthrough", "maximum")
+_MATCHES: Final = ("minimum", "exact", "strict")
+_CHECKS: Final = ("none", "partial", "full")
+_POLICIES: Final = ("force", "require", "optional", "disable", "forbid")
+_X86: Final = ("x86_64", "i686")
+
+
+@dataclass(frozen=True, slots=True)
+class CpuElement:
+    """A <cpu>: what its attributes and children say; None where they say nothing. `line` counts from 1."""
+
+    mode: CpuMode
+    match: Match | None = None
+    check: Check | None = None
+    migratable: bool | None = None
+    model: str | None = None
+    fallback: Literal["allow", "forbid"] | None = None
+    vendor_id: str | None = None
+    vendor: str | None = None
+    features: tuple[Switch, ...] = ()
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A -cpu among <qemu:commandline>'s arguments: the text of it, and the line."""
+
+    cpu: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain as far as its CPU goes. `kind` is its type (kvm, qemu), None for a <cpu> alone."""
+
+    cpu: CpuElement | None
+    kind: str | None = None
+    name: str = ""
+    machine: str | None = None
+    live: bool = False
+    override: Override | None = None
+
+
+def read_domain(text: str, where: str) -> Domain:
+    """Return a domain from XML as virsh prints and libvirt stores it.
+
+    Raises:
+        InputError: it is not XML, not a domain, of another architecture, or has a value that libvirt has not.
+    """
+    return domain_of(parse_xml(text, where), where)
+
+
+def domain_of(root: Element, where: str) -> Domain:
+    """Return a domain from parsed XML.
+
+    Raises:
+        InputError: as `read_domain`.
+    """
+    if root.name == "cpu":
+        return Domain(read_cpu(root, where))
+    domain = root if root.name == "domain" else root.first("domain") if root.name in _WRAPPERS else None
+    if domain is None:
+        raise InputError(
+            f"<{root.name.rpartition(' ')[2]}> is no libvirt domain (expected <domain>, <domstatus>, "
+            "<domainsnapshot> or <cpu>)",
+            f"{where}:{root.line}",
+        )
+    system = domain.first("os")
+    kind = None if system is None else system.first("type")
+    arch = None if kind is None else kind.attributes.get("arch")
+    if kind is not None and arch not in (None, *_X86):
+        raise InputError(f"a guest of {arch}: archcaps knows x86 alone", f"{where}:{kind.line}")
+    cpus = domain.all("cpu")
+    if len(cpus) > 1:
+        raise InputError("a second <cpu> (expected one at most)", f"{where}:{cpus[1].line}")
+    name = domain.first("name")
+    return Domain(
+        read_cpu(cpus[0], where) if cpus else None,
+        domain.attributes.get("type"),
+        "" if name is None else name.text.strip(),
+        None if kind is None else kind.attributes.get("machine"),
+        "id" in domain.attributes or root.name == "domstatus",
+        _override(domain),
+    )
+
+
+#: Elements that libvirt puts round a domain: of a running one (/run/libvirt/qemu) and of a snapshot.
+_WRAPPERS: Final = ("domstatus", "domainsnapshot")
+
+
+def read_cpu(cpu: Element, where: str) -> CpuElement:
+    """Return what a <cpu> says.
+
+    Raises:
+        InputError: it has a value that libvirt has not, or a feature twice.
+    """
+    here = f"{where}:{cpu.line}"
+    given = cpu.attributes
+    mode = _one_of("mode", given.get("mode", "custom"), _MODES, here)
+    migratable = given.get("migratable")
+    if migratable is not None:
+        _one_of("migratable", migratable, ("on", "off"), here)
+    model, vendor = cpu.first("model"), cpu.first("vendor")
+    attributes = {} if model is None else model.attributes
+    if "fallback" in attributes:
+        _one_of("fallback", attributes["fallback"], ("allow", "forbid"), here)
+    vendor_id = attributes.get("vendor_id")
+    if vendor_id is not None and (len(vendor_id) != 12 or "," in vendor_id):
+        raise InputError(f"vendor_id {vendor_id!r} (expected 12 characters, none of them a comma)", here)
+    name = None if model is None else model.text.strip() or None
+    features = _features(cpu, where)
+    if mode == "custom" and name is None and features:
+        raise InputError("features without a CPU model (expected <model>NAME</model>, or another mode)", here)
+    return CpuElement(
+        cast(CpuMode, mode),
+        cast("Match | None", _optional("match", given, _MATCHES, here)),
+        cast("Check | None", _optional("check", given, _CHECKS, here)),
+        None if migratable is None else migratable == "on",
+        name,
+        cast("Literal['allow', 'forbid'] | None", attributes.get("fallback")),
+        vendor_id,
+        None if vendor is None else vendor.text.strip() or None,
+        features,
+        cpu.line,
+    )
+
+
+def _features(cpu: Element, where: str) -> tuple[Switch, ...]:
+    """Return the features in the order they stand; without a policy, libvirt requires them (since 0.8.5)."""
+    found: dict[str, Switch] = {}
+    for feature in cpu.all("feature"):
+        here = f"{where}:{feature.line}"
+        name = feature.attributes.get("name", "")
+        if not name:
+            raise InputError("a <feature> without a name", here)
+        if name in found:
+            raise InputError(f"feature {name!r} stands twice (the first at {found[name].where})", here)
+        policy = _one_of("policy", feature.attributes.get("policy", "require"), _POLICIES, here)
+        found[name] = Switch(name, cast(Policy, policy), here)
+    return tuple(found.values())
+
+
+def _override(domain: Element) -> Override | None:
+    """Return the last -cpu among the arguments that the domain passes to QEMU itself."""
+    command = domain.first(f"{QEMU_NAMESPACE} commandline")
+    arguments = [] if command is None else command.all(f"{QEMU_NAMESPACE} arg")
+    found = None
+    for option, value in pairwise(arguments):
+        if option.attributes.get("value") in ("-cpu", "--cpu"):
+            found = Override(value.attributes.get("value", ""), value.line)
+    return found
+
+
+def _optional(name: str, given: dict[str, str], known: Collection[str], here: str) -> str | None:
+    return _one_of(name, given[name], known, here) if name in given else None
+
+
+def _one_of(name: str, value: str, known: Collection[str], here: str) -> str:
+    if value not in known:
+        raise InputError(f"{name}={value!r}{nearest(value, known)} (expected one of {', '.join(known)})", here)
+    return value

@@ -37,6 +37,7 @@ from archcaps.report.diff import diff_schema
 from archcaps.report.explain import explain_schema
 from archcaps.report.json import check_schema
 from archcaps.report.kernel import kernel_schema
+from archcaps.report.pool import pool_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
 from archcaps.report.prove import prove_schema
 from archcaps.report.roll_out import roll_out_schema
@@ -402,6 +403,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "shown-1.json": schema("archcaps shown --json", shown_schema()),
         ROOT / "schemas" / "trace-1.json": schema("archcaps trace --json", trace_schema()),
         ROOT / "schemas" / "upgrade-1.json": schema("archcaps upgrade --json", upgrade_schema()),
+        ROOT / "schemas" / "pool-1.json": schema("archcaps pool --json", pool_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
         ROOT / "src" / "archcaps" / "tables" / "fleet" / "machines.ndjson": fleet_machines(ROOT / "examples"),

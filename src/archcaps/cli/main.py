@@ -23,6 +23,7 @@ _COMMANDS = {
     "diff": "archcaps.cli.diff",
     "explain": "archcaps.cli.explain",
     "kernel": "archcaps.cli.kernel",
+    "pool": "archcaps.cli.pool",
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "prove": "archcaps.cli.prove",

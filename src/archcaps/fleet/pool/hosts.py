@@ -102,14 +102,14 @@ def _refuse_strangers(found: Sequence[HostClass]) -> None:
 
 def _of_file(path: str) -> list[HostClass]:
     suffix = Path(path).suffix.lower()
-    if suffix in _SNAPSHOTS or suffix not in FORMATS and not Path(path).is_dir():
+    if suffix in _SNAPSHOTS or (suffix not in FORMATS and not Path(path).is_dir()):
         snapshot = read_snapshot(path, "host")
         return [_class(snapshot, row_of(snapshot), 1, snapshot.name or Path(path).stem)]
     return _of_table(path)
 
 
 def _of_table(path: str) -> list[HostClass]:
-    """Return the classes of a table's hosts; a row that can not be used ends the matter, for its host is in the pool."""
+    """Return the classes of a table's hosts; a row that can not be used is refused, for its host is in the pool."""
     from archcaps.fleet.duck import DuckDb  # noqa: PLC0415  # snapshots need no engine
 
     inventory = find_hosts(path)

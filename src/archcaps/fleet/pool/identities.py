@@ -8,13 +8,14 @@ from typing import Final
 
 from archcaps.errors import InputError
 from archcaps.fleet.pool.hosts import HostClass
-from archcaps.fleet.pool.showable import Showable, offered_bits
+from archcaps.fleet.pool.showable import Showable
+from archcaps.guest_cpu.libvirt.names import model_for
 from archcaps.guest_cpu.qemu.models import Definition, Setting, definition
 from archcaps.machine.facts import part_of
 from archcaps.tables import qemu as tables
 from archcaps.tables.bits import BITS
 
-__all__ = ["Identity", "identities", "models_that_fit"]
+__all__ = ["Identity", "identities", "libvirts_name", "models_that_fit"]
 
 _OURS: Final = {bit.names["qemu"]: name for name, bit in BITS.items() if "qemu" in bit.names}
 
@@ -36,31 +37,34 @@ class Identity:
         return self.family, self.model, self.stepping
 
 
-def identities(
-    hosts: Sequence[HostClass], can: Mapping[str, Sequence[Showable]], where: Setting, *, named_only: bool = False
-) -> list[Identity]:
+def identities(hosts: Sequence[HostClass], models: Sequence[Definition], *, named_only: bool = False) -> list[Identity]:
     """Return the candidates in the order in which they are preferred where all else is equal.
 
-    First the hosts' own, those first that offer the fewest bits; then the models' that fit, the fullest first.
-    `named_only`: without those that no model has, for formats in which an identity is a model's.
+    First the hosts' own, the lowest numbers first; then the models' that fit, the fullest first.
+    `models` are those that fit. `named_only`: without those of models that libvirt has no name for, for formats in
+    which an identity is a model's.
 
     Raises:
         InputError: none is left.
     """
-    models = models_that_fit(hosts, can, where)
     by_numbers = {(one.family, one.model, one.stepping): one.name for one in reversed(models)}
     vendor = str(hosts[0].snapshot.cpu.vendor)
     found: dict[tuple[int, int, int], Identity] = {}
-    for host in sorted(hosts, key=lambda host: (sum(offered_bits(host).values()), _numbers(host))):
-        numbers = _numbers(host)
+    for numbers in sorted(_numbers(host) for host in hosts):
         found.setdefault(numbers, Identity(vendor, *numbers, "a host's", by_numbers.get(numbers)))
     for model in models:
         numbers = (model.family, model.model, model.stepping)
         found.setdefault(numbers, Identity(vendor, *numbers, f"QEMU's model {model.name}", model.name))
-    left = [one for one in found.values() if one.named is not None or not named_only]
+    left = [one for one in found.values() if not named_only or libvirts_name(one.numbers, models) is not None]
     if not left:
-        raise InputError("no named CPU model fits all hosts", "pool")
+        raise InputError("libvirt has a name for no CPU model that fits all hosts", "pool")
     return left
+
+
+def libvirts_name(numbers: tuple[int, int, int], models: Sequence[Definition]) -> str | None:
+    """Return the fullest model that has an identity and that libvirt has a name for; None: there is none."""
+    same = (one.name for one in models if (one.family, one.model, one.stepping) == numbers)
+    return next((name for name in same if not model_for(name, None)), None)
 
 
 def models_that_fit(
@@ -74,6 +78,8 @@ def models_that_fit(
     for name in tables.model_names():
         for version in tables.model_versions(name):
             if version.vendor != vendor or version.family not in families or not version.span.has(where.release):
+                continue
+            if "lm" not in version.features:  # a 32-bit CPU
                 continue
             model = definition(version.full_name, where, "pool")
             if not any(_OURS.get(feature) in missing for feature in model.features):

@@ -1,4 +1,4 @@
-"""The exhaustive search: every choice of the bits that verdicts hang on, on every host, for every kernel, by bit planes.
+"""The exhaustive search: every choice of the bits that verdicts hang on, on every host and kernel, by bit planes.
 
 Nothing is sampled: a bit is left out of the choices only where it is forced (some host can not show it) or where no
 verdict hangs on it. The number of choices read is the proof.
@@ -69,7 +69,7 @@ class Tried:
     """The outcome: the best choice; how many choices were read and how many of them have no fault.
 
     `bits`: those that verdicts hang on. `identities`: how many of them the kernels tell apart. `leave_out`: the
-    fewest hosts (their numbers) without which some choice has no fault; None: not even one host alone has such a choice.
+    fewest hosts (their numbers) without which some choice has no fault; None: no host has such a choice even alone.
     """
 
     best: Best
@@ -157,7 +157,9 @@ class _Read:
 
 def _roots() -> list[Node]:
     """Return every node that a verdict or a notice is read from."""
-    choices = [questions()[f"{name}_{asked}"] for name in VULNERABILITIES for asked in ("truth", "safety", "host_safety")]
+    choices = [
+        questions()[f"{name}_{asked}"] for name in VULNERABILITIES for asked in ("truth", "safety", "host_safety")
+    ]
     found = [node for choice in choices for label in choice.labels for node in _nodes(choice, label)]
     return [*found, *_contradictions()]
 
@@ -233,7 +235,9 @@ def _search(problem: Problem, weights: npt.NDArray[np.int64]) -> Tried:
     refused = np.zeros((len(problem.hosts), times), dtype=bool)
     for name, which in zip(read.bits, shown, strict=True):
         refused |= problem.refused[name][:, None] & which[None, :]
-    features = sum((which.astype(np.int32) for name, which in zip(read.bits, shown, strict=True)), np.zeros(times, np.int32))
+    features = sum(
+        (which.astype(np.int32) for name, which in zip(read.bits, shown, strict=True)), np.zeros(times, np.int32)
+    )
     possible = ~refused.any(axis=0) & ~hidden_register
     best: tuple[tuple[int, ...], int, int] | None = None
     fewest: tuple[tuple[int, ...], tuple[int, ...]] | None = None
@@ -242,8 +246,7 @@ def _search(problem: Problem, weights: npt.NDArray[np.int64]) -> Tried:
         totals = [np.zeros(times, dtype=np.int32) for _ in FAULTS]
         bad = refused.copy()
         for start, end, counts in read.faults(identity):
-            for total, count in zip(totals, counts, strict=True):
-                total += count.sum(axis=0, dtype=np.int32)
+            totals = [total + count.sum(axis=0, dtype=np.int32) for total, count in zip(totals, counts, strict=True)]
             bad[start:end] |= np.add.reduce(counts).astype(bool)
         tried += int(possible.sum())
         without += int((possible & ~bad.any(axis=0)).sum())
@@ -274,11 +277,12 @@ def _says_nothing(
         return none
     if visible is None:
         return none if forced.get("arch_capabilities") else np.logical_or.reduce(own)
-    return np.logical_or.reduce(own) & ~visible
+    nothing: npt.NDArray[np.bool_] = np.logical_or.reduce(own) & ~visible
+    return nothing
 
 
 def _first(possible: npt.NDArray[np.bool_], keys: Sequence[npt.NDArray[Any]]) -> int:
-    """Return the possible choice that is least by the keys in order; of equal ones the one that shows the first bits."""
+    """Return the possible choice that is least by the keys in order, of equal ones the one with the least number."""
     left = np.flatnonzero(possible)
     for key in keys:
         values = key[left]

@@ -1,4 +1,4 @@
-"""Which bits a guest can be shown on each class of hosts: what KVM offers there, and what the VMM takes and can name."""
+"""Which bits a guest can be shown on each class of hosts: what KVM offers there, and what the VMM takes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ POOLED: Final = tuple(
 )  # fmt: skip
 #: Bits that are bad news when 1, so that a guest that may come to such a host has to see them.
 WORSE: Final = tuple(name for name in POOLED if BITS[name].pool == "OR" and BITS[name].kind != "clears")
-_ANY_VALUE: Final = tuple(
-    name for name in ARCH_CAPABILITIES if BITS[name].pool == "OR"
-)
+_ANY_VALUE: Final = tuple(name for name in ARCH_CAPABILITIES if BITS[name].pool == "OR")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ _HOSTS: Final = 6
 _FAULTS: Final = 6
 _BITS: Final = 8
 _COLOURS: Final = {0: "green", 1: "yellow", 2: "red", 3: "cyan"}
-_NO_REASON: Final = ("not for guests", "no host suffers from it")
+_NO_REASON: Final = (
+    "not for guests", "no host suffers from it", "Intel's: it says nothing of AMD's CPUs", "AMD's leaf"
+)  # fmt: skip
 
 
 def render_json(result: PoolResult) -> str:
@@ -125,18 +127,21 @@ def _plain(result: PoolResult, page: Page) -> list[str]:
     """Return what a plain intersection has otherwise, and what would follow."""
     if not result.plain:
         return ["", *page.fill("libvirt's plain intersection has the same bits.")]
-    kept, dropped = ([bit for bit in result.plain if bit.plain is plain] for plain in (True, False))
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for bit in result.plain:
+        reasons.setdefault(("keeps" if bit.plain else "drops", bit.why), []).append(bit.name)
     lines = ["", page.style("libvirt's plain intersection", bold=True)]
-    for word, bits in (("keeps", kept), ("drops", dropped)):
-        lines += [line for bit in bits for line in page.fill(f"{word} {bit.name}: {bit.why}", "  ", "      ")]
+    for (word, why), names in reasons.items():
+        lines += page.fill(f"{word} {', '.join(names)}: {why}", "  ", "      ")
     lines += _faults(result.plain_wrong, result, page) or ["  No verdict would be another."]
     return lines
 
 
 def _proof(result: PoolResult) -> str:
     proof = result.proof
+    bits = f"{len(proof.bits)} {'bit' if len(proof.bits) == 1 else 'bits'} ({', '.join(proof.bits)})"
     return (
-        f"Proof: {proof.choices} choices of {len(proof.bits)} bits ({', '.join(proof.bits) or 'none'}) and "
+        f"Proof: {proof.choices} choices of {bits if proof.bits else 'no bit'} and "
         f"{proof.identities} identities were tried, all there are, in {proof.verdicts} pairs of guest and host; "
         f"{proof.without_fault} have no fault. No other bit changes a verdict or can be chosen."
     )

@@ -13,7 +13,7 @@ from archcaps.errors import InputError
 from archcaps.fleet.pool.bits import Forced, forced_bits, plain_intersection
 from archcaps.fleet.pool.documents import documents
 from archcaps.fleet.pool.hosts import HostClass, classes_of
-from archcaps.fleet.pool.identities import Identity, identities, models_that_fit
+from archcaps.fleet.pool.identities import Identity, identities, models_that_fit, nearest_model
 from archcaps.fleet.pool.results import (
     FORMAT_VERSION,
     Fault,
@@ -26,9 +26,9 @@ from archcaps.fleet.pool.results import (
     WithoutFault,
 )
 from archcaps.fleet.pool.search import Problem, Tried
-from archcaps.fleet.pool.showable import Vmm, showable
+from archcaps.fleet.pool.showable import Vmm, offered_bits, showable
 from archcaps.fleet.pool.verdicts import faults_of
-from archcaps.guest_cpu.qemu.models import setting
+from archcaps.guest_cpu.qemu.models import Definition, setting
 from archcaps.machine.snapshot import Snapshot
 from archcaps.space.releases import releases
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
@@ -146,7 +146,7 @@ class _Pool:
             ),
             self._plain_bits(plain, why),
             plain_wrong if plain_wrong != wrong else [],
-            documents(best.identity, self.shown, self.models),
+            documents(best.identity, self.shown, self.models, self._nearest(), self._seen()),
             [text[0 if name.replace("_", "-") in self.wish.assumptions else 1] for name, text in ASSUMPTIONS.items()]
             + (list(self.where.assumptions) if self.wish.vmm == "qemu" else []),
             notices,
@@ -172,6 +172,13 @@ class _Pool:
             if name in self.shown and value is not self.shown[name]
         ]
 
+    def _nearest(self) -> Definition | None:
+        return nearest_model(self.tried.best.identity.numbers, self.hosts, self.can, self.where)
+
+    def _seen(self) -> set[str]:
+        """Return the bits that KVM offers on some host."""
+        return {name for host in self.hosts for name, value in offered_bits(host).items() if value}
+
     def _without_fault(self) -> WithoutFault:
         """Return the fewest hosts whose leaving makes a CPU without fault possible, of all bits that some can show."""
         tried = self._search(forced_bits(self.hosts, self.can, anywhere=True))
@@ -189,9 +196,9 @@ def _follows(before: Sequence[Fault], after: Sequence[Fault]) -> str:
     """Return what would be wrong if a bit were shown that the best choice hides."""
     new = [fault for fault in after if fault not in before]
     if not new:
-        return "hidden: shown, it changes no verdict but contradicts another bit"
+        return "shown, it would change no verdict, but contradict another bit"
     worst = max(new, key=lambda fault: (fault.safety == "exposed", len(fault.kernels)))
-    return f"hidden: shown, guests on {worst.example} would get {worst.vulnerability} {worst.truth}, {worst.safety}"
+    return f"shown, guests on {worst.example} would get {worst.vulnerability} {worst.truth}, {worst.safety}"
 
 
 def _identity(one: Identity) -> PoolIdentity:

@@ -85,9 +85,10 @@ def _refusal(hosts: Sequence[HostClass], answers: Sequence[Showable], at: int) -
 def _is_judged(name: str) -> bool:
     """Whether the bit claims something of a vulnerability, or its offer is modelled: hidden where that is unknown.
 
-    Of the others (AVX, RDRAND ...) a model's own stands where nothing is known.
+    Of the others (AVX, AMD's IBPB ...) a model's own stands where nothing is known: hiding a control takes a means of
+    defence away.
     """
-    claims = bool(BITS[name].vulnerabilities) and BITS[name].kind != "feature"
+    claims = bool(BITS[name].vulnerabilities) and BITS[name].kind not in ("feature", "control")
     return name in ARCH_CAPABILITIES or name in OFFERED_CPUID or claims
 
 

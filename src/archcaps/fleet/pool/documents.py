@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from archcaps.fleet.pool.identities import Identity, libvirts_name
@@ -15,7 +15,6 @@ from archcaps.guest_cpu.firecracker.bitmap import write_bitmap
 from archcaps.guest_cpu.formats import patch, read_configuration
 from archcaps.guest_cpu.qemu.models import Definition
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
-from archcaps.tables.libvirt_cpu_map import model_has
 
 __all__ = ["LANGUAGES", "documents"]
 
@@ -39,24 +38,31 @@ spec:
 _SET_BY_FIRECRACKER: Final = ("hypervisor", "ospke")
 
 
-def documents(identity: Identity, shown: Mapping[str, bool], models: Sequence[Definition]) -> list[Document]:
-    """Return the CPU in every language; `models` are QEMU's that fit the pool, the fullest first."""
+def documents(
+    identity: Identity,
+    shown: Mapping[str, bool],
+    models: Sequence[Definition],
+    nearest: Definition | None,
+    seen: Collection[str],
+) -> list[Document]:
+    """Return the CPU in every language.
+
+    `models` are QEMU's that fit the pool, in the order of preference; `nearest` is the one to describe the identity
+    by; `seen`: the bits that KVM offers on some host.
+    """
     writers: dict[str, Callable[[], Document]] = {
         "libvirt": lambda: _by_libvirts_model("libvirt", _DOMAIN, identity, shown, models),
-        "qemu": lambda: _qemu(identity, shown, models),
-        "firecracker": lambda: _firecracker(identity, shown),
+        "qemu": lambda: _qemu(identity, shown, nearest),
+        "firecracker": lambda: _firecracker(identity, shown, seen),
         "kubevirt": lambda: _by_libvirts_model("kubevirt", _INSTANCE, identity, shown, models),
     }
     return [writers[language]() for language in LANGUAGES]
 
 
-def _qemu(identity: Identity, shown: Mapping[str, bool], models: Sequence[Definition]) -> Document:
-    """Write a -cpu value: the model with this identity, else the fullest one with the numbers put right."""
-    same = [one for one in models if (one.family, one.model, one.stepping) == identity.numbers]
-    like = [one for one in models if (one.family, one.model) == identity.numbers[:2]]
-    best = next(iter([*same, *like, *models]), None)
+def _qemu(identity: Identity, shown: Mapping[str, bool], best: Definition | None) -> Document:
+    """Write a -cpu value: the nearest model, with the numbers and the features that it has otherwise."""
     if best is None:
-        return Document("qemu", "", refused="no named CPU model of QEMU's fits all hosts")
+        return Document("qemu", "", refused="QEMU has no CPU model of this vendor and family")
     words = [best.name]
     for name, own, wanted in zip(
         ("family", "model", "stepping"), (best.family, best.model, best.stepping), identity.numbers, strict=True
@@ -80,22 +86,27 @@ def _by_libvirts_model(
             f" (archcaps pool --format {vmm} searches among the models' identities)"
         )
         return Document(vmm, "", refused=why)
-    changes = [
-        SwitchChange(name, on)
-        for name, on in _told(shown, "libvirt")
-        if model_has(named, BITS[name].names["libvirt"], None) is not on
-    ]
+    has = next(one.features for one in models if one.name == named)
+    told = _told(shown, "libvirt")
+    changes = [SwitchChange(name, on) for name, on in told if (BITS[name].names["libvirt"] in has) is not on]
     return _patched(vmm, text.format(model=named), changes)
 
 
-def _firecracker(identity: Identity, shown: Mapping[str, bool]) -> Document:
-    """Write a template; its identity stands in CPUID leaf 1, which KVM would fill with the host's own."""
+def _firecracker(identity: Identity, shown: Mapping[str, bool], seen: Collection[str]) -> Document:
+    """Write a template; its identity stands in CPUID leaf 1, which KVM would fill with the host's own.
+
+    Bits that no host has are not named: Firecracker does not start where KVM has no such leaf.
+    """
     family, model, stepping = identity.numbers
     signature = stepping | (model & 15) << 4 | min(family, 15) << 8 | (model >> 4) << 16 | max(family - 15, 0) << 20
     eax = {"register": "eax", "bitmap": write_bitmap(0x0FFF0FFF, signature, 32)}
     leaf = {"leaf": "0x1", "subleaf": "0x0", "flags": 0, "modifiers": [eax]}
     text = json.dumps({"cpuid_modifiers": [leaf]}, indent=2) + "\n"
-    told = [(name, on) for name, on in shown.items() if name in POOLED and name not in _SET_BY_FIRECRACKER]
+    told = [
+        (name, on)
+        for name, on in shown.items()
+        if name in POOLED and name not in _SET_BY_FIRECRACKER and (on or name in seen)
+    ]
     return _patched("firecracker", text, [SwitchChange(name, on) for name, on in told])
 
 

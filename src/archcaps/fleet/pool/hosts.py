@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
@@ -14,7 +15,7 @@ import msgspec
 
 from archcaps.errors import InputError
 from archcaps.fleet.inventory import FORMATS, find_hosts
-from archcaps.fleet.summary import machine_name
+from archcaps.fleet.summary import kernel_name, machine_name
 from archcaps.machine.facts import part_of
 from archcaps.machine.read import check_snapshot, read_snapshot
 from archcaps.machine.row import row_of, snapshot_of
@@ -80,7 +81,22 @@ def classes_of(hosts: Iterable[HostClass | Snapshot]) -> list[HostClass]:
     if len(found) > MAX_CLASSES:
         raise InputError(f"{len(found)} different hosts (a pool has at most {MAX_CLASSES} classes of them)", "pool")
     _refuse_strangers(found)
-    return found
+    return _told_apart(found)
+
+
+def _told_apart(found: Sequence[HostClass]) -> list[HostClass]:
+    """Return the classes with different names: those of one name are told apart by their kernels, else by numbers."""
+    names = Counter(one.example for one in found)
+    named = [
+        replace(one, example=f"{one.example}, {kernel_name(one.row)}") if names[one.example] > 1 else one
+        for one in found
+    ]
+    again, numbers = Counter(one.example for one in named), Counter[str]()
+    for place, one in enumerate(named):
+        if again[one.example] > 1:
+            numbers[one.example] += 1
+            named[place] = replace(one, example=f"{one.example}, class {numbers[one.example]}")
+    return named
 
 
 def _refuse_strangers(found: Sequence[HostClass]) -> None:

@@ -15,7 +15,7 @@ from archcaps.machine.facts import part_of
 from archcaps.tables import qemu as tables
 from archcaps.tables.bits import BITS
 
-__all__ = ["Identity", "identities", "libvirts_name", "models_that_fit"]
+__all__ = ["Identity", "identities", "libvirts_name", "models_that_fit", "nearest_model"]
 
 _OURS: Final = {bit.names["qemu"]: name for name, bit in BITS.items() if "qemu" in bit.names}
 
@@ -40,7 +40,7 @@ class Identity:
 def identities(hosts: Sequence[HostClass], models: Sequence[Definition], *, named_only: bool = False) -> list[Identity]:
     """Return the candidates in the order in which they are preferred where all else is equal.
 
-    First the hosts' own, the lowest numbers first; then the models' that fit, the fullest first.
+    First the hosts' own, the lowest numbers first; then those of the models that fit, in their order.
     `models` are those that fit. `named_only`: without those of models that libvirt has no name for, for formats in
     which an identity is a model's.
 
@@ -70,21 +70,55 @@ def libvirts_name(numbers: tuple[int, int, int], models: Sequence[Definition]) -
 def models_that_fit(
     hosts: Sequence[HostClass], can: Mapping[str, Sequence[Showable]], where: Setting
 ) -> list[Definition]:
-    """Return QEMU's models of the hosts' vendor of which no feature is known to be missing on a host, fullest first."""
+    """Return QEMU's models of the hosts' vendor of which no feature is known to be missing on a host.
+
+    First those of a host's own family and model, then the others; the fullest of each first.
+    """
+    missing = _missing(can)
+    own = {_numbers(host)[:2] for host in hosts}
+    fitting = [one for one in _models(hosts, where) if not _ours(one) & missing]
+    return sorted(fitting, key=lambda one: ((one.family, one.model) not in own, -len(one.features), one.name))
+
+
+def nearest_model(
+    numbers: tuple[int, int, int],
+    hosts: Sequence[HostClass],
+    can: Mapping[str, Sequence[Showable]],
+    where: Setting,
+) -> Definition | None:
+    """Return the QEMU model to describe an identity by: of its family and model if there is one, else one that fits.
+
+    Of several the one with the same stepping, then with the fewest features that some host lacks, then the fullest.
+    """
+    missing = _missing(can)
+
+    def distance(one: Definition) -> tuple[bool, bool, int, int, str]:
+        other = (one.family, one.model) != numbers[:2]
+        lacks = len(_ours(one) & missing)
+        return other, one.stepping != numbers[2] and not other, lacks, -len(one.features), one.name
+
+    return min(_models(hosts, where), key=distance, default=None)
+
+
+def _models(hosts: Sequence[HostClass], where: Setting) -> list[Definition]:
+    """Return every 64-bit model of the hosts' vendor and families that QEMU has."""
     vendor = hosts[0].snapshot.cpu.vendor
     families = {_numbers(host)[0] for host in hosts}
-    missing = {name for name, answers in can.items() if any(answer.value is False for answer in answers)}
-    found = []
-    for name in tables.model_names():
-        for version in tables.model_versions(name):
-            if version.vendor != vendor or version.family not in families or not version.span.has(where.release):
-                continue
-            if "lm" not in version.features:  # a 32-bit CPU
-                continue
-            model = definition(version.full_name, where, "pool")
-            if not any(_OURS.get(feature) in missing for feature in model.features):
-                found.append(model)
-    return sorted(found, key=lambda model: (-len(model.features), model.name))
+    versions = (version for name in tables.model_names() for version in tables.model_versions(name))
+    return [
+        definition(version.full_name, where, "pool")
+        for version in versions
+        if version.vendor == vendor and version.family in families and version.span.has(where.release)
+        and "lm" in version.features
+    ]  # fmt: skip
+
+
+def _missing(can: Mapping[str, Sequence[Showable]]) -> set[str]:
+    return {name for name, answers in can.items() if any(answer.value is False for answer in answers)}
+
+
+def _ours(model: Definition) -> set[str]:
+    return {_OURS[feature] for feature in model.features if feature in _OURS}
 
 
 def _numbers(host: HostClass) -> tuple[int, int, int]:

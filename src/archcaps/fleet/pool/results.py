@@ -105,7 +105,7 @@ class PoolResult(msgspec.Struct, frozen=True):
     """The answer of `pool`.
 
     `faults` counts verdicts by kind, the worst first: exposed, undecided, lies (false immunity, broken promise),
-    other untruths, contradictions between shown bits. `wrong` says where. `arch_capabilities` is MSR 0x10a (u64, hexadecimal);
+    other untruths, contradictions between shown bits. `wrong` says where. `arch_capabilities` is MSR 0x10a (u64),
     `words` every CPUID word with its shown bits. `plain` is what libvirt's plain intersection has otherwise, and
     `plain_wrong` what follows from that. `not_told`: bad news of some hosts that the guest can not be shown.
 

@@ -235,9 +235,9 @@ def _search(problem: Problem, weights: npt.NDArray[np.int64]) -> Tried:
     refused = np.zeros((len(problem.hosts), times), dtype=bool)
     for name, which in zip(read.bits, shown, strict=True):
         refused |= problem.refused[name][:, None] & which[None, :]
-    features = sum(
-        (which.astype(np.int32) for name, which in zip(read.bits, shown, strict=True)), np.zeros(times, np.int32)
-    )
+    features = np.zeros(times, dtype=np.int32)
+    for name, which in zip(read.bits, shown, strict=True):
+        features += which.astype(np.int32) * _worth(name, read.bits, problem.free)
     possible = ~refused.any(axis=0) & ~hidden_register
     best: tuple[tuple[int, ...], int, int] | None = None
     fewest: tuple[tuple[int, ...], tuple[int, ...]] | None = None
@@ -264,6 +264,13 @@ def _search(problem: Problem, weights: npt.NDArray[np.int64]) -> Tried:
     chosen = Best(problem.identities[identity], values, dict(zip(FAULTS, rank, strict=False)))
     leave_out = None if len(fewest[1]) == len(problem.hosts) else fewest[1]
     return Tried(chosen, read.bits, len(read.identities), tried, without, leave_out)
+
+
+def _worth(name: str, bits: Sequence[str], free: Sequence[str]) -> int:
+    """Return how many bits a guest sees by one: with that of MSR 0x10a all those in it that no verdict hangs on."""
+    if name != "arch_capabilities":
+        return 1
+    return 1 + sum(other in ARCH_CAPABILITIES and other not in bits for other in free)
 
 
 def _says_nothing(

@@ -101,7 +101,7 @@ def _wrong(result: PoolResult, page: Page) -> list[str]:
     if out is None:
         return lines
     if out.leave_out is None:
-        text = "No host has, even alone, a CPU that is truthful and safe: leaving hosts out does not help."
+        text = "Of no host, even alone, is a CPU known that is truthful and safe: leaving hosts out does not help."
     else:
         text = (
             f"No CPU is truthful and safe on all. The fewest hosts to leave out ({out.hosts}): "

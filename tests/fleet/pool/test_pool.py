@@ -87,7 +87,7 @@ def test_qemu_takes_fb_clear_on_immune_hosts_from_10_2_on() -> None:
 
 
 def test_where_the_plain_intersection_leaks_a_guest_that_is_told_less_clears() -> None:
-    # S03: where guest users map MMIO, Cascade Lake leaks if MDS_NO is shown and FB_CLEAR is not. Linux that sees neither
+    # S03: where guest users map MMIO, Cascade Lake leaks if MDS_NO is shown and FB_CLEAR not. Linux that sees neither
     # MDS_NO nor MD_CLEAR says "Vulnerable: Clear CPU buffers attempted" and runs VERW, which works there.
     result = pool([example(CLX), example(SPR_ON)], Wish(assumptions=frozenset(("user-mmio",))))
     assert (result.faults["exposed"], result.faults["lies"], result.exit_code) == (0, 0, 1)
@@ -223,6 +223,24 @@ def test_each_document_shows_the_same_cpu_on_every_host(names: tuple[str, ...], 
             assert numbers == (result.identity.family, result.identity.model, result.identity.stepping), document.vmm
         written += 1
     assert written == (4 if named_only else 2)
+
+
+def test_what_nobody_knows_is_not_shown() -> None:
+    result = pool([example("md-clear-hidden/host"), example("md-clear-hidden/host-updated")])
+    assert result.exit_code == 3
+    assert not result["md_clear"].shown
+    assert "not known" in result["md_clear"].why
+
+
+def test_the_identity_is_a_hosts_or_a_lower_one() -> None:
+    for names in ((CLX, ICX), (ICX, SPR_ON), (SPR_OFF,), ("md-clear-hidden/host",)):
+        for named_only in (False, True):
+            hosts = [example(name) for name in names]
+            one = pool(hosts, Wish(named_only=named_only)).identity
+            numbers = (one.family, one.model, one.stepping)
+            own = [tuple(int(str(part), 0) for part in (each.cpu.family, each.cpu.model, each.cpu.stepping))
+                   for each in hosts]  # fmt: skip
+            assert numbers in own or numbers <= min(own)
 
 
 # --- hosts ---------------------------------------------------------------------------------

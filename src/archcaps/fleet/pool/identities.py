@@ -1,4 +1,8 @@
-"""The identities that a pool's CPU can have: those of its hosts, and of QEMU's named models that fit all of them."""
+"""The identities that a pool's CPU can have: those of its hosts, and lower ones of QEMU's models that fit all of them.
+
+A lower one: family, model and stepping are at most those of the lowest host. So no guest takes its CPU for a newer one
+than some host is, or for one of another line.
+"""
 
 from __future__ import annotations
 
@@ -70,13 +74,17 @@ def libvirts_name(numbers: tuple[int, int, int], models: Sequence[Definition]) -
 def models_that_fit(
     hosts: Sequence[HostClass], can: Mapping[str, Sequence[Showable]], where: Setting
 ) -> list[Definition]:
-    """Return QEMU's models of the hosts' vendor of which no feature is known to be missing on a host.
+    """Return QEMU's models, at most as high as the lowest host, of which no feature is known to be missing on a host.
 
     First those of a host's own family and model, then the others; the fullest of each first.
     """
     missing = _missing(can)
-    own = {_numbers(host)[:2] for host in hosts}
-    fitting = [one for one in _models(hosts, where) if not _ours(one) & missing]
+    own, lowest = {_numbers(host)[:2] for host in hosts}, min(_numbers(host) for host in hosts)
+    fitting = [
+        one
+        for one in _models(hosts, where)
+        if (one.family, one.model, one.stepping) <= lowest and not _ours(one) & missing
+    ]
     return sorted(fitting, key=lambda one: ((one.family, one.model) not in own, -len(one.features), one.name))
 
 

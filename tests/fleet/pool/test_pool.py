@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 
+import jsonschema
 import pytest
 from msgspec.structs import replace
 
@@ -20,9 +22,10 @@ from archcaps.machine.facts import known_bits
 from archcaps.machine.inline import host
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.check import check
+from archcaps.report.pool import render_json
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
 from archcaps.tables.files import read_csv
-from tests.fleet.pool.pools import example, fleet_hosts
+from tests.fleet.pool.pools import ROOT, example, fleet_hosts
 
 CLX = "fb-clear-to-sapphire-rapids/host-cascade-lake"
 SPR_OFF, SPR_ON = (f"fb-clear-to-sapphire-rapids/host-tsx-{state}" for state in ("off", "on"))
@@ -241,6 +244,12 @@ def test_the_identity_is_a_hosts_or_a_lower_one() -> None:
             own = [tuple(int(str(part), 0) for part in (each.cpu.family, each.cpu.model, each.cpu.stepping))
                    for each in hosts]  # fmt: skip
             assert numbers in own or numbers <= min(own)
+
+
+def test_an_answer_fits_its_schema() -> None:
+    schema = json.loads((ROOT / "schemas" / "pool-1.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(render_json(pool([example(CLX), example(SPR_OFF)]))), schema)
 
 
 # --- hosts ---------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ __all__ = ["Wish", "default_kernels", "pool"]
 
 #: So many of the newest long-term lines are the guests' kernels by default.
 _LINES: Final = 4
+_LIES: Final = ("false-immunity", "broken-promise")
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _follows(before: Sequence[Fault], after: Sequence[Fault]) -> str:
     new = [fault for fault in after if fault not in before]
     if not new:
         return "shown, it would change no verdict, but contradict another bit"
-    worst = max(new, key=lambda fault: (fault.safety == "exposed", len(fault.kernels)))
+    worst = max(new, key=lambda fault: (fault.safety == "exposed", fault.truth in _LIES, len(fault.kernels)))
     return f"shown, guests on {worst.example} would get {worst.vulnerability} {worst.truth}, {worst.safety}"
 
 

@@ -144,7 +144,7 @@ def _of_table(path: str) -> list[HostClass]:
         raise InputError(f"host {bad[0][1]}: {bad[0][0]}", inventory.hosts.where)
     return [
         _class(snapshot_of(row, "host", source=path, name=example), row, count, example)
-        for row, count, example in classes
+        for row, count, example in sorted(classes, key=lambda one: one[2])
     ]
 
 

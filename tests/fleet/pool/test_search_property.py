@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from archcaps.fleet.pool.guest import guest_of
 from archcaps.fleet.pool.identities import Identity
 from archcaps.fleet.pool.search import FAULTS, Problem, Tried
+from archcaps.machine.inline import host as inline_host
 from archcaps.machine.row import row_of
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.reader import Reader
@@ -26,7 +27,7 @@ INTEL = ["md_clear", "flush_l1d", "arch_capabilities", "mds_no", "taa_no", "fb_c
          "tsx_ctrl"]  # fmt: skip
 AMD = ["verw_clear", "tsa_sq_no", "tsa_l1_no", "md_clear"]
 IDENTITIES = {
-    "GenuineIntel": [(6, 0x55, 7), (6, 0x8F, 8), (6, 0xBE, 0)],
+    "GenuineIntel": [(6, 0x55, 7), (6, 0x8F, 8), (6, 0xBE, 0), (6, 0x37, 8)],
     "AuthenticAMD": [(0x19, 1, 1), (0x1A, 2, 1)],
 }
 ALL = {name: False for name, bit in BITS.items()
@@ -127,3 +128,45 @@ def test_the_best_choice_is_that_of_a_plain_loop(case: tuple[list[Snapshot], Pro
     assert -sum(bits.values()) == shown
     assert problem.identities.index(found.best.identity) == identity
     assert (len(hosts) if found.leave_out is None else len(found.leave_out)) == fewest
+
+
+def whole_problem(host: Snapshot, kernels: Sequence[str], identities: Sequence[tuple[int, int, int]]) -> Problem:
+    """Every bit that speaks of the VERW family is free, on one host."""
+    vendor = str(host.cpu.vendor)
+    free = [name for name in BITS if name in (INTEL if vendor == "GenuineIntel" else AMD)]
+    shown = {name: value for name, value in ALL.items() if name not in free} | {"hypervisor": True}
+    of = [Identity(vendor, *numbers, "one", None) for numbers in identities]
+    return Problem([row_of(host)], kernels, of, shown, free, {name: np.zeros(1, dtype=bool) for name in free})
+
+
+@settings(max_examples=30)
+@given(
+    machines.hosts.filter(lambda host: host.cpu.vendor in IDENTITIES),
+    st.lists(st.sampled_from(machines.RELEASES), min_size=1, max_size=3, unique=True),
+    st.data(),
+)
+def test_no_verdict_hangs_on_a_bit_that_is_left_out(host: Snapshot, kernels: list[str], data: st.DataObject) -> None:
+    problem = whole_problem(host, kernels, data.draw(st.permutations(IDENTITIES[str(host.cpu.vendor)])))
+    left_out = [name for name in problem.free if name not in Tried.of(problem, [1]).bits]
+    identity, kernel = data.draw(st.sampled_from(problem.identities)), data.draw(st.sampled_from(kernels))
+    others = {name: data.draw(st.booleans()) for name in problem.free}
+    if "arch_capabilities" in others and any(others[name] for name in others if name in ARCH_CAPABILITIES):
+        others["arch_capabilities"] = True
+    for name in left_out:
+        both = [{**problem.shown, **others, name: value} for value in (False, True)]
+        without, with_it = (faults(host, guest_of(identity, shown, kernel)) for shown in both)
+        assert without == with_it, name
+
+
+def test_a_host_that_can_not_show_what_is_chosen_is_left_out() -> None:
+    cpu = {"cpu": "6/0x55/4", "flags": "md_clear,flush_l1d,arch_capabilities", "kernel": "6.12.117", "cmdline": ""}
+    host = inline_host(**cpu, arch_capabilities=0)
+    shown = {**ALL, "hypervisor": True, "arch_capabilities": True, "flush_l1d": True}
+    del shown["md_clear"]
+    one = Identity("GenuineIntel", 6, 0x55, 4, "one", None)
+    rows, refused = [row_of(host)] * 3, {"md_clear": np.array([False, True, False])}
+    found = Tried.of(Problem(rows, ["6.12.117"], [one], shown, ["md_clear"], refused), [1, 1, 1])
+    # Shown, MDS is mitigated and says so; hidden, every guest gets a false alarm.
+    assert (found.best.bits, found.leave_out) == ({"md_clear": False}, (1,))
+    rather = Tried.of(Problem(rows, ["6.12.117"], [one], shown, ["md_clear"], {"md_clear": np.zeros(3, bool)}), [1] * 3)
+    assert (rather.best.bits, rather.leave_out, rather.without_fault) == ({"md_clear": True}, (), 1)

@@ -270,5 +270,8 @@ def test_pools_that_can_not_be_are_refused() -> None:
         pool([host(flags="md_clear", kernel="6.12.117")])
     with pytest.raises(InputError, match="kernel"):
         pool([example(CLX)], Wish(kernels=("no release",)))
+    many = [replace(example(CLX), cpu=replace(example(CLX).cpu, microcode=number)) for number in range(300)]
+    with pytest.raises(InputError, match="300 different hosts"):
+        pool(many)
     with pytest.raises(InputError, match="no file matches"):
         read_hosts(["nothing-*.toml"])

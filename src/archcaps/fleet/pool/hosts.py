@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from glob import glob, has_magic
 from pathlib import Path
 from tempfile import mkdtemp
@@ -32,13 +33,17 @@ _SNAPSHOTS: Final = (".toml", ".json")
 
 @dataclass(frozen=True)
 class HostClass:
-    """Hosts that are alike in all that the verdicts ask: one of them, how many there are, and what KVM offers there."""
+    """Hosts that are alike in all that the verdicts ask: one of them, how many there are, and the name of one."""
 
     snapshot: Snapshot
     row: dict[str, Any]
-    offered: Snapshot
     count: int
     example: str
+
+    @cached_property
+    def offered(self) -> Snapshot:
+        """What KVM offers a guest there by default."""
+        return default_guest(self.snapshot)
 
     @property
     def name(self) -> str:
@@ -78,8 +83,7 @@ def classes_of(hosts: Iterable[HostClass | Snapshot]) -> list[HostClass]:
     found = list(merged.values())
     if not found:
         raise InputError("no host", "pool")
-    if len(found) > MAX_CLASSES:
-        raise InputError(f"{len(found)} different hosts (a pool has at most {MAX_CLASSES} classes of them)", "pool")
+    _refuse_too_many(len(found), "pool")
     _refuse_strangers(found)
     return _told_apart(found)
 
@@ -97,6 +101,11 @@ def _told_apart(found: Sequence[HostClass]) -> list[HostClass]:
             numbers[one.example] += 1
             named[place] = replace(one, example=f"{one.example}, class {numbers[one.example]}")
     return named
+
+
+def _refuse_too_many(classes: int, where: str) -> None:
+    if classes > MAX_CLASSES:
+        raise InputError(f"{classes} different hosts (a pool has at most {MAX_CLASSES} classes of them)", where)
 
 
 def _refuse_strangers(found: Sequence[HostClass]) -> None:
@@ -139,6 +148,7 @@ def _of_table(path: str) -> list[HostClass]:
             engine.close()
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    _refuse_too_many(len(classes), inventory.hosts.where)
     bad = [(reason, example) for role, reason, _, example in rejected if role != "guest"]
     if bad:
         raise InputError(f"host {bad[0][1]}: {bad[0][0]}", inventory.hosts.where)
@@ -150,4 +160,4 @@ def _of_table(path: str) -> list[HostClass]:
 
 def _class(snapshot: Snapshot, row: dict[str, Any], count: int, example: str) -> HostClass:
     known = {name: value for name, value in row.items() if value is not None}
-    return HostClass(snapshot, known, default_guest(snapshot), count, example)
+    return HostClass(snapshot, known, count, example)

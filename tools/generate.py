@@ -39,6 +39,7 @@ from archcaps.report.fix import fix_schema
 from archcaps.report.json import check_schema
 from archcaps.report.kernel import kernel_schema
 from archcaps.report.migrate import migrate_schema
+from archcaps.report.pool import pool_schema
 from archcaps.report.predict import predict_kvm_schema, predict_linux_schema
 from archcaps.report.prove import prove_schema
 from archcaps.report.roll_out import roll_out_schema
@@ -408,6 +409,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "rules-1.json": schema("archcaps rules --json", rules_schema()),
         ROOT / "schemas" / "trace-1.json": schema("archcaps trace --json", trace_schema()),
         ROOT / "schemas" / "upgrade-1.json": schema("archcaps upgrade --json", upgrade_schema()),
+        ROOT / "schemas" / "pool-1.json": schema("archcaps pool --json", pool_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
         ROOT / "src" / "archcaps" / "tables" / "fleet" / "machines.ndjson": fleet_machines(ROOT / "examples"),

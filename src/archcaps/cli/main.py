@@ -25,6 +25,7 @@ _COMMANDS = {
     "fix": "archcaps.cli.fix",
     "kernel": "archcaps.cli.kernel",
     "migrate": "archcaps.cli.migrate",
+    "pool": "archcaps.cli.pool",
     "predict": "archcaps.cli.predict",
     "probe": "archcaps.cli.probe",
     "prove": "archcaps.cli.prove",

@@ -51,7 +51,7 @@ class DuckDb:
             if threads:
                 self._db.execute(f"SET threads={threads}")
         self._db.execute(_REJECTED)
-        for source in (inventory.hosts, inventory.guests):
+        for source in filter(None, (inventory.hosts, inventory.guests)):
             self._open(source)
 
     def close(self) -> None:
@@ -114,11 +114,13 @@ class DuckDb:
         """
         with _readable(self._inventory.hosts.where):
             self._group_hosts()
-        with _readable(self._inventory.guests.where):
+        guests = self._inventory.guests
+        assert guests is not None, "an inventory of hosts alone has classes of hosts"
+        with _readable(guests.where):
             self._group_guests()
         pairs = self._db.execute("SELECT host_class, guest_class, guests FROM pair ORDER BY ALL").fetchnumpy()
         if not len(pairs["guests"]):
-            raise InputError("no guest that can be judged", self._inventory.guests.where)
+            raise InputError("no guest that can be judged", guests.where)
         return Classes(
             self._machines("host", assumptions),
             self._machines("guest", assumptions),
@@ -126,6 +128,20 @@ class DuckDb:
             pairs["guest_class"].astype(np.intp),
             pairs["guests"].astype(np.int64),
         )
+
+    def host_classes(self) -> list[tuple[dict[str, Any], int, str]]:
+        """Return the classes of hosts, each as a row, with how many hosts it has and the first of their ids.
+
+        Raises:
+            InputError: a file is broken.
+        """
+        with _readable(self._inventory.hosts.where):
+            self._group_hosts()
+        machines = self._machines("host", frozenset())
+        examples = self._db.execute("""SELECT min(host_id) FROM host_class c LEFT JOIN host h USING (host_class)
+            GROUP BY c.host_class ORDER BY c.host_class""").fetchall()
+        rows = ({name: values[number] for name, values in machines.columns.items()} for number in range(machines.count))
+        return list(zip(rows, self.host_counts().tolist(), (example for (example,) in examples), strict=True))
 
     def _group_hosts(self) -> None:
         self._progress("reading hosts", 0.0)

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from archcaps.errors import InputError
 from archcaps.machine.row import COLUMNS
 
-__all__ = ["FORMATS", "IDS", "Inventory", "Source", "find"]
+__all__ = ["FORMATS", "IDS", "Inventory", "Source", "find", "find_hosts"]
 
 Role = Literal["host", "guest"]
 Format = Literal["parquet", "csv", "ndjson", "duckdb", "spark"]
@@ -46,10 +46,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The hosts and the guests of a fleet."""
+    """The hosts and the guests of a fleet; a question about hosts alone needs no guests."""
 
     hosts: Source
-    guests: Source
+    guests: Source | None = None
 
 
 def find(inventory: str | None, hosts: str | None = None, guests: str | None = None) -> Inventory:
@@ -70,6 +70,15 @@ def find(inventory: str | None, hosts: str | None = None, guests: str | None = N
         else:
             found[role] = _of_inventory(role, inventory)  # type: ignore[arg-type]
     return Inventory(found["host"], found["guest"])
+
+
+def find_hosts(name: str) -> Inventory:
+    """Return where hosts are: `name` is a file or a glob, or an inventory as `find` takes it.
+
+    Raises:
+        InputError: nothing is there, or it is of no known format.
+    """
+    return Inventory(_of_inventory("host", name))
 
 
 def _of_inventory(role: Role, inventory: str) -> Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeAlias
@@ -21,7 +21,7 @@ from archcaps.rules import linux_mitigations as linux
 from archcaps.rules.shown import model
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["PAIRS_AT_ONCE", "QUESTIONS", "Verdicts", "judge_pairs", "questions"]
+__all__ = ["PAIRS_AT_ONCE", "QUESTIONS", "Pairs", "Verdicts", "judge_pairs", "questions"]
 
 #: The questions asked of every guest for every vulnerability, and the columns' endings.
 QUESTIONS: Final = ("concludes", "claim", "truth", "safety", "responsible", "host_safety", "host_responsible")
@@ -98,18 +98,46 @@ def judge_pairs(
         InputError: a machine's kernel configuration is unknown, or a column holds what it should not.
     """
     wanted = {name: choice for name, choice in questions().items() if asked is None or name in asked}
-    facts, rules = _used(tuple(wanted))
-    host_facts = _only(hosts.vectors, facts)
-    guest_facts = _only(guests.vectors, facts)
-    observed = _only(hosts.observed, rules), _only(guests.observed, rules)
-    opaque = _only(guests.opaque, rules)
-    between = _Between(hosts, guests, facts)
+    pairs = Pairs(hosts, guests, wanted)
     for start in range(0, len(host_of), PAIRS_AT_ONCE):
         on, of = host_of[start : start + PAIRS_AT_ONCE], guest_of[start : start + PAIRS_AT_ONCE]
-        given = _planes(host_facts, on) | _planes(guest_facts, of) | between.planes(on, of)
-        seen = _planes(observed[0], on) | _planes(observed[1], of)
-        out = {name: true for name, (true, _) in _planes(opaque, of).items()}
-        yield _read(BitPlanes(len(on), given, seen, out), wanted)
+        yield _read(pairs.planes(on, of), wanted)
+
+
+class Pairs:
+    """Hosts and guests whose facts were looked up, to be read in pairs as bit planes.
+
+    `asked` names the questions whose facts are wanted; those of all by default.
+
+    Raises:
+        InputError: a machine's kernel configuration is unknown, or a column holds what it should not.
+    """
+
+    def __init__(self, hosts: Machines, guests: Machines, asked: Iterable[str] | None = None) -> None:
+        facts, rules = _used(tuple(questions() if asked is None else asked))
+        self._host_facts = _only(hosts.vectors, facts)
+        #: What the questions ask about each guest: a vector for each fact, and for each rule that was observed.
+        self.guest_facts = _only(guests.vectors, facts)
+        self._observed = _only(hosts.observed, rules), _only(guests.observed, rules)
+        self._opaque = _only(guests.opaque, rules)
+        self._between = _Between(hosts, guests, facts)
+
+    def planes(self, on: _Index, of: _Index, varied: Sequence[str] = ()) -> BitPlanes:
+        """Return the planes of guest `of[i]` on host `on[i]`, a row each.
+
+        With `varied`, the names of n bits that the guests are shown, each pair has 2**n rows one after another: in
+        the k-th of them the guest is shown the j-th of these bits where bit j of k is 1, whatever its own row says.
+        """
+        times = 1 << len(varied)
+        given = _planes(self._host_facts, on, times) | _planes(self.guest_facts, of, times)
+        given |= self._between.planes(on, of, times)
+        seen = _planes(self._observed[0], on, times) | _planes(self._observed[1], of, times)
+        out = {name: true for name, (true, _) in _planes(self._opaque, of, times).items()}
+        choices = np.arange(times)
+        for place, name in enumerate(varied):
+            shown = np.tile((choices >> place & 1).astype(bool), len(on))
+            given[f"guest.{name}"] = _plane(shown), _plane(~shown)
+        return BitPlanes(len(on) * times, given, seen, out)
 
 
 def _only(vectors: Mapping[str, Vector], names: frozenset[str]) -> dict[str, Vector]:
@@ -125,12 +153,12 @@ class _Between:
         self._guest_index, self._guests = _numbered(guests.parts_and_releases)
         self._known: dict[tuple[int, int], dict[str, bool]] = {}
 
-    def planes(self, on: _Index, of: _Index) -> dict[str, Planes]:
+    def planes(self, on: _Index, of: _Index, times: int) -> dict[str, Planes]:
         pairs = self._host_index[on] * len(self._guests) + self._guest_index[of]
         different, index = np.unique(pairs, return_inverse=True)
         groups = [self._facts_of(*divmod(int(pair), len(self._guests))) for pair in different]
         vectors = spread(index.astype(np.intp), groups)
-        return {name: _plane_pair(vector) for name, vector in vectors.items()}
+        return {name: _plane_pair(vector, times) for name, vector in vectors.items()}
 
     def _facts_of(self, host: int, guest: int) -> dict[str, bool]:
         if (host, guest) not in self._known:
@@ -152,12 +180,16 @@ def _numbered(values: Sequence[Any]) -> tuple[_Index, list[Any]]:
     return index, list(numbers)
 
 
-def _planes(vectors: Mapping[str, Vector], index: _Index) -> dict[str, Planes]:
-    return {name: _plane_pair(vector[index]) for name, vector in vectors.items()}
+def _planes(vectors: Mapping[str, Vector], index: _Index, times: int) -> dict[str, Planes]:
+    return {name: _plane_pair(vector[index], times) for name, vector in vectors.items()}
 
 
-def _plane_pair(vector: Vector) -> Planes:
-    return _plane(vector == TRUE), _plane(vector == FALSE)
+def _plane_pair(vector: Vector, times: int) -> Planes:
+    """Return where a vector is true and where it is false, each of its rows `times` times."""
+    if len(vector) and (vector == vector[0]).all():  # most facts are the same in all pairs
+        every = (1 << len(vector) * times) - 1
+        return (every if vector[0] == TRUE else 0), (every if vector[0] == FALSE else 0)
+    return _plane(np.repeat(vector == TRUE, times)), _plane(np.repeat(vector == FALSE, times))
 
 
 def _plane(bits: npt.NDArray[np.bool_]) -> int:

@@ -187,13 +187,13 @@ def _outcome(
 
 def _hangs_on(survey: Survey) -> list[str]:
     """Return the facts that nobody knows on which it depends whether the property fails."""
-    diagrams = survey.space.diagrams
-    found: set[str] = set()
-    for group in survey.groups:
-        if group.open != diagrams.false:
-            for where in {each.found for each in group.cells}:
-                with diagrams.limits():
-                    found |= diagrams.support(where & group.open)
+    space, found = survey.space, set[str]()
+    # What deviates is no unknown: over what guests are shown there are fewer functions, and the same unknowns in them.
+    for shown in {each.shown for group in survey.groups for each in group.cells}:
+        _, opened = space.sure_and_open(*shown)
+        if opened != space.diagrams.false:
+            with space.diagrams.limits():
+                found |= space.diagrams.support(shown[1] & opened)
     return sorted(name.removeprefix(UNKNOWN_FACT) for name in found if name.startswith(UNKNOWN_FACT))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from archcaps.logic.diagram import Diagrams, Function, Reading
+from archcaps.logic.diagram import Diagrams, Function
 from archcaps.logic.graph import Node, fact
+from archcaps.logic.reading import Reading
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.rules.shown import model
 from archcaps.space.lookups import Value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from archcaps.logic.diagram import Diagrams, Function
 from archcaps.logic.graph import Node, fact
@@ -66,13 +67,9 @@ class Shows:
 
     def __init__(self, read: Diagrams, diagrams: Diagrams, at_once: Mapping[str, Function]) -> None:
         self._read = read
-        self.diagrams = diagrams
-        self._at_once = at_once
-        self._reading = Reading(diagrams, self._fact)
-
-    def _fact(self, name: str) -> Function:
-        variable = fact_in(self.diagrams, name)
-        return self._at_once[name] ^ variable if name in self._at_once else variable
+        self._every = diagrams.true
+        # Not a method: it would hold this, and this the diagrams, after their last use.
+        self._reading = Reading(diagrams, partial(_shown, diagrams, at_once))
 
     def read(self, function: Function) -> Function:
         """Return a function of facts as one of what the guest is shown.
@@ -80,7 +77,12 @@ class Shows:
         Raises:
             NotDecidedError: a limit was reached.
         """
-        return self._reading.of_function(function, self._read, self.diagrams.true)
+        return self._reading.of_function(function, self._read, self._every)
+
+
+def _shown(diagrams: Diagrams, at_once: Mapping[str, Function], name: str) -> Function:
+    variable = fact_in(diagrams, name)
+    return at_once[name] ^ variable if name in at_once else variable
 
 
 class Deviating:

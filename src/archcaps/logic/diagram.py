@@ -22,7 +22,7 @@ __all__ = ["Diagrams", "Function", "NotDecidedError"]
 #: What a node takes with its share of the tables around it, measured; and how many there may be: in all 544 MiB.
 _NODE_BYTES = 34
 _NODES = 1 << 24
-_CACHE = 1 << 18
+_CACHE = 1 << 20
 #: Of so many nodes the variables below them are remembered.
 _KNOWN_SUPPORTS = 1 << 18
 
@@ -289,20 +289,20 @@ class Diagrams:
 
         The second is where it would hold with these or with fewer.
         """
-        support = self.support(function)
-        kept = [name for name in names if name in self._index]
-        upward = function
-        for name in (name for name in kept if name in support):
-            without = self.with_values(upward, {name: False})
+        upward, least = function, function
+        # From the bottom of the order to its top: what is above a variable is made anew for it.
+        kept = sorted((self._index[name] for name in names if name in self._index), reverse=True)
+        for name in map(self.names.__getitem__, kept):
+            either = self.exists(upward, (name,))
+            if either != upward:
+                with self.limits():
+                    upward = self.variable(name).ite(either, upward)
+        for name in map(self.names.__getitem__, reversed(kept)):
+            without = self.forall(upward, (name,))
             with self.limits():
-                upward = upward | (self.variable(name) & without)
-        fewer = self.any_of(
-            # What the function does not read is never needed.
-            self.variable(name) & (self.with_values(upward, {name: False}) if name in support else self.true)
-            for name in reversed(kept)
-        )
-        with self.limits():
-            return function & ~fewer, upward
+                # Where it would hold with fewer of them it is not minimal; what does not matter is never needed.
+                least = (self.variable(name) & without).imp_strict(least)
+        return least, upward
 
     def smallest(self, function: Function, names: Sequence[str]) -> Iterator[frozenset[str]]:
         """Yield the sets of `names` that are true where the function holds, those of fewest names first, each once.

@@ -40,9 +40,14 @@ def folded(function: Function, known: dict[Function, _Made], make: Callable[[int
             waiting.pop()
             continue
         high, low = branches(node)
-        before = len(waiting)
-        waiting += [part for part in (high, low) if part not in known]
-        if len(waiting) == before:
+        ready = True
+        if high not in known:
+            waiting.append(high)
+            ready = False
+        if low not in known:
+            waiting.append(low)
+            ready = False
+        if ready:
             known[node] = make(variable_at(node), known[high], known[low])
             waiting.pop()
     return known[function]

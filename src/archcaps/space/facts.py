@@ -62,11 +62,11 @@ class Shows:
     A variable of a guest's bit is in the end whether it deviates from the default. But most of what is asked does not
     depend on the default: it is made once for many hosts, over what the guest is *shown*, with the same variables, and
     each is turned later, by putting `deviation ^ default` in its place. Of the bits `at_once` the variable is the
-    deviation from the start: those whose default nobody knows.
+    deviation from the start: those whose default nobody knows. `over_facts` has the functions that are read.
     """
 
     def __init__(self, read: Diagrams, diagrams: Diagrams, at_once: Mapping[str, Function]) -> None:
-        self._read = read
+        self.over_facts = read
         self._every = diagrams.true
         # Not a method: it would hold this, and this the diagrams, after their last use.
         self._reading = Reading(diagrams, partial(_shown, diagrams, at_once))
@@ -77,7 +77,7 @@ class Shows:
         Raises:
             NotDecidedError: a limit was reached.
         """
-        return self._reading.of_function(function, self._read, self._every)
+        return self._reading.of_function(function, self.over_facts, self._every)
 
 
 def _shown(diagrams: Diagrams, at_once: Mapping[str, Function], name: str) -> Function:

@@ -18,8 +18,8 @@ __all__ = ["Group", "Survey"]
 class Group:
     """Cells that are alike: where the node surely holds in them, and where that hangs on what nobody knows.
 
-    It holds surely somewhere. `least` are the configurations of `sure` from which nothing can be taken that deviates from the default; `cells` are
-    all of the cells.
+    `sure` is somewhere. `least` are the configurations of it from which nothing can be taken that deviates from the
+    default; `cells` are all of the cells.
     """
 
     sure: Function
@@ -32,7 +32,7 @@ class Survey:
     """What there is to say of a whole space.
 
     `configurations` counts every one, `sure` those where the node holds whatever nobody knows, `open` those where it
-    hangs on that; `groups` are the cells with some of the second.
+    hangs on that; `groups` are the cells where there are some of `sure`.
 
     Raises:
         NotDecidedError: a limit was reached.

@@ -39,7 +39,11 @@ def folded(function: Function, known: dict[Function, _Made], make: Callable[[int
         if node in known:
             waiting.pop()
             continue
-        high, low = branches(node)
+        parts = node.cofactors()
+        number = node.node_var()
+        assert parts is not None, "a constant has no branches"
+        assert number is not None, "a constant has no variable"
+        high, low = parts
         ready = True
         if high not in known:
             waiting.append(high)
@@ -48,6 +52,6 @@ def folded(function: Function, known: dict[Function, _Made], make: Callable[[int
             waiting.append(low)
             ready = False
         if ready:
-            known[node] = make(variable_at(node), known[high], known[low])
+            known[node] = make(number, known[high], known[low])
             waiting.pop()
     return known[function]

@@ -38,6 +38,12 @@ class Guests:
         """All choices with the kernels that see another part than the host's."""
         return self.choices.beside(self.chosen & self.choices.others)
 
+    @cached_property
+    def places(self) -> tuple[frozenset[int], frozenset[int]]:
+        """The places of all releases of its kernels where another part than the host's is shown, and where its own."""
+        others = self.chosen & self.choices.others
+        return self.choices.places(others), self.choices.places(self.chosen ^ others)
+
 
 @dataclass(eq=False)
 class GuestClass:
@@ -89,12 +95,12 @@ class GuestClass:
     @cached_property
     def places(self) -> frozenset[int]:
         """The places of all releases of its kernels where another part is shown."""
-        return self.choices.places(self.chosen & self.choices.others)
+        return frozenset[int]().union(*(part.places[0] for part in self.parts))
 
     @cached_property
     def own_places(self) -> frozenset[int]:
         """The same where the host's own part is shown."""
-        return self.choices.places(self.chosen & ~self.choices.others)
+        return frozenset[int]().union(*(part.places[1] for part in self.parts))
 
 
 @dataclass(eq=False)

@@ -1,5 +1,6 @@
 """Times `archcaps prove`: the first counter-example, everything, and its peak memory; each run is a process of its own.
 
+The times are CPU time, which other work on the machine hardly changes; it is one thread.
 Beside it brute force over bit planes on a space that is small enough for it, with the same count.
 """
 
@@ -19,19 +20,14 @@ sys.path.insert(0, str(ROOT))
 ARCHCAPS = str(Path(sys.executable).with_name("archcaps"))
 RUNS = 3
 OUTCOMES = {0: "holds", 1: "refuted", 3: "not decided"}
-#: Over all pairs of guests' kernels not every vulnerability is decided within a minute.
-BOUNDED = {
-    "upgrade-keeps-verw": ("--kvm", "7.3.4", "--guest-kernel", "6.12.117,6.18.35"),
-}
 
 
 def timed(arguments: list[str]) -> tuple[float, int, int]:
-    """Seconds, peak memory in MiB and exit code of one process."""
-    start = perf_counter()
+    """CPU seconds, peak memory in MiB and exit code of one process."""
     process = subprocess.Popen([ARCHCAPS, *arguments], stdout=subprocess.DEVNULL, cwd=ROOT)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return perf_counter() - start, usage.ru_maxrss >> 10, process.returncode
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss >> 10, process.returncode
 
 
 def against_brute_force() -> str:
@@ -53,18 +49,15 @@ def against_brute_force() -> str:
 
 
 def main() -> int:
-    print("| property | first, cold, s | everything, s | MiB | outcome |\n| --- | --- | --- | --- | --- |")
+    print("| property | first, CPU s | everything, CPU s | MiB | outcome |\n| --- | --- | --- | --- | --- |")
     good = True
     for name in properties():
         first = median(timed(["prove", name, "--first"])[0] for _ in range(RUNS))
-        seconds, memory, code = timed(["prove", name, *BOUNDED.get(name, ())])
-        bounded = " (two or three releases)" if name in BOUNDED else ""
-        print(
-            f"| `{name}`{bounded} | {first:.2f} | {seconds:.1f} | {memory} | {OUTCOMES.get(code, code)} |", flush=True
-        )
-        good = good and first < 1 and memory < 1024
+        seconds, memory, code = timed(["prove", name])
+        print(f"| `{name}` | {first:.2f} | {seconds:.1f} | {memory} | {OUTCOMES.get(code, code)} |", flush=True)
+        good = good and first < 1 and seconds < 30 and memory < 1024
     print(f"\n{against_brute_force()}")
-    print(f"\nbars: first under 1 s, memory under 1 GiB: {'met' if good else 'NOT MET'}")
+    print(f"\nbars: first under 1 s, everything under 30 s, memory under 1 GiB: {'met' if good else 'NOT MET'}")
     return 0 if good else 1
 
 

@@ -165,3 +165,22 @@ def test_the_example_on_a_terminal_says_what_it_is() -> None:
     assert "fb_clear=0 vm.has_mapped_host_mmio" in result.stdout
     assert "The first of them, replayed:" in result.stdout
     assert "guest: host MMIO is mapped into it" in result.stdout
+
+
+def test_subjects_asked_at_once_give_the_same_answer() -> None:
+    bounds = ("--kvm", "7.3.4,6.12.117", "--guest-kernel", "6.12.117", "--json")
+    one, two = (archcaps("prove", "no-false-immunity", *bounds, "--jobs", jobs) for jobs in ("1", "2"))
+    assert one.stdout
+    assert (one.stdout, one.returncode) == (two.stdout, two.returncode)
+
+
+def test_counts_alone_are_those_of_the_whole_answer() -> None:
+    bounds = ("--about", "mds", "--kvm", "7.3.4,6.12.117", "--guest-kernel", "6.12.117", "--json")
+    whole, alone = (
+        json.loads(archcaps("prove", "no-false-immunity", *bounds, *more).stdout)["outcomes"][0]
+        for more in ((), ("--counts",))
+    )
+    assert whole["deviations"]
+    assert not alone["deviations"]
+    for count in ("configurations", "refuting", "hanging"):
+        assert (count, whole[count]) == (count, alone[count])

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcaps.logic.bitplanes import BitPlanes, pack
-from archcaps.logic.diagram import Diagrams, Function, NotDecidedError, Reading
+from archcaps.logic.diagram import Diagrams, Function, NotDecidedError
 from archcaps.logic.graph import FALSE, TRUE, Node, all_of, any_of, fact, rule
+from archcaps.logic.reading import Reading
 from archcaps.logic.ternary import Ternary
 from tests.logic.expressions import NAMES, evaluate, expressions_over
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -42,6 +43,10 @@ Exit codes:
     "--seconds", type=click.FloatRange(0, 86_400), default=60.0, show_default=True, help="Limit for each subject."
 )
 @click.option("--first", is_flag=True, help="Stop at the first counter-example, and count nothing.")
+@click.option("--counts", is_flag=True, help="Count, and look for no deviations.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), help="Subjects asked at once; default: one for each processor.",
+)  # fmt: skip
 @click.option(
     "--save", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Write each counter-example there, as snapshots for check.",
@@ -75,7 +80,16 @@ def prove(name: str | None, about: tuple[str, ...], save: Path | None, color: bo
     assert isinstance(listed, int), "click made it so"
     assert isinstance(seconds, float), "click made it so"
     first = bool(options["first"])
-    result = ask(name, bounds_of(options), subjects=about, listed=listed, seconds=seconds, first=first)
+    result = ask(
+        name,
+        bounds_of(options),
+        subjects=about,
+        listed=listed,
+        seconds=seconds,
+        first=first,
+        counts=bool(options["counts"]),
+        jobs=int(options["jobs"] or os.cpu_count() or 1),  # type: ignore[call-overload]  # click made it an integer
+    )
     if save is not None:
         for path in save_examples(result, save):
             click.echo(f"wrote {path}", err=True)

@@ -1,38 +1,51 @@
-"""The graph read as decision diagrams: every assignment of its facts at once.
+"""Decision diagrams over named variables: every assignment of them at once.
 
-A diagram says for all assignments together where a node holds, so that it can be proved, counted exactly, and asked for
-the assignments that are least or minimal. The diagrams themselves are oxidd's.
+A diagram says for all assignments together where something holds, so that it can be proved, counted exactly, and asked
+for the assignments that are least or minimal. The diagrams themselves are oxidd's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from time import monotonic
-from typing import TypeAlias
 
 from oxidd.bdd import BDDFunction, BDDManager, BDDSubstitution
-from oxidd.util import DDMemoryError
+from oxidd.util import BooleanOperator, DDMemoryError
 
-from archcaps.logic.graph import TRUE, Kind, Node, walk
+from archcaps.logic.nodes import Function, branches, folded, variable_at
 
-__all__ = ["Diagrams", "Function", "NotDecidedError", "Reading"]
-
-#: A Boolean function of the variables of one `Diagrams`. Equal functions are equal objects, and can be hashed.
-Function: TypeAlias = BDDFunction
+__all__ = ["Diagrams", "Function", "NotDecidedError"]
 
 #: What a node takes with its share of the tables around it, measured; and how many there may be: in all 544 MiB.
 _NODE_BYTES = 34
 _NODES = 1 << 24
-_CACHE = 1 << 18
+_CACHE = 1 << 20
 #: Of so many nodes the variables below them are remembered.
 _KNOWN_SUPPORTS = 1 << 18
 
 
 class NotDecidedError(Exception):
     """A limit was reached before there was an answer; its text says which."""
+
+
+class _Limits:
+    """Bounds what is done under it. A class since it is entered a million times: a generator takes thrice as long."""
+
+    def __init__(self, seconds: float, nodes: int) -> None:
+        self._seconds = seconds
+        self._nodes = nodes
+        self._end = monotonic() + seconds
+
+    def __enter__(self) -> None:
+        if monotonic() > self._end:
+            raise NotDecidedError(f"not decided within {self._seconds:g} s")
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DDMemoryError):
+            raise NotDecidedError(f"not decided within {self._nodes * _NODE_BYTES >> 20} MiB") from None
 
 
 class Diagrams:
@@ -51,14 +64,15 @@ class Diagrams:
             raise ValueError("two variables have one name")
         self._manager = BDDManager(nodes, min(nodes, _CACHE), 1)
         self._manager.add_vars(len(self.names))
-        self._seconds = seconds
-        self._nodes = nodes
-        self._end = monotonic() + seconds
         self.true = self._manager.true()
         self.false = self._manager.false()
+        self._limits = _Limits(seconds, nodes)
+        self._variables: dict[str, Function] = {}
         self._supports: dict[Function, int] = {}
+        self._names: dict[int, frozenset[str]] = {}
         self._cubes: dict[tuple[str, ...], Function] = {}
-        self._substitutions: dict[tuple[tuple[str, bool | str | Function], ...], BDDSubstitution] = {}
+        self._literals: dict[tuple[tuple[str, bool], ...], Function] = {}
+        self._substitutions: dict[tuple[tuple[str, str | Function], ...], BDDSubstitution] = {}
 
     def variable(self, name: str) -> Function:
         """Return the function that is the variable `name`.
@@ -67,26 +81,22 @@ class Diagrams:
             KeyError: there is none of that name.
             NotDecidedError: a limit was reached.
         """
-        number = self._index[name]
-        with self.limits():
-            return self._manager.var(number)
+        if name not in self._variables:
+            number = self._index[name]
+            with self.limits():
+                self._variables[name] = self._manager.var(number)
+        return self._variables[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
 
-    @contextmanager
-    def limits(self) -> Iterator[None]:
+    def limits(self) -> _Limits:
         """Bound what is done under it, and what was done with these diagrams before.
 
         Raises:
             NotDecidedError: there are too many nodes, or the time is over.
         """
-        if monotonic() > self._end:
-            raise NotDecidedError(f"not decided within {self._seconds:g} s")
-        try:
-            yield
-        except DDMemoryError:
-            raise NotDecidedError(f"not decided within {self._nodes * _NODE_BYTES >> 20} MiB") from None
+        return self._limits
 
     # --- making functions -----------------------------------------------------------------------------------------
 
@@ -178,19 +188,14 @@ class Diagrams:
 
     def support(self, function: Function) -> frozenset[str]:
         """Return the variables on which the function really depends."""
-        numbers = self._read_by(function)
-        return frozenset(name for number, name in enumerate(self.names) if numbers >> number & 1)
-
-    def _read_by(self, function: Function) -> int:
-        """Return the numbers of the variables below a node, as bits."""
         known = self._supports
         if len(known) > _KNOWN_SUPPORTS:  # each keeps a node alive
             known.clear()
         known[self.true] = known[self.false] = 0
-        for node in _inner(function, known):
-            high, low = _branches(node)
-            known[node] = 1 << _variable(node) | known[high] | known[low]
-        return known[function]
+        numbers = folded(function, known, _with_both)
+        if numbers not in self._names:
+            self._names[numbers] = frozenset(name for at, name in enumerate(self.names) if numbers >> at & 1)
+        return self._names[numbers]
 
     def _cube(self, names: Iterable[str]) -> Function:
         key = tuple(names)
@@ -224,9 +229,14 @@ class Diagrams:
             KeyError: there is no variable of one of the names.
             NotDecidedError: a limit was reached.
         """
-        if not values:
+        fixed = {name: value for name, value in values.items() if isinstance(value, bool)}
+        if fixed:
+            # Faster than to substitute, which makes all above a variable anew.
+            with self.limits():
+                function = function.apply_exists(BooleanOperator.AND, self._literal(fixed), self._cube(fixed))
+        key = tuple((name, value) for name, value in values.items() if not isinstance(value, bool))
+        if not key:
             return function
-        key = tuple(values.items())
         with self.limits():
             # oxidd remembers what it made with the same substitution.
             if key not in self._substitutions:
@@ -234,9 +244,18 @@ class Diagrams:
                 self._substitutions[key] = BDDFunction.make_substitution(pairs)
             return function.substitute(self._substitutions[key])
 
-    def _in_place(self, value: bool | str | Function) -> Function:
-        if isinstance(value, bool):
-            return self.true if value else self.false
+    def _literal(self, values: Mapping[str, bool]) -> Function:
+        """Return where these variables have these values."""
+        key = tuple(values.items())
+        if key not in self._literals:
+            found = self.true
+            for name in sorted(values, key=self._index.__getitem__, reverse=True):
+                variable = self._manager.var(self._index[name])
+                found = (variable if values[name] else ~variable) & found
+            self._literals[key] = found
+        return self._literals[key]
+
+    def _in_place(self, value: str | Function) -> Function:
         return self._manager.var(self._index[value]) if isinstance(value, str) else value
 
     def evaluate(self, function: Function, values: Mapping[str, bool]) -> bool:
@@ -253,22 +272,16 @@ class Diagrams:
             return None
         prices = [(cost(name, False), cost(name, True)) for name in self.names]
         more = [(without - min(without, held), held - min(without, held)) for without, held in prices]
-        best: dict[Function, int] = {self.true: 0}
-
-        def ways(node: Function) -> list[tuple[int, bool, Function]]:
-            high, low = _branches(node)
-            without, held = more[_variable(node)]
-            both = ((low, False, without), (high, True, held))
-            return [(best[part] + price, value, part) for part, value, price in both if part != self.false]
-
-        for node in _inner(function):
-            best[node] = min(total for total, _, _ in ways(node))
+        best: dict[Function, float] = {self.true: 0, self.false: inf}
+        folded(function, best, lambda at, high, low: min(low + more[at][0], high + more[at][1]))
         values = {name: held < without for name, (without, held) in zip(self.names, prices, strict=True)}
         node = function
         while node != self.true:
-            _, value, part = min(ways(node), key=lambda way: way[0])
-            values[self.names[_variable(node)]] = value
-            node = part
+            at = variable_at(node)
+            high, low = branches(node)
+            value = best[high] + more[at][1] < best[low] + more[at][0]
+            values[self.names[at]] = value
+            node = high if value else low
         return values
 
     def minimal(self, function: Function, names: Iterable[str]) -> tuple[Function, Function]:
@@ -276,20 +289,20 @@ class Diagrams:
 
         The second is where it would hold with these or with fewer.
         """
-        support = self.support(function)
-        kept = [name for name in names if name in self._index]
-        upward = function
-        for name in (name for name in kept if name in support):
-            without = self.with_values(upward, {name: False})
+        upward, least = function, function
+        # From the bottom of the order to its top: what is above a variable is made anew for it.
+        kept = sorted((self._index[name] for name in names if name in self._index), reverse=True)
+        for name in map(self.names.__getitem__, kept):
+            either = self.exists(upward, (name,))
+            if either != upward:
+                with self.limits():
+                    upward = self.variable(name).ite(either, upward)
+        for name in map(self.names.__getitem__, reversed(kept)):
+            without = self.forall(upward, (name,))
             with self.limits():
-                upward = upward | (self.variable(name) & without)
-        fewer = self.any_of(
-            # What the function does not read is never needed.
-            self.variable(name) & (self.with_values(upward, {name: False}) if name in support else self.true)
-            for name in reversed(kept)
-        )
-        with self.limits():
-            return function & ~fewer, upward
+                # Where it would hold with fewer of them it is not minimal; what does not matter is never needed.
+                least = (self.variable(name) & without).imp_strict(least)
+        return least, upward
 
     def smallest(self, function: Function, names: Sequence[str]) -> Iterator[frozenset[str]]:
         """Yield the sets of `names` that are true where the function holds, those of fewest names first, each once.
@@ -300,17 +313,13 @@ class Diagrams:
         if not self.support(function) <= set(names):
             raise ValueError("the function depends on other variables")
         order = sorted(names, key=lambda name: self._index[name])
-        best: dict[Function, int] = {self.true: 0}
-        for node in _inner(function):
-            high, low = _branches(node)
-            best[node] = min(
-                best[part] + more for part, more in ((low, 0), (high, 1)) if part != self.false
-            )  # an inner node can be satisfied
+        best: dict[Function, float] = {self.true: 0, self.false: inf}
+        folded(function, best, lambda _, high, low: min(low, high + 1))
         if function == self.false:
             return
         # A* over partial assignments: what is still to come costs at least `best`.
         tie = count()
-        waiting: list[tuple[int, int, int, tuple[str, ...], Function]] = []
+        waiting: list[tuple[float, int, int, tuple[str, ...], Function]] = []
         heappush(waiting, (best[function], next(tie), 0, (), function))
         while waiting:
             _, _, level, chosen, node = heappop(waiting)
@@ -318,8 +327,8 @@ class Diagrams:
                 yield frozenset(chosen)
                 continue
             name = order[level]
-            if node != self.true and self.names[_variable(node)] == name:
-                high, low = _branches(node)
+            if node != self.true and self.names[variable_at(node)] == name:
+                high, low = branches(node)
             else:
                 high = low = node
             for part, taken in ((low, chosen), (high, (*chosen, name))):
@@ -327,80 +336,6 @@ class Diagrams:
                     heappush(waiting, (len(taken) + best[part], next(tie), level + 1, taken, part))
 
 
-class Reading:
-    """The graph read in `diagrams`, with a function for each fact: `facts` returns it by name."""
-
-    def __init__(self, diagrams: Diagrams, facts: Callable[[str], Function]) -> None:
-        self.diagrams = diagrams
-        self._facts = facts
-        self._functions: dict[Node, Function] = {}
-        self._transferred: dict[tuple[Diagrams, Function], dict[Function, Function]] = {}
-
-    def of(self, node: Node) -> Function:
-        """Return the function of `node`.
-
-        Raises:
-            NotDecidedError: a limit of the diagrams was reached.
-        """
-        for part in walk((node,), self._functions):
-            with self.diagrams.limits():
-                self._functions[part] = self._make(part)
-        return self._functions[node]
-
-    def _make(self, node: Node) -> Function:
-        diagrams, known = self.diagrams, self._functions
-        match node.kind:
-            case Kind.CONSTANT:
-                return diagrams.true if node is TRUE else diagrams.false
-            case Kind.FACT:
-                return self._facts(node.name)
-            case Kind.RULE:
-                return known[node.args[0]]
-            case Kind.NOT:
-                return ~known[node.args[0]]
-            case Kind.AND:
-                return diagrams.all_of(known[arg] for arg in node.args)
-            case Kind.OR:
-                return diagrams.any_of(known[arg] for arg in node.args)
-
-    def of_function(self, function: Function, read: Diagrams, where: Function) -> Function:
-        """Return a function of the diagrams `read`, whose variables are facts, as one of these, where `where` holds.
-
-        Raises:
-            NotDecidedError: a limit of the diagrams was reached.
-        """
-        found = self._transferred.setdefault((read, where), {read.true: where, read.false: self.diagrams.false})
-        # Over the facts a function is small: to ask for the time once is enough.
-        with self.diagrams.limits():
-            for node in _inner(function, found):
-                high, low = _branches(node)
-                found[node] = self._facts(read.names[_variable(node)]).ite(found[high], found[low])
-        return found[function]
-
-
-def _variable(node: Function) -> int:
-    number = node.node_var()
-    assert number is not None, "a constant has no variable"
-    return number
-
-
-def _branches(node: Function) -> tuple[Function, Function]:
-    parts = node.cofactors()
-    assert parts is not None, "a constant has no branches"
-    return parts
-
-
-def _inner(function: Function, known: Container[Function] = ()) -> list[Function]:
-    """Return every inner node of a function once, the nodes below it before it; none that is known, or just below."""
-    seen: dict[Function, None] = {}
-    stack = [(function, False)]
-    while stack:
-        node, done = stack.pop()
-        if done:
-            seen[node] = None
-        elif node not in seen and node not in known:
-            parts = node.cofactors()
-            if parts is not None:
-                stack.append((node, True))
-                stack.extend((part, False) for part in parts)
-    return list(seen)
+def _with_both(number: int, high: int, low: int) -> int:
+    """Return the numbers of the variables below a node, as bits."""
+    return 1 << number | high | low

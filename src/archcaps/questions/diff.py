@@ -14,7 +14,8 @@ from archcaps.machine.facts import facts_of
 from archcaps.machine.snapshot import FORMAT_VERSION as SNAPSHOT_VERSION
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.diff_results import FORMAT_VERSION, Difference, DiffResult, Sample
-from archcaps.questions.prove import fixed_in, free_in, least_rows
+from archcaps.questions.prove_about import fixed_in, free_in
+from archcaps.questions.prove_rows import least_rows
 from archcaps.rules.host_border import exposes_host
 from archcaps.rules.later import after_guest_upgrade, after_host_upgrade
 from archcaps.rules.properties import lied_to

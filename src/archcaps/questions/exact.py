@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 
 from archcaps.logic.choice import Choice
-from archcaps.logic.diagram import Diagrams, Function, NotDecidedError, Reading
+from archcaps.logic.diagram import Diagrams, Function, NotDecidedError
 from archcaps.logic.graph import Kind, Node, walk
+from archcaps.logic.reading import Reading
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import Exact, Possible, Quickest, Verdict
 from archcaps.rules import host_border as border

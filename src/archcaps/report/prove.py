@@ -74,7 +74,7 @@ def _outcome(outcome: Outcome, page: Page) -> list[str]:
             f"{outcome.subject}: {int(outcome.refuting):,} counter-examples among {int(outcome.configurations):,} "
             f"configurations of the {len(outcome.deciding)} inputs that matter"
         )
-        lines += _table(outcome, page)
+        lines += _table(outcome, page) if outcome.deviations else []
     if outcome.hanging != "0":
         hangs = outcome.hangs_on if page.everything else outcome.hangs_on[:4]
         more = f" and {len(outcome.hangs_on) - len(hangs)} more" if len(hangs) < len(outcome.hangs_on) else ""

@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 
 from archcaps.logic.diagram import Function
 from archcaps.space.choices import Choices
 from archcaps.space.facts import Deviating, Shows
 from archcaps.space.lookups import Kernels, PartClass
 
-__all__ = ["Cell", "GuestClass", "HostClass"]
+__all__ = ["Cell", "GuestClass", "Guests", "HostClass"]
+
+
+class Guests:
+    """A set of choices of guests, weighed once: classes are made of such, in several ways for several hosts."""
+
+    def __init__(self, choices: Choices, chosen: int) -> None:
+        self.choices = choices
+        self.chosen = chosen
+
+    @cached_property
+    def ways(self) -> tuple[int, Mapping[PartClass, int]]:
+        """In how many ways signature and releases can be chosen of another part than the host's, and of each own."""
+        others, found = 0, dict[PartClass, int]()
+        for (part, own), ways in self.choices.ways(self.chosen):
+            if own:
+                found[part] = found.get(part, 0) + ways
+            else:
+                others += part.guests * ways
+        return others, found
+
+    @cached_property
+    def beside_others(self) -> int:
+        """All choices with the kernels that see another part than the host's."""
+        return self.choices.beside(self.chosen & self.choices.others)
+
+    @cached_property
+    def places(self) -> tuple[frozenset[int], frozenset[int]]:
+        """The places of all releases of its kernels where another part than the host's is shown, and where its own."""
+        others = self.chosen & self.choices.others
+        return self.choices.places(others), self.choices.places(self.chosen ^ others)
 
 
 @dataclass(eq=False)
 class GuestClass:
     """Guests that are alike on the same hosts: the part that they are shown, and releases of their kernels.
 
-    `chosen` is a set of `choices`; `given` and `root` are what is left of what is given and of the node that is asked
-    about, as functions of facts.
+    They are all of `parts`, which have no choice in common; `given` and `root` are what is left of what is given and of
+    the node that is asked about, as functions of facts.
     """
 
     choices: Choices
-    chosen: int
+    parts: Sequence[Guests]
     given: Function
     root: Function
+
+    @cached_property
+    def chosen(self) -> int:
+        """The set of choices."""
+        return reduce(or_, (part.chosen for part in self.parts))
 
     @cached_property
     def members(self) -> list[tuple[PartClass, Kernels]]:
@@ -40,32 +76,31 @@ class GuestClass:
     @cached_property
     def ways(self) -> int:
         """In how many ways the signature of another part and the releases can be chosen."""
-        return sum(part.guests * ways for (part, own), ways in self.choices.ways(self.chosen) if not own)
+        return sum(part.ways[0] for part in self.parts)
 
     @cached_property
     def own(self) -> Mapping[PartClass, int]:
         """In how many ways the releases can be chosen for the host's own part, for each class of parts."""
         found: dict[PartClass, int] = {}
-        for (part, own), ways in self.choices.ways(self.chosen):
-            if own:
+        for own in (each.ways[1] for each in self.parts):
+            for part, ways in own.items():
                 found[part] = found.get(part, 0) + ways
         return found
 
     @cached_property
     def beside_others(self) -> int:
         """All choices with the kernels that see another part than the host's."""
-        others = self.choices.of_columns(column for column in self.choices.columns if not column[1])
-        return self.choices.beside(self.chosen & others)
+        return reduce(or_, (part.beside_others for part in self.parts))
 
     @cached_property
     def places(self) -> frozenset[int]:
         """The places of all releases of its kernels where another part is shown."""
-        return _places(self.members)
+        return frozenset[int]().union(*(part.places[0] for part in self.parts))
 
     @cached_property
     def own_places(self) -> frozenset[int]:
         """The same where the host's own part is shown."""
-        return _places(self.own_members)
+        return frozenset[int]().union(*(part.places[1] for part in self.parts))
 
 
 @dataclass(eq=False)
@@ -101,7 +136,7 @@ class HostClass:
     @cached_property
     def places(self) -> frozenset[int]:
         """The places of all releases of its kernels."""
-        return _places(self.members)
+        return self.choices.places(self.chosen)
 
 
 @dataclass(frozen=True)
@@ -132,7 +167,3 @@ class Cell:
     def guest_places(self) -> frozenset[int]:
         """The places of all releases of its guests' kernels."""
         return self.guest.places if self.other_part else self.guest.own_places
-
-
-def _places(members: Iterable[tuple[PartClass, Kernels]]) -> frozenset[int]:
-    return frozenset(place for _, kernels in members for chosen in kernels.places.values() for place in chosen)

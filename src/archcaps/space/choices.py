@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from archcaps.space.bounds import Bounds
 from archcaps.space.lookups import Kernels, PartClass, Value, lists_asked, value_of_kernel, value_of_part
@@ -60,9 +61,19 @@ class Choices:
             for number in bits(row):
                 yield self.columns[number], ways
 
+    def places(self, choices: int) -> frozenset[int]:
+        """Return the places of all releases of the kernels of a set."""
+        chosen = (kernels for kernels, row in zip(self.kernels, self.rows(choices), strict=True) if row)
+        return frozenset(place for kernels in chosen for places in kernels.places.values() for place in places)
+
     def of_columns(self, columns: Iterable[Column]) -> int:
         """Return all choices of these columns."""
         return self.of_rows([sum(1 << self._numbers[column] for column in columns)] * len(self.kernels))
+
+    @cached_property
+    def others(self) -> int:
+        """All choices that are no guest's which is shown its host's part."""
+        return self.of_columns(column for column in self.columns if not column[1])
 
     def beside(self, choices: int) -> int:
         """Return all choices with the kernels of a set."""

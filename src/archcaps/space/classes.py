@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
-from archcaps.logic.diagram import Diagrams, Function, Reading
+from archcaps.logic.diagram import Diagrams, Function
 from archcaps.logic.graph import Kind, Node, walk
-from archcaps.space.cells import GuestClass, HostClass
+from archcaps.logic.reading import Reading
+from archcaps.space.cells import GuestClass, Guests, HostClass
 from archcaps.space.choices import Choices, first
 from archcaps.space.facts import Deviating, Shows, default_of, fact_in
 from archcaps.space.lookups import Value
@@ -60,8 +61,8 @@ class Classes:
         """
         by_themselves = list(self._by_themselves(defaults, axiom, offers))
         for hosts, left in self._left(over_facts):
-            ordered = sorted(left.items(), key=lambda each: first(each[1]))
-            guests = [GuestClass(self._guests, chosen, *functions) for functions, chosen in ordered]
+            guests = [GuestClass(self._guests, parts, *functions) for functions, parts in left.items()]
+            guests.sort(key=lambda guest: first(guest.chosen))
             support = self._support(each for functions in left for each in functions)
             alike: dict[object, tuple[int, Mapping[str, Function], Function]] = {}
             for chosen, shown, possible in by_themselves:
@@ -72,21 +73,26 @@ class Classes:
             for chosen, shown, possible in alike.values():
                 yield self._host(chosen, guests, support, shown, possible)
 
-    def _left(self, over_facts: Functions) -> Iterable[tuple[int, Mapping[Functions, int]]]:
+    def _left(self, over_facts: Functions) -> Iterable[tuple[int, Mapping[Functions, Sequence[Guests]]]]:
         """Yield hosts that make the same of every guest, with what is then left of functions, and of which guests.
 
         The side with more choices of kernels comes first: it is divided once, the other one for each result.
         """
         if len(self._hosts.kernels) > len(self._guests.kernels):
             for left, hosts in self._settle_hosts(over_facts).items():
-                yield hosts, self._settle_guests(left)
+                settled = self._settle_guests(left).items()
+                yield hosts, {functions: [Guests(self._guests, chosen)] for functions, chosen in settled}
             return
-        by_guests = self._settle_guests(over_facts)
+        guests: list[Guests] = []
         parts: Mapping[tuple[Functions, ...], int] = {(): self._hosts.every}
-        for left in by_guests:
+        for left, chosen in self._settle_guests(over_facts).items():
+            guests.append(Guests(self._guests, chosen))
             parts = refined(parts, self._settle_hosts(left))
         for key, hosts in parts.items():
-            yield hosts, together(zip(key, by_guests.values(), strict=True))
+            alike: dict[Functions, list[Guests]] = {}
+            for functions, each in zip(key, guests, strict=True):
+                alike.setdefault(functions, []).append(each)
+            yield hosts, alike
 
     def _support(self, functions: Iterable[Function]) -> frozenset[str]:
         return frozenset[str]().union(*map(self._read.support, functions))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
-from archcaps.logic.diagram import Diagrams, Function, Reading
+from archcaps.logic.diagram import Diagrams, Function
 from archcaps.logic.graph import Node, fact
+from archcaps.logic.reading import Reading
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.rules.shown import model
 from archcaps.space.lookups import Value
@@ -60,18 +62,14 @@ class Shows:
     A variable of a guest's bit is in the end whether it deviates from the default. But most of what is asked does not
     depend on the default: it is made once for many hosts, over what the guest is *shown*, with the same variables, and
     each is turned later, by putting `deviation ^ default` in its place. Of the bits `at_once` the variable is the
-    deviation from the start: those whose default nobody knows.
+    deviation from the start: those whose default nobody knows. `over_facts` has the functions that are read.
     """
 
     def __init__(self, read: Diagrams, diagrams: Diagrams, at_once: Mapping[str, Function]) -> None:
-        self._read = read
-        self.diagrams = diagrams
-        self._at_once = at_once
-        self._reading = Reading(diagrams, self._fact)
-
-    def _fact(self, name: str) -> Function:
-        variable = fact_in(self.diagrams, name)
-        return self._at_once[name] ^ variable if name in self._at_once else variable
+        self.over_facts = read
+        self._every = diagrams.true
+        # Not a method: it would hold this, and this the diagrams, after their last use.
+        self._reading = Reading(diagrams, partial(_shown, diagrams, at_once))
 
     def read(self, function: Function) -> Function:
         """Return a function of facts as one of what the guest is shown.
@@ -79,7 +77,12 @@ class Shows:
         Raises:
             NotDecidedError: a limit was reached.
         """
-        return self._reading.of_function(function, self._read, self.diagrams.true)
+        return self._reading.of_function(function, self.over_facts, self._every)
+
+
+def _shown(diagrams: Diagrams, at_once: Mapping[str, Function], name: str) -> Function:
+    variable = fact_in(diagrams, name)
+    return at_once[name] ^ variable if name in at_once else variable
 
 
 class Deviating:

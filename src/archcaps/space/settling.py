@@ -19,7 +19,7 @@ __all__ = ["Functions", "Settling", "refined", "together"]
 Functions: TypeAlias = tuple[Function, ...]
 _Key = TypeVar("_Key")
 #: So many facts get their values at a time: with fewer more steps are made, with more fewer choices are alike.
-_AT_A_TIME = 12
+_AT_A_TIME = 20
 #: So many nodes make a function large: to go through them takes longer than a few steps that are not needed.
 _LARGE = 4000
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from archcaps.logic.diagram import Diagrams, Function, Reading
+from archcaps.logic.diagram import Diagrams, Function
 from archcaps.logic.graph import TRUE, Kind, Node, all_of, fact, rule_called, walk
+from archcaps.logic.reading import Reading
 from archcaps.space.axioms import axioms_about
 from archcaps.space.bounds import Bounds, Shown
 from archcaps.space.cells import Cell, GuestClass, HostClass

@@ -18,8 +18,8 @@ __all__ = ["Group", "Survey"]
 class Group:
     """Cells that are alike: where the node surely holds in them, and where that hangs on what nobody knows.
 
-    `least` are the configurations of `sure` from which nothing can be taken that deviates from the default; `cells` are
-    all of the cells.
+    `sure` is somewhere. `least` are the configurations of it from which nothing can be taken that deviates from the
+    default; `cells` are all of the cells.
     """
 
     sure: Function
@@ -32,7 +32,7 @@ class Survey:
     """What there is to say of a whole space.
 
     `configurations` counts every one, `sure` those where the node holds whatever nobody knows, `open` those where it
-    hangs on that; `groups` are the cells in which either is the case.
+    hangs on that; `groups` are the cells where there are some of `sure`.
 
     Raises:
         NotDecidedError: a limit was reached.
@@ -58,15 +58,17 @@ class Survey:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The groups of cells in which the node holds surely or perhaps."""
+        """The groups of cells in which the node surely holds somewhere."""
         found: dict[object, Group] = {}
         own: dict[HostClass, list[tuple[int, Function]]] = {}
         for cell in self._cells:
-            sure, opened = map(cell.host.deviating, self.space.sure_and_open(*cell.shown))
+            shown, opened = self.space.sure_and_open(*cell.shown)
+            sure = cell.host.deviating(shown)
             if not cell.other_part:
                 own.setdefault(cell.host, []).append((cell.guest.chosen, sure))
-            if sure == opened == self._diagrams.false:
+            if sure == self._diagrams.false:
                 continue
+            opened = cell.host.deviating(opened)
             key = (sure, opened, cell.other_part)
             group = found.get(key) or found.setdefault(key, Group(sure, opened, self._diagrams.false))
             group.cells.append(cell)
@@ -107,6 +109,18 @@ class Survey:
         if function not in self._minimal:
             self._minimal[function] = self._diagrams.minimal(function, deviations)
         return self._minimal[function]
+
+    def hanging(self) -> Iterator[Function]:
+        """Yield where the node holds in configurations in which that hangs on what nobody knows, of each cell.
+
+        Over what guests are shown: what deviates is no unknown, and there are fewer functions.
+        """
+        for possible, found in dict.fromkeys(cell.shown for cell in self._cells):
+            _, opened = self.space.sure_and_open(possible, found)
+            if opened != self._diagrams.false:
+                with self._diagrams.limits():
+                    where = found & opened
+                yield where
 
     # --- deviations -----------------------------------------------------------------------------------------------
 

@@ -46,12 +46,13 @@ def answer(guest: ShownGuest, host: Snapshot | None, offered: Snapshot | None) -
     known = _ALL if reading.known is None else number(reading.known, 64, "ia32_arch_capabilities")
     cpu = snapshot.cpu
     starts = _starts(guest, host, bits)
+    where = " on this host" if host is not None else ""
     family, model, stepping = (
         None if part is None else number(part, 32, "cpu") for part in (cpu.family, cpu.model, cpu.stepping)
     )
     return ShownResult(
         FORMAT_VERSION,
-        _headline(guest, bits, starts=starts),
+        f"DOES NOT START{where}." if starts is False else _headline(guest, bits, starts=starts is True),
         _exit_code(guest, bits, starts=starts),
         asked.vmm,
         asked.release,
@@ -115,9 +116,8 @@ def _exit_code(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | No
     return 1 if guest.differences else 0
 
 
-def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | None) -> str:
-    if starts is False:
-        return "DOES NOT START on this host."
+def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool) -> str:
+    """Return the headline of a guest that starts, or of which nobody can tell whether it does."""
     lacks = sum(one.shown is False for one in guest.differences)
     more = sum(one.shown is True for one in guest.differences)
     counted = [
@@ -126,7 +126,7 @@ def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | Non
     ]
     said = [" and ".join(filter(None, counted))] if lacks or more else []
     if unknown := _open(bits):
-        said.append(f"not known of {len(unknown)} bits")
+        said.append(f"not known of {len(unknown)} {'bit' if len(unknown) == 1 else 'bits'}")
     if guest.asked.live:
         head = "RUNS, read from the VMM itself"
     else:

@@ -59,6 +59,7 @@ EXPECTED: dict[int, list[tuple[int, list[str]]]] = {
     # The host's BHI_DIS_S does not protect the guest; its own setting does.
     10: [
         (2, ["bhi truthful exposed", "BHI: Vulnerable", "responsible: guest kernel"]),
+        (0, ["what the host sets does not protect the guest"]),
         (0, ["bhi truthful safe"]),
     ],
     11: [

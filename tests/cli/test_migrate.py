@@ -130,3 +130,17 @@ def test_every_line_fits_the_page(columns: str) -> None:
 def test_colour_is_for_terminals() -> None:
     assert "\x1b[" not in archcaps("migrate", *ACROSS).stdout
     assert "\x1b[1m" in archcaps("migrate", *ACROSS, "--color").stdout
+
+
+def test_data_of_the_host_and_machines_are_named_once() -> None:
+    folder = "examples/flush-in-place-of-verw"
+    result = archcaps(
+        "migrate", "--from", "examples/fb-clear-to-sapphire-rapids/host-cascade-lake.toml", "--vmm", "kubevirt",
+        "--to", f"{folder}/host-mds.toml", "--guest", "default", "--guest-kernel", "6.12.117",
+    )  # fmt: skip
+    headline = " ".join(result.stdout.partition("\n\n")[0].split())
+    assert "Would be newly exposed: mds, mmio_stale_data. " in headline
+    assert "Data of the host could leak to the guest there: mds, mmio_stale_data." in headline
+    assert "\nto:    Skylake server, Linux 6.6.9\n" in result.stdout
+    # The five NO bits of QEMU's rule on FB_CLEAR, of which this host has none.
+    assert "here mds_no, taa_no, sbdr_ssdp_no, fbsdp_no and psdp_no are missing" in " ".join(result.stdout.split())

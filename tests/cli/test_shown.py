@@ -119,3 +119,19 @@ def test_standard_input_holds_a_configuration_or_a_snapshot() -> None:
     assert_refused(
         archcaps("check", *HOST, "--guest", "-", stdin=b"hello\n"), 65, "standard input: no guest configuration"
     )
+
+
+def test_a_headline_names_no_host_where_none_is_given_and_counts_one_bit_as_one() -> None:
+    result = archcaps("shown", "--guest", "-cpu Cascadelake-Server-v5,+fb-clear", "--vmm-version", "7.2")
+    assert (result.stdout.splitlines()[0], result.returncode) == ("DOES NOT START.", 2)
+    result = archcaps(
+        "shown", "--host", "examples/md-clear-hidden/host.toml", "--guest", "-cpu Westmere,+md-clear,enforce"
+    )
+    assert result.stdout.splitlines()[0] == "Whether it STARTS is not known: not known of 1 bit."
+
+
+def test_what_a_guest_without_arch_capabilities_did_not_ask_for_is_no_difference() -> None:
+    host = ("--host", "examples/questions/nested-amd.json", "--vmm-version", "7.2", "--machine", "pc-q35-7.2")
+    result = archcaps("shown", *host, "--guest", "-cpu host,-arch-capabilities")
+    assert (result.returncode, "Otherwise than asked" in result.stdout) == (0, False)
+    assert result.stdout.startswith("STARTS: with all that is asked for")

@@ -28,6 +28,7 @@ MODULES = {
         ("firecracker-template.json", "firecracker"),
         ("proxmox-100.conf", "proxmox"),
         ("proxmox-custom-model.conf", "proxmox"),
+        ("proxmox-windows.conf", "proxmox"),
         ("cloud-hypervisor.json", "cloud-hypervisor"),
         ("xen.cfg", "xen"),
     ],

@@ -19,7 +19,7 @@ from archcaps.rules.linux_mitigations import TEXTS
 from archcaps.rules.verdict import Claim, Responsible, Safety, Truth, claim_of
 from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.kernels import BEHAVIOURS, Release
-from archcaps.tables.names import VULNERABILITIES
+from archcaps.tables.names import FURTHER, VULNERABILITIES
 from archcaps.tables.words import WORD_KINDS, phrases, words
 from tests.questions.explaining import one, result, table_of
 
@@ -230,6 +230,20 @@ def test_every_word_of_the_verdict(kind: str, values: list[str]) -> None:
         if kind in ("truth", "responsible"):
             assert item.verdict
     assert {word.name for word in words() if word.kind == kind} == set(map(str, values))
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_what_check_judges_further_is_explained(name: str) -> None:
+    item = one(name, "further vulnerability")
+    assert item.what_to_do
+    assert {word.name for word in words() if word.kind == item.kind} == set(FURTHER)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"), [("GDS", "gather_data_sampling"), ("ssb", "spec_store_bypass"), ("Foreshadow", "l1tf")]
+)
+def test_people_s_names_of_these(asked: str, name: str) -> None:
+    assert one(asked, "further vulnerability").name == name
 
 
 def test_every_word_has_its_parts() -> None:

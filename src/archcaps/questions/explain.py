@@ -30,7 +30,10 @@ __all__ = ["explain", "names"]
 _FOLDER: Final = "/sys/devices/system/cpu/vulnerabilities/"
 _BRACKET = re.compile(r"(?:\w+\.)?(?P<name>\w+)\[(?P<argument>[^\]]*)\]\Z")
 _GAPS = re.compile(r"[\s_:;,-]+")
-_PLAIN_WORDS = ("truth", "safety", "responsible", "claim", "provenance", "kind of bit", "pool rule", "suffix")
+_PLAIN_WORDS = (
+    "truth", "safety", "responsible", "claim", "provenance", "kind of bit", "pool rule", "further vulnerability",
+    "suffix",
+)  # fmt: skip
 
 
 def _folded(text: str) -> str:

@@ -38,13 +38,16 @@ def headline(
         return "ACCEPTED, and nothing changes: it is the same host."
     sentences = [_taken(accepts, layers)]
     newly = [each.subject for each in moves if each.newly_exposed]
-    newly += [f"{each.vulnerability}, of the host" for each in border if each.newly_exposed]
+    data_of_host = [each.vulnerability for each in border if each.newly_exposed]
     lies = [each.subject for each in moves if each.worse and each.subject not in newly]
     cured = [each.subject for each in moves if each.cured]
     unclear = [each.subject for each in moves if each.undecided]
     would = "would be " if accepts in ("no", "unknown") else ""
     if newly:
         sentences.append(f"{would}newly exposed: {', '.join(newly)}".capitalize())
+    if data_of_host:
+        leaks = "could" if would else "can"
+        sentences.append(f"Data of the host {leaks} leak to the guest there: {', '.join(data_of_host)}")
     if lies:
         truth = "The guest would believe" if would else "The guest believes"
         sentences.append(f"{truth} what is not so there: {', '.join(lies)}")
@@ -52,7 +55,7 @@ def headline(
         sentences.append(f"Better there: {', '.join(cured)}")
     if unclear:
         sentences.append(f"Facts are missing on {', '.join(unclear)}")
-    if not (newly or lies or unclear):
+    if not (newly or data_of_host or lies or unclear):
         sentences.append("Nothing would get worse" if would else "Nothing gets worse for the guest")
     return ". ".join(sentences) + "."
 

@@ -174,7 +174,8 @@ def _why_lost(move: Move) -> str:
 def _why_no_fb_clear(move: Move) -> str:
     lacking = [bit for bit in IMMUNE if move.goal.offered(bit) is False]
     if lacking:
-        return f"QEMU from 10.1.2 on adds it where KVM offers {_listed(IMMUNE)}: here {_listed(lacking)} is missing"
+        are = "is" if len(lacking) == 1 else "are"
+        return f"QEMU from 10.1.2 on adds it where KVM offers {_listed(IMMUNE)}: here {_listed(lacking)} {are} missing"
     return "QEMU from 10.1.2 on would add it here, because KVM offers the five NO bits"
 
 

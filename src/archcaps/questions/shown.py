@@ -116,6 +116,7 @@ def _exit_code(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | No
 
 
 def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | None, placed: bool) -> str:
+    """Return the headline; `placed`: a host was named."""
     if starts is False:
         return "DOES NOT START on this host." if placed else "DOES NOT START."
     lacks = sum(one.shown is False for one in guest.differences)
@@ -126,17 +127,13 @@ def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | Non
     ]
     said = [" and ".join(filter(None, counted))] if lacks or more else []
     if unknown := _open(bits):
-        said.append(f"not known of {len(unknown)} bits")
+        said.append(f"not known of {len(unknown)} {'bit' if len(unknown) == 1 else 'bits'}")
     if guest.asked.live:
         head = "RUNS, read from the VMM itself"
-    else:
-        head = (
-            "STARTS"
-            if starts
-            else "Whether it STARTS is not known"
-            if placed
-            else "AS ASKED FOR, on no host in particular"
-        )
+    elif starts:
+        head = "STARTS"
         known = "" if all(bit.guest is not None for bit in bits) else ", as far as that is known"
-        said = said or ([f"with all that is asked for{known}"] if starts else [])
+        said = said or [f"with all that is asked for{known}"]
+    else:
+        head = "Whether it STARTS is not known" if placed else "AS ASKED FOR, on no host in particular"
     return f"{head}{': ' if said else ''}{', '.join(said)}."

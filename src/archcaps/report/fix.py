@@ -7,7 +7,7 @@ import msgspec
 from archcaps.questions.fix.goals import LEVELS, LOWEST
 from archcaps.questions.fix.results import Answer, Cure, FixResult, Judged, Step
 from archcaps.report.asking import what_to_ask
-from archcaps.report.page import Page, Style, coloured
+from archcaps.report.page import Page, Style, coloured, machine
 from archcaps.tables.changes import needs
 
 __all__ = ["fix_schema", "render", "render_json"]
@@ -36,8 +36,8 @@ def render(result: FixResult, style: Style, *, everything: bool = False, width: 
     first, *rest = result.headline.split(": ", 1)
     lines = [style(line, bold=True) for line in page.fill(first + (":" if rest else ""), "", "")]
     lines += page.fill(rest[0], "  ", "  ") if rest else []
-    lines += ["", *page.fill(f"host:  {_machine(result.host, result.host_kernel)}")]
-    lines += page.fill(f"guest: {_machine(result.guest, result.guest_kernel)}")
+    lines += ["", *page.fill(f"host:  {machine(result.host, result.host_kernel)}")]
+    lines += page.fill(f"guest: {machine(result.guest, result.guest_kernel)}")
     lines += ["", "Now:", *_table(result.now, page)]
     for number, answer in enumerate(result.answers):
         lines += _answer(answer, page, last=number == len(result.answers) - 1)
@@ -51,10 +51,6 @@ def render(result: FixResult, style: Style, *, everything: bool = False, width: 
 
 def _without_double_blanks(lines: list[str]) -> list[str]:
     return [line for before, line in zip(["x", *lines], lines, strict=False) if before or line]
-
-
-def _machine(name: str, kernel: str | None) -> str:
-    return f"{name}, {'kernel not known' if kernel is None else f'Linux {kernel}'}"
 
 
 def _table(verdicts: list[Judged], page: Page) -> list[str]:

@@ -12,7 +12,7 @@ from archcaps.questions.migrate_results import BitMove, LayerAnswer, MigrateResu
 from archcaps.questions.results import Possible
 from archcaps.questions.upgrade_results import Judged
 from archcaps.report.asking import what_to_ask
-from archcaps.report.page import Page, Style, bit
+from archcaps.report.page import Page, Style, bit, machine
 
 __all__ = ["migrate_schema", "render", "render_json"]
 
@@ -68,20 +68,16 @@ def render(
 
 
 def _who(result: MigrateResult, page: Page) -> list[str]:
-    def host(name: str, kernel: str | None) -> str:
-        return f"{name}, {'kernel not known' if kernel is None else f'Linux {kernel}'}"
-
     versions = [version or "?" for version in (result.from_vmm_version, result.to_vmm_version)]
     vmm = "no VMM" if result.vmm == "kvm" else result.vmm
     if result.from_vmm_version or result.to_vmm_version:
         vmm += f", QEMU {versions[0]} to {versions[1]}"
     if result.machine:
         vmm += f", {result.machine}"
-    kernel = "kernel not known" if result.guest_kernel is None else f"Linux {result.guest_kernel}"
     return [
-        *page.fill(f"from:  {host(result.from_host, result.from_kernel)}"),
-        *page.fill(f"to:    {host(result.to_host, result.to_kernel)}"),
-        *page.fill(f"guest: {result.guest}, {kernel}; under {vmm}"),
+        *page.fill(f"from:  {machine(result.from_host, result.from_kernel)}"),
+        *page.fill(f"to:    {machine(result.to_host, result.to_kernel)}"),
+        *page.fill(f"guest: {machine(result.guest, result.guest_kernel)}; under {vmm}"),
     ]
 
 

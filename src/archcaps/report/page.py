@@ -10,7 +10,7 @@ from typing import Protocol
 from archcaps.questions.results import Deciding, Line, ShownBit
 from archcaps.tables.names import KERNEL_LOOKUPS
 
-__all__ = ["FB_CLEAR_DIS", "Page", "Style", "bit", "coloured", "inputs", "listed", "plain", "shown_bits"]
+__all__ = ["FB_CLEAR_DIS", "Page", "Style", "bit", "coloured", "inputs", "listed", "machine", "plain", "shown_bits"]
 
 #: What is said where KVM sets FB_CLEAR_DIS for a guest, where not, and where that is unknown.
 FB_CLEAR_DIS = (
@@ -57,6 +57,14 @@ class Page:
     def source(self, provenance: str, source: str) -> int:
         """Return the number of a source, in the order they are first named."""
         return self.sources.setdefault(f"{provenance}: {source}", len(self.sources) + 1)
+
+
+def machine(name: str, release: str | None, system: str = "Linux") -> str:
+    """Return a machine's name with its kernel, which many a name tells already."""
+    if release is not None and release in name:
+        return name
+    kernel = f"{system} of a release not known" if system != "Linux" else "kernel not known"
+    return f"{name}, {kernel if release is None else f'{system} {release}'}"
 
 
 def bit(value: bool | None) -> str:

@@ -15,7 +15,7 @@ from archcaps.questions.results import (
 )
 from archcaps.report.asking import what_to_ask
 from archcaps.report.further import further_explained, further_lines, further_table
-from archcaps.report.page import FB_CLEAR_DIS, Page, Style, bit, coloured, inputs, listed, plain, shown_bits
+from archcaps.report.page import FB_CLEAR_DIS, Page, Style, bit, coloured, inputs, listed, machine, plain, shown_bits
 
 __all__ = ["render"]
 
@@ -85,9 +85,7 @@ def _assumed(assumption: Assumption, page: Page) -> str:
 
 
 def _machine(role: str, name: str, release: str | None, system: str = "Linux") -> str:
-    kernel = f"{system} of a release not known" if release is None and system != "Linux" else "kernel not known"
-    kernel = kernel if release is None else f"{system} {release}"
-    return f"{role + ':':7}{name}" + ("" if release is not None and release in name else f", {kernel}")
+    return f"{role + ':':7}{machine(name, release, system)}"
 
 
 def _row(verdict: Verdict, page: Page) -> list[str]:

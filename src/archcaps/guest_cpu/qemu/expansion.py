@@ -165,6 +165,10 @@ def _differ(work: _Expansion, bit: str, answer: Answer) -> None:
 def _hide_without_cpuid_bit(work: _Expansion) -> None:
     """Clear MSR 0x10a where arch-capabilities is off: QEMU's table of dependencies."""
     shown = work.bits["arch_capabilities"]
+    if shown is False and work.model is None:  # the host's bits, which nobody named, go with the register
+        named = {switch.name for switch in work.asked.switches}
+        kept = [one for one in work.differences if one.bit not in ARCH_CAPABILITIES or one.name in named]
+        work.differences = kept
     for bit in ARCH_CAPABILITIES:
         if shown is False and work.bits[bit] is not False:
             asked = any(switch.name == _NAMES.get(bit) and switch.on for switch in work.asked.switches)

@@ -99,18 +99,21 @@ class _Spark:
         )
 
     def of_text(self, column: str) -> str:
-        digits = f"trim(BOTH {_SPACE} FROM regexp_replace({column}, {_BETWEEN}, ''))"
-        read = (
-            f"CASE WHEN {digits} RLIKE '^0[xX][0-9a-fA-F]+$' "
-            f"THEN CAST(conv(nullif(regexp_extract({digits}, '^0[xX]0*([0-9a-fA-F]{{1,16}})$', 1), ''), 16, 10) "
-            f"AS DECIMAL(38,0)) "
-            f"WHEN {digits} RLIKE '^0[bB][01]+$' "
-            f"THEN CAST(conv(nullif(regexp_extract({digits}, '^0[bB]0*([01]{{1,64}})$', 1), ''), 2, 10) "
-            f"AS DECIMAL(38,0)) "
-            f"WHEN {digits} RLIKE '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$' "
-            f"THEN TRY_CAST({digits} AS DECIMAL(38,0)) END"
+        return self.unsigned(f"({self.number(self.stripped(column))})")
+
+    def stripped(self, column: str) -> str:
+        """Return a text without what DuckDB passes over: blanks around it and _ between digits; empty: null."""
+        return f"trim(BOTH {_SPACE} FROM regexp_replace(nullif({column}, ''), {_BETWEEN}, ''))"
+
+    def number(self, stripped: str) -> str:
+        """Return the DECIMAL(38,0) that a text says once it is stripped; one that fits no word where it says none."""
+        return (
+            f"CASE WHEN {stripped} IS NULL THEN NULL "
+            f"WHEN {stripped} RLIKE '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$' "
+            f"THEN coalesce(TRY_CAST({stripped} AS DECIMAL(38,0)), {_NONE}) "
+            f"WHEN {stripped} RLIKE '^0[xX]0*[0-9a-fA-F]{{1,16}}$' THEN {_digits(stripped, 'xX', '0-9a-fA-F', 16)} "
+            f"WHEN {stripped} RLIKE '^0[bB]0*[01]{{1,64}}$' THEN {_digits(stripped, 'bB', '01', 2)} ELSE {_NONE} END"
         )
-        return self.unsigned(f"({read})")
 
     def truth(self, column: str, *, text: bool) -> str:
         if not text:
@@ -124,9 +127,15 @@ class _Spark:
         return f"CAST(NULL AS {'STRING' if wanted == 'VARCHAR' else wanted})"
 
 
+def _digits(stripped: str, letter: str, alphabet: str, base: int) -> str:
+    return f"CAST(conv(regexp_extract({stripped}, '^0[{letter}]0*([{alphabet}]+)$', 1), {base}, 10) AS DECIMAL(38,0))"
+
+
+#: A number of 38 digits: no word, so that a text that says no number is one that can not be read.
+_NONE: Final = "9" * 38 + "BD"
 #: Blanks as DuckDB strips them from numbers, and its _ between two digits.
 _SPACE: Final = "' \t\n\x0b\f\r'"
 _BETWEEN: Final = "'(?<=[0-9a-fA-F])_(?=[0-9a-fA-F])'"
 
 DUCKDB: Final[Dialect] = _DuckDb()
-SPARK: Final[Dialect] = _Spark()
+SPARK: Final = _Spark()

@@ -58,6 +58,8 @@ class Spark:
                 with self._phase(f"opening {source.role}s", source.where):
                     rows, columns, bad = rows_of_source(self._session, source, work)
                 self._rows[source.role], self._columns[source.role] = rows, columns
+                if rows.is_cached:
+                    self._kept.append(rows)
                 if bad:
                     self._rejected.append(self._frame(bad, _REJECTED))
         except BaseException:

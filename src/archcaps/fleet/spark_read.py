@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
 
 from archcaps.errors import InputError
 from archcaps.fleet.columns import bad_values, check, normal
@@ -34,7 +35,7 @@ Rejected = tuple[str, str, str]
 def rows_of_source(session: SparkSession, source: Source, work: Path) -> tuple[DataFrame, list[str], list[Rejected]]:
     """Return a source's rows (ids, the columns found, and `bad`, which can not be read), its columns, and bad lines.
 
-    A bad line is told as role, place and reason.
+    A bad line is told as role, place and reason. The rows are persisted where texts had to be read as numbers.
 
     Raises:
         InputError: a column that must be there is not, or one has a type that can not be read.
@@ -43,10 +44,23 @@ def rows_of_source(session: SparkSession, source: Source, work: Path) -> tuple[D
     raw = _relation(session, source, work, rejected)
     types = {field.name: _type(field.dataType.simpleString()) for field in raw.schema.fields}
     columns = check(source, types)
+    texts = [name for name in columns if types[name] == "VARCHAR" and COLUMNS[source.role][name] == "BIGINT"]
+    raw = _numbers(raw, texts)
+    types |= dict.fromkeys(texts, "UBIGINT")
     ids = [f"{SPARK.text(SPARK.quoted(name))} AS {name}" for name in IDS[source.role]]
     values = [f"{normal(source, name, types[name], SPARK)} AS {name}" for name in columns]
     bad = f"{bad_values(source, columns, types, SPARK)} AS bad"
-    return raw.selectExpr(*ids, *values, bad), columns, rejected
+    rows = raw.selectExpr(*ids, *values, bad)
+    # Kept, texts are read once; and Spark does not put the reading into every condition on what was read.
+    return rows.persist() if texts else rows, columns, rejected
+
+
+def _numbers(frame: DataFrame, names: list[str]) -> DataFrame:
+    """Turn texts into numbers, in steps: Spark computes an expression once for every time that it is mentioned."""
+    if not names:
+        return frame
+    stripped = frame.withColumns({name: f.expr(SPARK.stripped(SPARK.quoted(name))) for name in names})
+    return stripped.withColumns({name: f.expr(SPARK.number(SPARK.quoted(name))) for name in names})
 
 
 def _type(name: str) -> str:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -46,6 +47,8 @@ class OwnSession:
         from pyspark.java_gateway import launch_gateway  # noqa: PLC0415  # as above
         from pyspark.sql import SparkSession  # noqa: PLC0415  # as above
 
+        # No data frame of pandas is made here.
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it tells of every interrupt with a traceback
         self._interrupt = signal.getsignal(signal.SIGINT)
         self._gateway: Any = None

@@ -49,8 +49,9 @@ class OwnSession:
 
         # No data frame of pandas is made here.
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it tells of every interrupt with a traceback
-        self._interrupt = signal.getsignal(signal.SIGINT)
+        logging.getLogger("py4j").setLevel(logging.CRITICAL)
+        logging.getLogger().addFilter(_not_of_py4j)
+        interrupt = signal.getsignal(signal.SIGINT)
         self._gateway: Any = None
         conf = _conf(settings, work)
         with TemporaryFile() as said:
@@ -66,24 +67,33 @@ class OwnSession:
             except Exception as error:
                 self._end()
                 raise InputError(f"can not be started: {_last_line(said) or _first_line(error)}", "spark") from error
+            finally:
+                # Spark's handler would talk to Java in the middle of what the driver is telling it.
+                if threading.current_thread() is threading.main_thread() and interrupt is not None:
+                    signal.signal(signal.SIGINT, interrupt)
         context.setLogLevel("ERROR")
         self.session: SparkSession = SparkSession(context)
 
     def close(self) -> None:
         """End the session and the Java machine: whatever it was writing, it writes no more."""
+        # A thread has a connection of its own: the driver's may have been interrupted before it had its answer.
+        stop = threading.Thread(target=self._stop, daemon=True)
+        stop.start()
+        stop.join(timeout=30)
+        self._end()
+
+    def _stop(self) -> None:
         with suppress(Exception):  # it may be gone already
             self.session.stop()
-        self._end()
+        with suppress(Exception):
+            if self._gateway is not None:
+                self._gateway.shutdown()
 
     def _end(self) -> None:
         from pyspark import SparkContext  # noqa: PLC0415  # an extra
 
-        if threading.current_thread() is threading.main_thread() and self._interrupt is not None:
-            signal.signal(signal.SIGINT, self._interrupt)  # Spark's own would look for the session
         if self._gateway is None:
             return
-        with suppress(Exception):
-            self._gateway.shutdown()
         process = self._gateway.proc
         process.stdin.close()  # what a Java machine of pyspark ends on
         try:
@@ -92,6 +102,11 @@ class OwnSession:
             process.kill()
             process.wait()
         SparkContext._gateway = SparkContext._jvm = self._gateway = None
+
+
+def _not_of_py4j(record: logging.LogRecord) -> bool:
+    """Return whether a message is not py4j's, which tells of every interrupt with a traceback, as the root logger."""
+    return Path(record.pathname).parent.name != "py4j"
 
 
 def _needs_spark() -> None:

@@ -14,10 +14,12 @@ LOCK := requirements/dev.lock
 PYTEST_ARGS ?=
 # More arguments for make mutation, e.g. --only kvm_
 MUTATION_ARGS ?=
+# How many guests make fleet-check has
+FLEET_ROWS ?= 10000000
 # More arguments for make lock, e.g. --upgrade
 LOCK_ARGS ?=
 
-.PHONY: help setup demo debian test lint bench conformance sweep qemu-releases prove-check fuzz mutation docs lock clean
+.PHONY: help setup demo debian test lint bench conformance sweep qemu-releases prove-check fleet-check fuzz mutation docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -69,6 +71,9 @@ qemu-releases: $(VENV)/.stamp ## compare the tables with other QEMUs too (QEMU_S
 
 prove-check: $(VENV)/.stamp ## compare the space of configurations with brute force and other engines
 	@ARCHCAPS_SPACE=full $(BIN)/pytest -n auto tests/space $(PYTEST_ARGS)
+
+fleet-check: $(VENV)/.stamp ## compare Spark with DuckDB on ten million guests (FLEET_ROWS), with a worker killed midway
+	@ARCHCAPS_FLEET_ROWS=$(FLEET_ROWS) $(BIN)/pytest tests/fleet/test_spark.py -k "worker or bad_row" $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.stamp ## run the property tests with many more examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)

@@ -19,6 +19,7 @@ import numpy as np
 
 from archcaps.fleet.audit import audit
 from archcaps.fleet.duck import DuckDb
+from archcaps.fleet.engine import Settings
 from archcaps.fleet.inventory import find
 from archcaps.fleet.sample import sample_fleet
 from archcaps.machine.row import snapshot_of
@@ -104,7 +105,7 @@ def main() -> None:
     runs: dict[str, list[tuple[float, float]]] = {"limit": [], "audit": []}
     for _ in range(asked.runs):
         runs["limit"].append(timed(lambda: limit(folder, folder / "limit.parquet")))
-        runs["audit"].append(timed(lambda: audit(find(str(folder)), out, memory=asked.memory)))
+        runs["audit"].append(timed(lambda: audit(find(str(folder)), out, settings=Settings(memory=asked.memory))))
     (limit_clock, limit_cpu), (clock, cpu) = (
         (median(one for one, _ in taken), median(one for _, one in taken)) for taken in runs.values()
     )

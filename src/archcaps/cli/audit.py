@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from archcaps.cli.fleets import inventory_options, needs_engine
+from archcaps.cli.fleets import engine_settings, inventory_options
 from archcaps.cli.progress import progress_line
 from archcaps.cli.screen import colour, width
 
@@ -24,7 +24,8 @@ Examples:
 \b
 INVENTORY is a folder with hosts and guests (.parquet, .csv, .ndjson), a DuckDB database with tables
 hosts and guests, or an NDJSON file of snapshots as probe writes them, each with an "id" and a guest
-with the id of its "host". Columns: docs/reference/inventory.md.
+with the id of its "host". Columns: docs/reference/inventory.md. For --engine spark also spark:DATABASE,
+whose tables are hosts and guests; what it writes is folders of part files.
 
 \b
 Exit codes:
@@ -72,7 +73,7 @@ def audit(
     once, so that ten million guests take seconds. What a row does not say is unknown, and never counts as safe; rows
     that can not be read are listed, never dropped.
     """
-    needs_engine()
+    settings = engine_settings(options)
     from archcaps.fleet.audit import audit as ask  # noqa: PLC0415  # needs the extra
     from archcaps.fleet.inventory import find  # noqa: PLC0415  # as above
     from archcaps.report.audit import render, render_classes, render_json, render_markdown  # noqa: PLC0415  # as above
@@ -82,8 +83,7 @@ def audit(
             find(inventory, hosts, guests),
             out,
             assumptions=options["assumptions"],  # type: ignore[arg-type]  # click made it a tuple of texts
-            memory=str(options["memory"]),
-            threads=int(options["threads"] or 0),  # type: ignore[call-overload]  # click made it an integer
+            settings=settings,
             wide=bool(options["wide"]),
             progress=progress,
         )

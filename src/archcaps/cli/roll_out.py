@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from archcaps.cli.fleets import inventory_options, needs_engine
+from archcaps.cli.fleets import engine_settings, inventory_options
 from archcaps.cli.progress import progress_line
 from archcaps.cli.screen import colour, width
 
@@ -63,7 +63,7 @@ def roll_out(
     Guests are judged as they are and as they will be. What was observed of a kernel does not hold for another one: of
     changed hosts, what KVM offers is modelled.
     """
-    needs_engine()
+    settings = engine_settings(options)
     from archcaps.fleet.changes import Change, Only  # noqa: PLC0415  # needs the extra
     from archcaps.fleet.inventory import find  # noqa: PLC0415  # as above
     from archcaps.fleet.roll_out import Plan  # noqa: PLC0415  # as above
@@ -80,8 +80,7 @@ def roll_out(
             find(inventory, hosts, guests),
             plan,
             out=out,
-            memory=str(options["memory"]),
-            threads=int(options["threads"] or 0),  # type: ignore[call-overload]  # click made it an integer
+            settings=settings,
             progress=progress,
         )
     if options["as_json"]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Final
 
 import numpy as np
 from msgspec.structs import replace
 
-from archcaps.errors import InputError
 from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id
-from archcaps.fleet.duck import DuckDb
+from archcaps.fleet.engine import Engine, Settings, opened, put_in_place
 from archcaps.fleet.inventory import Inventory
 from archcaps.fleet.results import FORMAT_VERSION, AuditResult, ClassVerdict, Rejected
 from archcaps.fleet.summary import (
@@ -36,7 +33,7 @@ from archcaps.questions.reader import Reader
 from archcaps.questions.results import CheckResult
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["Audited", "audit", "work_folder"]
+__all__ = ["Audited", "audit"]
 
 #: The questions whose answers stand in the table of classes.
 _TABLE_QUESTIONS: Final = ("concludes", "claim", "truth", "safety", "responsible", "host_safety", "host_responsible")
@@ -58,8 +55,7 @@ def audit(
     out: Path | None,
     *,
     assumptions: Iterable[str] = (),
-    memory: str = "",
-    threads: int = 0,
+    settings: Settings = Settings(),  # noqa: B008  # it can not be changed
     wide: bool = False,
     progress: Progress = lambda _, __: None,
 ) -> Audited:
@@ -67,39 +63,18 @@ def audit(
 
     The folder gets ``verdicts.parquet`` (one row a guest), ``classes.parquet`` (one row for each class of guests on a
     class of hosts, with every answer) and, where rows were set aside, ``rejected.parquet``. They appear together at
-    the end, or not at all. `wide`: the guests' rows have their host and every truth and safety besides. `memory` is
-    the engine's limit (``4GB``), `threads` its number of threads; 0 and empty: its default.
+    the end, or not at all; with Spark each is a folder of part files. `wide`: the guests' rows have their host and
+    every truth and safety besides. `settings`: which engine works, and with what.
 
     Raises:
         InputError: the inventory can not be read, no guest can be judged, or the folder can not be written.
     """
-    work = work_folder(out)
-    try:
-        engine = DuckDb(inventory, work, memory=memory, threads=threads, progress=progress)
-        try:
-            return _audit(engine, out, work, frozenset(assumptions), wide=wide, progress=progress)
-        finally:
-            engine.close()
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def work_folder(out: Path | None) -> Path:
-    """Return a new folder for what an engine puts aside: below `out`, so that its files can be renamed into it.
-
-    Raises:
-        InputError: it can not be made.
-    """
-    try:
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-        return Path(mkdtemp(prefix=".audit-", dir=out))
-    except OSError as error:
-        raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
+    with opened(inventory, out, settings, progress) as (engine, work):
+        return _audit(engine, out, work, frozenset(assumptions), wide=wide, progress=progress)
 
 
 def _audit(
-    engine: DuckDb, out: Path | None, work: Path, assumptions: frozenset[str], *, wide: bool, progress: Progress
+    engine: Engine, out: Path | None, work: Path, assumptions: frozenset[str], *, wide: bool, progress: Progress
 ) -> Audited:
     classes = engine.classes(assumptions)
     judged = judge(classes, progress)
@@ -121,18 +96,9 @@ def _audit(
         files["rejected"] = work / "rejected.parquet"
     result = _result(classes, judged, names, rejected, assumptions, progress)
     result = replace(result, hosts=engine.hosts())
-    return Audited(_moved(result, files, out), table)
-
-
-def _moved(result: AuditResult, files: Mapping[str, Path], out: Path | None) -> AuditResult:
-    if out is None:
-        return result
-    try:
-        for path in files.values():
-            path.replace(out / path.name)
-    except OSError as error:
-        raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
-    return replace(result, files={name: str(out / path.name) for name, path in files.items()})
+    if out is not None:
+        result = replace(result, files=put_in_place(files, out))
+    return Audited(result, table)
 
 
 class _Names:
@@ -245,7 +211,8 @@ def _explained(
 ) -> tuple[list[ClassVerdict], list[tuple[int, list[str]]]]:
     """Return the worst classes as `check` tells them, and what the largest undecided ones lack."""
     truthful = VERDICTS.index("truthful")
-    order = np.lexsort((-classes.guests_of_pair, judged.verdict))
+    # Of two with as many guests the one whose name is first: the engine's order is chance.
+    order = np.lexsort((np.array(_pair_ids(classes, names)), -classes.guests_of_pair, judged.verdict))
     order = order[(judged.verdict[order] >= 0) & (judged.verdict[order] < truthful)]
     undecided = [pair for pair in order.tolist() if _open_questions(judged, pair)]
     undecided = sorted(undecided, key=lambda pair: -classes.guests_of_pair[pair])[:_ASKED]

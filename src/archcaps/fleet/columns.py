@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from archcaps.errors import InputError, nearest
+from archcaps.fleet.dialects import DUCKDB, Dialect
 from archcaps.fleet.inventory import IDS, Role, Source
 from archcaps.machine.row import COLUMNS, Type
 
@@ -31,54 +32,53 @@ def check(source: Source, types: dict[str, str]) -> list[str]:
     return found
 
 
-def normal(source: Source, name: str, kind: str) -> str:
+def normal(source: Source, name: str, kind: str, sql: Dialect = DUCKDB) -> str:
     """Return the SQL expression for a column of the type `kind` as a row's column; null where it can not be read.
 
-    A word may be unsigned, or text in decimal or 0x and hexadecimal digits.
+    `kind` is in DuckDB's words whatever the engine. A word may be unsigned, or text in decimal or 0x and hexadecimal
+    digits.
 
     Raises:
         InputError: the type can not be read.
     """
-    wanted = _wanted(source.role, name)
-    column = f'"{name}"'
-    if kind == wanted:
-        return column
-    if wanted == "VARCHAR" and kind in ("JSON", "UUID", *_WHOLE, "UBIGINT"):
-        return f"CAST({column} AS VARCHAR)"
-    if wanted == "BIGINT":
-        if kind in _WHOLE:
-            return f"CAST({column} AS BIGINT)"
-        if kind == "UBIGINT":
-            return _wrapped(column)
-        if kind in _REAL or kind.startswith("DECIMAL"):
-            return f"CASE WHEN {column} = floor({column}) THEN TRY_CAST({column} AS BIGINT) END"
-        if kind == "VARCHAR":
-            return f"coalesce({_wrapped(f'TRY_CAST({column} AS UBIGINT)')}, TRY_CAST({column} AS BIGINT))"
-    if wanted == "BOOLEAN" and kind in ("VARCHAR", *_WHOLE):
-        return f"TRY_CAST({column} AS BOOLEAN)"
-    if kind in ('"NULL"', "NULL"):
-        return f"CAST(NULL AS {wanted})"
-    raise InputError(f"column {name} is {kind} (expected {wanted})", source.where)
+    return _read(source, name, kind, sql)[0]
 
 
-def bad_values(source: Source, columns: list[str], types: dict[str, str]) -> str:
+def bad_values(source: Source, columns: list[str], types: dict[str, str], sql: Dialect = DUCKDB) -> str:
     """Return the SQL expression for the name of the first column of a row that has an unreadable value; else null."""
     cases = []
     for name in columns:
-        expression = normal(source, name, types[name])
-        if "TRY_CAST" in expression:
-            empty = f" AND \"{name}\" <> ''" if types[name] == "VARCHAR" else ""
-            cases.append(f"WHEN \"{name}\" IS NOT NULL{empty} AND ({expression}) IS NULL THEN '{name}'")
-    return f"CASE {' '.join(cases)} END" if cases else "CAST(NULL AS VARCHAR)"
+        expression, may_fail = _read(source, name, types[name], sql)
+        if may_fail:
+            column = sql.quoted(name)
+            empty = f" AND {column} <> ''" if types[name] == "VARCHAR" else ""
+            cases.append(f"WHEN {column} IS NOT NULL{empty} AND ({expression}) IS NULL THEN '{name}'")
+    return f"CASE {' '.join(cases)} END" if cases else sql.null("VARCHAR")
+
+
+def _read(source: Source, name: str, kind: str, sql: Dialect) -> tuple[str, bool]:
+    """Return the expression, and whether some values of the type can not be read."""
+    wanted = _wanted(source.role, name)
+    column = sql.quoted(name)
+    if kind == wanted:
+        return column, False
+    if wanted == "VARCHAR" and kind in ("JSON", "UUID", *_WHOLE, "UBIGINT"):
+        return sql.text(column), False
+    if wanted == "BIGINT":
+        if kind in _WHOLE:
+            return f"CAST({column} AS BIGINT)", False
+        if kind == "UBIGINT":
+            return sql.unsigned(column), sql.unsigned_may_fail
+        if kind in _REAL or kind.startswith("DECIMAL"):
+            return sql.of_real(column, decimal=kind not in _REAL), True
+        if kind == "VARCHAR":
+            return sql.of_text(column), True
+    if wanted == "BOOLEAN" and kind in ("VARCHAR", *_WHOLE):
+        return sql.truth(column, text=kind == "VARCHAR"), True
+    if kind in ('"NULL"', "NULL"):
+        return sql.null(wanted), False
+    raise InputError(f"column {name} is {kind} (expected {wanted})", source.where)
 
 
 def _wanted(role: Role, name: str) -> Type:
     return COLUMNS[role].get(name, "VARCHAR")
-
-
-def _wrapped(unsigned: str) -> str:
-    """Return an unsigned 64-bit number in two's complement."""
-    return (
-        f"CASE WHEN {unsigned} <= 9223372036854775807 THEN CAST({unsigned} AS BIGINT) "
-        f"ELSE CAST(CAST({unsigned} AS HUGEINT) - 18446744073709551616 AS BIGINT) END"
-    )

@@ -1,4 +1,4 @@
-"""Where an inventory's hosts and guests are: files, globs, or the tables of a DuckDB database."""
+"""Where an inventory's hosts and guests are: files, globs, or the tables of a DuckDB database or of Spark."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ FORMATS: Final[dict[str, Format]] = {
     ".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson",
     ".duckdb": "duckdb", ".db": "duckdb",
 }  # fmt: skip
+#: What a name in Spark's catalog begins with.
+_CATALOG: Final = "spark:"
 #: The columns that say which machine a row is of; a guest's row names its host besides.
 IDS: Final[dict[Role, tuple[str, ...]]] = {"host": ("host_id",), "guest": ("guest_id", "host_id")}
 
 
 @dataclass(frozen=True)
 class Source:
-    """One role's rows: `paths` of one format, or the table `table` of a database."""
+    """One role's rows: `paths` of one format, or the table `table` of a database.
+
+    A path with ``://`` in it, and the format ``spark``, a table of Spark's catalog, are for Spark only.
+    """
 
     role: Role
     format: Format
@@ -57,6 +62,7 @@ def find(inventory: str | None, hosts: str | None = None, guests: str | None = N
 
     `inventory` is a folder with files ``hosts.*`` and ``guests.*``, a DuckDB database with tables ``hosts`` and
     ``guests``, or one NDJSON file of snapshots of both roles; `hosts` and `guests` are files or globs and go before it.
+    ``spark:DATABASE`` has the tables ``hosts`` and ``guests`` of Spark's catalog, ``spark:TABLE`` is one of them.
 
     Raises:
         InputError: nothing is there, or it is of no known format.
@@ -83,7 +89,9 @@ def find_hosts(name: str) -> Inventory:
 
 def _of_inventory(role: Role, inventory: str) -> Source:
     path = Path(inventory)
-    if path.is_dir():
+    if inventory.startswith(_CATALOG):
+        return _of_pattern(role, f"{inventory}.{role}s")
+    if path.is_dir() and path.suffix.lower() not in FORMATS:
         files = [file for file in sorted(path.iterdir()) if file.stem == f"{role}s" and file.suffix in FORMATS]
         folder = path / f"{role}s"
         if folder.is_dir():
@@ -94,20 +102,33 @@ def _of_inventory(role: Role, inventory: str) -> Source:
             )
         if len(files) > 1:
             raise InputError(f"more than one file with the {role}s: {files[0].name} and {files[1].name}", inventory)
-        return _source(role, (str(files[0]),))
-    if not path.exists() and not has_magic(inventory):
+        return _source(role, tuple(_parts(str(files[0]))))
+    if not path.exists() and not has_magic(inventory) and "://" not in inventory:
         raise InputError("no such file or folder", inventory)
     return _of_pattern(role, inventory)
 
 
 def _of_pattern(role: Role, pattern: str) -> Source:
+    if pattern.startswith(_CATALOG):
+        return Source(role, "spark", (_CATALOG.rstrip(":"),), pattern.removeprefix(_CATALOG))
+    if "://" in pattern:
+        return _source(role, (pattern,))
     paths = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]  # noqa: PTH207  # absolute ones too
     if not paths:
         raise InputError("no file matches", pattern)
-    for path in paths:
-        if not Path(path).is_file():
-            raise InputError("no such file", path)
+    paths = [part for path in paths for part in _parts(path)]
     return _source(role, tuple(paths))
+
+
+def _parts(path: str) -> list[str]:
+    """Return a file, or the part files of a folder that is named like one: what Spark writes as a table."""
+    if Path(path).is_file():
+        return [path]
+    suffix = Path(path).suffix.lower()
+    found = [str(part) for part in sorted(Path(path).glob(f"[!._]*{suffix}"))] if suffix in FORMATS else []
+    if not found:
+        raise InputError("no such file", path)
+    return found
 
 
 def _source(role: Role, paths: tuple[str, ...]) -> Source:

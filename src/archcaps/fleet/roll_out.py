@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archcaps.errors import InputError
-from archcaps.fleet.audit import work_folder
 from archcaps.fleet.changes import Change, Only, apply
-from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, judge
-from archcaps.fleet.duck import DuckDb
+from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id
+from archcaps.fleet.engine import Engine, Settings, opened, put_in_place
 from archcaps.fleet.inventory import Inventory
 from archcaps.fleet.summary import machine_name, rows_of
 from archcaps.machine.row import snapshot_of
@@ -91,31 +89,24 @@ def roll_out(
     plan: Plan,
     *,
     out: Path | None = None,
-    memory: str = "",
-    threads: int = 0,
+    settings: Settings = Settings(),  # noqa: B008  # it can not be changed
     progress: Progress = lambda _, __: None,
 ) -> RollOutResult:
     """Return the verdicts on a fleet before and after a plan.
 
-    With `out`, ``roll-out.parquet`` is written there: each guest with its verdict before and after.
+    With `out`, ``roll-out.parquet`` is written there: each guest with its verdict before and after; with Spark as a
+    folder of part files. `settings`: which engine works, and with what.
 
     Raises:
         InputError: the inventory can not be read, or no change is given.
     """
     if not plan.changes:
         raise InputError("nothing to roll out (expected --change WHAT=VALUE)", "roll-out")
-    work = work_folder(out)
-    try:
-        engine = DuckDb(inventory, work, memory=memory, threads=threads, progress=progress)
-        try:
-            return _roll_out(engine, plan, out, work, progress)
-        finally:
-            engine.close()
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with opened(inventory, out, settings, progress) as (engine, work):
+        return _roll_out(engine, plan, out, work, progress)
 
 
-def _roll_out(engine: DuckDb, plan: Plan, out: Path | None, work: Path, progress: Progress) -> RollOutResult:
+def _roll_out(engine: Engine, plan: Plan, out: Path | None, work: Path, progress: Progress) -> RollOutResult:
     changes, only, assumptions = plan.changes, plan.only, plan.assumptions
     classes = engine.classes(assumptions)
     hosts, host_changed = apply(classes.hosts, changes, only)
@@ -130,7 +121,7 @@ def _roll_out(engine: DuckDb, plan: Plan, out: Path | None, work: Path, progress
             "after": _words(after.verdict),
         }
         engine.write_verdicts(work / "roll-out.parquet", columns, ("before", "after"))
-        (work / "roll-out.parquet").replace(out / "roll-out.parquet")
+        put_in_place({"roll-out": work / "roll-out.parquet"}, out)
     weights = classes.guests_of_pair
     truth_worse, exposed, opened, open_questions, cured, vain = _compared(before, after)
     worse = exposed | opened | truth_worse
@@ -224,7 +215,14 @@ def _explained(
     later: Classes, before: Judged, after: Judged, worse: _Mask, assumptions: frozenset[str]
 ) -> list[ChangedClass]:
     hosts, guests = rows_of(later.hosts), rows_of(later.guests)
-    order = [pair for pair in np.argsort(-later.guests_of_pair, kind="stable").tolist() if worse[pair]]
+    host_ids, guest_ids = [content_id(row) for row in hosts], [content_id(row) for row in guests]
+
+    def largest(pair: int) -> tuple[int, str]:
+        """Of two with as many guests the one whose name is first: the engine's order is chance."""
+        name = pair_id(host_ids[later.pair_host[pair]], guest_ids[later.pair_guest[pair]])
+        return -int(later.guests_of_pair[pair]), name
+
+    order = sorted(np.flatnonzero(worse).tolist(), key=largest)
     found = []
     for pair in order[:_EXPLAINED]:
         host, guest = hosts[later.pair_host[pair]], guests[later.pair_guest[pair]]

@@ -1,0 +1,141 @@
+"""The SQL in which each engine turns a column of another type into a row's; null where a value can not be read."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+__all__ = ["DUCKDB", "SPARK", "Dialect"]
+
+_MAX: Final = (1 << 63) - 1
+_ALL: Final = 1 << 64
+
+
+class Dialect(Protocol):
+    """Expressions over a column that is named by `column`, as SQL writes it."""
+
+    #: Whether a column of unsigned 64-bit integers may hold a number that is none.
+    unsigned_may_fail: bool
+
+    def quoted(self, name: str) -> str:
+        """Return a column's name as SQL writes it."""
+
+    def text(self, column: str) -> str:
+        """Return a number or JSON as text."""
+
+    def unsigned(self, column: str) -> str:
+        """Return an unsigned 64-bit number in two's complement."""
+
+    def of_real(self, column: str, *, decimal: bool) -> str:
+        """Return a whole number that a real or decimal one is."""
+
+    def of_text(self, column: str) -> str:
+        """Return the number that a text says, in decimal or 0x and hexadecimal digits, in two's complement."""
+
+    def truth(self, column: str, *, text: bool) -> str:
+        """Return the boolean that a text or a whole number says."""
+
+    def null(self, wanted: str) -> str:
+        """Return null as the type `wanted`."""
+
+
+class _DuckDb:
+    unsigned_may_fail = False
+
+    def quoted(self, name: str) -> str:
+        return f'"{name}"'
+
+    def text(self, column: str) -> str:
+        return f"CAST({column} AS VARCHAR)"
+
+    def unsigned(self, column: str) -> str:
+        return (
+            f"CASE WHEN {column} <= {_MAX} THEN CAST({column} AS BIGINT) "
+            f"ELSE CAST(CAST({column} AS HUGEINT) - {_ALL} AS BIGINT) END"
+        )
+
+    def of_real(self, column: str, *, decimal: bool) -> str:
+        del decimal
+        return f"CASE WHEN {column} = floor({column}) THEN TRY_CAST({column} AS BIGINT) END"
+
+    def of_text(self, column: str) -> str:
+        return f"coalesce({self.unsigned(f'TRY_CAST({column} AS UBIGINT)')}, TRY_CAST({column} AS BIGINT))"
+
+    def truth(self, column: str, *, text: bool) -> str:
+        del text
+        return f"TRY_CAST({column} AS BOOLEAN)"
+
+    def null(self, wanted: str) -> str:
+        return f"CAST(NULL AS {wanted})"
+
+
+class _Spark:
+    """Spark's SQL, reading what DuckDB reads: 0x, 0b and digits with _ between them too, and a fraction rounded.
+
+    Spark has no unsigned integers: Parquet's UINT_64 is read as DECIMAL(20,0), which may also be a decimal.
+    """
+
+    unsigned_may_fail = True
+
+    def quoted(self, name: str) -> str:
+        return f"`{name}`"
+
+    def text(self, column: str) -> str:
+        return f"CAST({column} AS STRING)"
+
+    def unsigned(self, column: str) -> str:
+        return (
+            f"CASE WHEN {column} BETWEEN -{_MAX + 1}BD AND {_MAX}BD THEN CAST({column} AS BIGINT) "
+            f"WHEN {column} BETWEEN {_MAX + 1}BD AND {_ALL - 1}BD "
+            f"THEN CAST(CAST({column} AS DECIMAL(38,0)) - {_ALL}BD AS BIGINT) END"
+        )
+
+    def of_real(self, column: str, *, decimal: bool) -> str:
+        whole = f"floor({column})" if decimal else f"rint({column})"
+        end = "BD" if decimal else "D"
+        # To Spark NaN equals itself and is above every number, so the upper bound refuses it too.
+        return (
+            f"CASE WHEN {column} = {whole} AND {column} >= -{_MAX + 1}{end} AND {column} < {_MAX + 1}{end} "
+            f"THEN CAST({column} AS BIGINT) END"
+        )
+
+    def of_text(self, column: str) -> str:
+        return self.unsigned(f"({self.number(self.stripped(column))})")
+
+    def stripped(self, column: str) -> str:
+        """Return a text without what DuckDB passes over: blanks around it and _ between digits; empty: null."""
+        return f"trim(BOTH {_SPACE} FROM regexp_replace(nullif({column}, ''), {_BETWEEN}, ''))"
+
+    def number(self, stripped: str) -> str:
+        """Return the DECIMAL(38,0) that a text says once it is stripped; one that fits no word where it says none."""
+        return (
+            f"CASE WHEN {stripped} IS NULL THEN NULL "
+            f"WHEN {stripped} RLIKE '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$' "
+            f"THEN coalesce(TRY_CAST({stripped} AS DECIMAL(38,0)), {_NONE}) "
+            f"WHEN {stripped} RLIKE '^0[xX]0*[0-9a-fA-F]{{1,16}}$' THEN {_digits(stripped, 'xX', '0-9a-fA-F', 16)} "
+            f"WHEN {stripped} RLIKE '^0[bB]0*[01]{{1,64}}$' THEN {_digits(stripped, 'bB', '01', 2)} ELSE {_NONE} END"
+        )
+
+    def truth(self, column: str, *, text: bool) -> str:
+        if not text:
+            return f"({column} <> 0)"
+        return (
+            f"CASE WHEN lower({column}) IN ('true', 't', 'yes', 'y', '1') THEN true "
+            f"WHEN lower({column}) IN ('false', 'f', 'no', 'n', '0') THEN false END"
+        )
+
+    def null(self, wanted: str) -> str:
+        return f"CAST(NULL AS {'STRING' if wanted == 'VARCHAR' else wanted})"
+
+
+def _digits(stripped: str, letter: str, alphabet: str, base: int) -> str:
+    return f"CAST(conv(regexp_extract({stripped}, '^0[{letter}]0*([{alphabet}]+)$', 1), {base}, 10) AS DECIMAL(38,0))"
+
+
+#: A number of 38 digits: no word, so that a text that says no number is one that can not be read.
+_NONE: Final = "9" * 38 + "BD"
+#: Blanks as DuckDB strips them from numbers, and its _ between two digits.
+_SPACE: Final = "' \t\n\x0b\f\r'"
+_BETWEEN: Final = "'(?<=[0-9a-fA-F])_(?=[0-9a-fA-F])'"
+
+DUCKDB: Final[Dialect] = _DuckDb()
+SPARK: Final = _Spark()

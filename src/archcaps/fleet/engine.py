@@ -1,0 +1,138 @@
+"""Engines: what reads an inventory, groups it into classes, joins the verdicts back to the guests and writes them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from archcaps.errors import InputError
+from archcaps.fleet.classes import Classes, Progress
+from archcaps.fleet.inventory import Inventory, Role
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["Engine", "Name", "Settings", "opened", "put_in_place"]
+
+Name = Literal["duckdb", "spark"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which engine works, and what it may use.
+
+    `memory` is a limit (``4GB``), `threads` a number of threads; empty and 0: the engine's default. For Spark,
+    `spark_master` is the URL of a cluster (empty: this machine, all processors), and `spark` a session that is there
+    already, whose settings then hold and which stays open.
+    """
+
+    name: Name = "duckdb"
+    memory: str = ""
+    threads: int = 0
+    spark_master: str = ""
+    spark: SparkSession | None = None
+
+
+class Engine(Protocol):
+    """One inventory, opened: its classes, and afterwards its verdicts. Every method may raise `InputError`."""
+
+    def classes(self, assumptions: frozenset[str] = frozenset()) -> Classes:
+        """Return the classes of the inventory, and set aside every row that can not be judged."""
+
+    def reject(self, role: Role, number: int, reason: str) -> None:
+        """Set aside the machines of a class."""
+
+    def write_verdicts(
+        self, path: Path, verdicts: dict[str, Any], selected: Sequence[str], ids: Sequence[str] = ("guest_id",)
+    ) -> int:
+        """Write one row a guest: its `ids` and the `selected` columns of its pair; return the number of rows.
+
+        `verdicts` has a value for each pair in each column, `host_class` and `guest_class` among them.
+        """
+
+    def write_table(self, path: Path, columns: dict[str, Any]) -> None:
+        """Write a table of arrays."""
+
+    def rejected(self, path: Path) -> list[tuple[str, str, int, str]]:
+        """Write every row that was set aside, if there are any; return them by role and reason, with one id each."""
+
+    def hosts(self) -> int:
+        """Return how many hosts can be used."""
+
+    def host_counts(self) -> npt.NDArray[np.int64]:
+        """Return how many hosts each class of hosts has."""
+
+    def close(self) -> None:
+        """End the engine; what it put in its folder can be removed."""
+
+
+@contextmanager
+def opened(
+    inventory: Inventory, out: Path | None, settings: Settings, progress: Progress
+) -> Iterator[tuple[Engine, Path]]:
+    """Give an engine with an inventory, and a new folder for its files: below `out`, to be renamed into it.
+
+    Raises:
+        InputError: the folder can not be made, the engine is not installed, or the inventory can not be read.
+    """
+    work = _work_folder(out)
+    try:
+        engine = _engine(inventory, work, settings, progress)
+        try:
+            yield engine, work
+        finally:
+            engine.close()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _engine(inventory: Inventory, work: Path, settings: Settings, progress: Progress) -> Engine:
+    if settings.name == "spark":
+        from archcaps.fleet.spark import Spark  # noqa: PLC0415  # an extra of its own
+
+        return Spark(inventory, work, settings, progress)
+    for source in filter(None, (inventory.hosts, inventory.guests)):
+        if source.format == "spark" or "://" in source.paths[0]:
+            raise InputError("is for Spark to read (--engine spark)", source.where)
+    from archcaps.fleet.duck import DuckDb  # noqa: PLC0415  # not needed for Spark
+
+    return DuckDb(inventory, work, memory=settings.memory, threads=settings.threads, progress=progress)
+
+
+def _work_folder(out: Path | None) -> Path:
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+        return Path(mkdtemp(prefix=".audit-", dir=out)).absolute()
+    except OSError as error:
+        raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
+
+
+def put_in_place(files: Mapping[str, Path], out: Path) -> dict[str, str]:
+    """Rename finished files, or folders of part files, into `out`; return where each is now.
+
+    What an earlier run left there under the same name is replaced.
+
+    Raises:
+        InputError: the folder can not be written.
+    """
+    found = {}
+    try:
+        for name, path in files.items():
+            target = out / path.name
+            # A folder replaces nothing by itself: the old one goes where it is removed with the rest.
+            if target.is_dir() or (path.is_dir() and target.exists()):
+                target.replace(path.with_name(f"old-{path.name}"))
+            path.replace(target)
+            found[name] = str(target)
+    except OSError as error:
+        raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
+    return found

@@ -1,0 +1,118 @@
+"""An inventory's tables as Spark reads them: each column as a row has it, and which values can not be read."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import reduce
+from pathlib import Path
+from typing import Final
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from archcaps.errors import InputError
+from archcaps.fleet.columns import bad_values, check, normal
+from archcaps.fleet.dialects import SPARK
+from archcaps.fleet.inventory import IDS, Source
+from archcaps.fleet.snapshots import BadLine, holds_snapshots, rows_of
+from archcaps.machine.row import COLUMNS
+
+__all__ = ["rows_of_source"]
+
+#: Spark's types in DuckDB's words; Parquet's UINT_64 is a DECIMAL(20,0) to Spark.
+_TYPES: Final = {
+    "string": "VARCHAR", "boolean": "BOOLEAN", "tinyint": "TINYINT", "smallint": "SMALLINT", "int": "INTEGER",
+    "bigint": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "decimal(20,0)": "UBIGINT", "void": "NULL",
+}  # fmt: skip
+_TEXT: Final = re.compile(r"(var)?char\([0-9]+\)")
+#: A field with a line break is read whole, and a broken line ends the matter, as with DuckDB.
+_CSV: Final = {"header": True, "inferSchema": False, "escape": '"', "multiLine": True, "mode": "FAILFAST"}
+
+Rejected = tuple[str, str, str]
+
+
+def rows_of_source(session: SparkSession, source: Source, work: Path) -> tuple[DataFrame, list[str], list[Rejected]]:
+    """Return a source's rows (ids, the columns found, and `bad`, which can not be read), its columns, and bad lines.
+
+    A bad line is told as role, place and reason. The rows are persisted where texts had to be read as numbers.
+
+    Raises:
+        InputError: a column that must be there is not, or one has a type that can not be read.
+    """
+    rejected: list[Rejected] = []
+    raw = _relation(session, source, work, rejected)
+    types = {field.name: _type(field.dataType.simpleString()) for field in raw.schema.fields}
+    columns = check(source, types)
+    texts = [name for name in columns if types[name] == "VARCHAR" and COLUMNS[source.role][name] == "BIGINT"]
+    raw = _numbers(raw, texts)
+    types |= dict.fromkeys(texts, "UBIGINT")
+    ids = [f"{SPARK.text(SPARK.quoted(name))} AS {name}" for name in IDS[source.role]]
+    values = [f"{normal(source, name, types[name], SPARK)} AS {name}" for name in columns]
+    bad = f"{bad_values(source, columns, types, SPARK)} AS bad"
+    rows = raw.selectExpr(*ids, *values, bad)
+    # Kept, texts are read once; and Spark does not put the reading into every condition on what was read.
+    return rows.persist() if texts else rows, columns, rejected
+
+
+def _numbers(frame: DataFrame, names: list[str]) -> DataFrame:
+    """Turn texts into numbers, in steps: Spark computes an expression once for every time that it is mentioned."""
+    if not names:
+        return frame
+    stripped = frame.withColumns({name: f.expr(SPARK.stripped(SPARK.quoted(name))) for name in names})
+    return stripped.withColumns({name: f.expr(SPARK.number(SPARK.quoted(name))) for name in names})
+
+
+def _type(name: str) -> str:
+    return "VARCHAR" if _TEXT.fullmatch(name) else _TYPES.get(name, name.upper())
+
+
+def _relation(session: SparkSession, source: Source, work: Path, rejected: list[Rejected]) -> DataFrame:
+    paths = [_address(path) for path in source.paths]
+    if source.format == "spark":
+        return session.table(source.table)
+    if source.format == "parquet":
+        return session.read.option("mergeSchema", True).parquet(*paths)
+    if source.format == "csv":
+        return _by_name(session, paths)
+    if source.format == "duckdb":
+        raise InputError(
+            "a DuckDB database is read by DuckDB only (--engine duckdb, or export it as Parquet)", source.where
+        )
+    if "://" not in source.paths[0] and holds_snapshots(source.paths[0]):
+        kinds = dict.fromkeys(IDS[source.role], "VARCHAR") | dict(COLUMNS[source.role])
+        flat = _flattened(source, work, rejected)
+        return session.read.schema(_schema(kinds)).json(_address(str(flat)), mode="FAILFAST")
+    return session.read.schema(_schema(dict.fromkeys(source.columns, "VARCHAR"))).json(paths, mode="FAILFAST")
+
+
+def _address(path: str) -> str:
+    """Return a file's address; a name of this machine is no pattern, whatever characters it has."""
+    if "://" in path:
+        return path
+    return "file://" + re.sub(r"([\\*?\[\]{}])", r"\\\1", str(Path(path).absolute()))
+
+
+def _schema(kinds: dict[str, str]) -> str:
+    return ", ".join(f"{name} {'STRING' if kind == 'VARCHAR' else kind}" for name, kind in kinds.items())
+
+
+def _by_name(session: SparkSession, paths: list[str]) -> DataFrame:
+    """Return the rows of CSV files with their columns put together by name: Spark itself goes by their places."""
+    by_header: dict[tuple[str, ...], list[str]] = {}
+    for path in paths:
+        by_header.setdefault(tuple(session.read.csv(path, **_CSV).columns), []).append(path)  # type: ignore[arg-type]
+    frames = [session.read.csv(files, **_CSV) for files in by_header.values()]  # type: ignore[arg-type]
+    return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
+
+
+def _flattened(source: Source, work: Path, rejected: list[Rejected]) -> Path:
+    """Write the snapshots' rows where Spark reads them; lines that can not be read are set aside."""
+    path = work / f"{source.role}s.rows.ndjson"
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows_of(source):
+            if isinstance(row, BadLine):
+                rejected.append((row.role, row.where, row.reason))
+            else:
+                file.write(json.dumps(row) + "\n")
+    return path

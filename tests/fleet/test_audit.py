@@ -318,3 +318,32 @@ def test_an_interrupt_leaves_nothing_half_written(fleet: Path, tmp_path: Path) -
         _, error = run.communicate(timeout=60)
     assert (run.returncode, error) == (130, "")
     assert list(out.iterdir()) == []
+
+
+def test_guests_of_a_host_that_can_not_be_judged_are_listed_with_it(small: Path) -> None:
+    for role, machine, column, value in (("host", "h1", "vendor", "CentaurHauls"), ("guest", "g1", "kernel", "six")):
+        path = small / f"{role}s.parquet"
+        changed = f"CASE WHEN {role}_id = '{machine}' THEN '{value}' ELSE {column} END AS {column}"
+        table(path, f"SELECT * REPLACE ({changed}) FROM '{path}'")
+    result = audit(find(str(small)), None).result
+    assert result.guests == 2
+    assert {(one.role, one.example, one.rows) for one in result.rejected} == {("host", "h1", 1), ("guest", "g1", 1)}
+    assert [one.reason for one in result.rejected if one.role == "guest"] == ["no usable host h1"]
+
+
+def test_a_host_without_a_name_is_one_beside_a_host_without_an_id(small: Path) -> None:
+    path = small / "hosts.parquet"
+    nameless = "CASE WHEN host_id = 'h0' THEN '' END AS host_id"
+    table(path, f"FROM '{path}' UNION ALL SELECT * REPLACE ({nameless}) FROM '{path}'")
+    result = audit(find(str(small)), None).result
+    assert (result.hosts, [(one.reason, one.rows) for one in result.rejected]) == (3, [("no host_id", 1)])
+
+
+@pytest.mark.parametrize("text", ["6.5", "1e3", "0b101", "1_000", "+6", "0x", "six"])
+def test_texts_that_are_no_numbers_are_not_read_as_some(tmp_path: Path, text: str) -> None:
+    (tmp_path / "hosts.csv").write_text("host_id,vendor,family\nh,GenuineIntel,6\n")
+    (tmp_path / "guests.csv").write_text(
+        f"guest_id,host_id,vendor,family\ng,h,GenuineIntel,{text}\nk,h,GenuineIntel, 6 \n"
+    )
+    (one,) = audit(find(str(tmp_path)), None).result.rejected
+    assert (one.example, one.reason) == ("g", "family: a value that can not be read")

@@ -8,6 +8,8 @@ __all__ = ["DUCKDB", "SPARK", "Dialect"]
 
 _MAX: Final = (1 << 63) - 1
 _ALL: Final = 1 << 64
+#: A number in a text: decimal, or 0x and hexadecimal digits.
+_NUMBER: Final = r"\s*(-?[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})\s*"
 
 
 class Dialect(Protocol):
@@ -58,7 +60,9 @@ class _DuckDb:
         return f"CASE WHEN {column} = floor({column}) THEN TRY_CAST({column} AS BIGINT) END"
 
     def of_text(self, column: str) -> str:
-        return f"coalesce({self.unsigned(f'TRY_CAST({column} AS UBIGINT)')}, TRY_CAST({column} AS BIGINT))"
+        number = f"coalesce({self.unsigned(f'TRY_CAST({column} AS UBIGINT)')}, TRY_CAST({column} AS BIGINT))"
+        # A cast alone would round 6.5, and read 1e3.
+        return f"CASE WHEN regexp_full_match({column}, '{_NUMBER}') THEN {number} END"
 
     def truth(self, column: str, *, text: bool) -> str:
         del text
@@ -69,7 +73,7 @@ class _DuckDb:
 
 
 class _Spark:
-    """Spark's SQL, reading what DuckDB reads: 0x, 0b and digits with _ between them too, and a fraction rounded.
+    """Spark's SQL, reading what DuckDB reads.
 
     Spark has no unsigned integers: Parquet's UINT_64 is read as DECIMAL(20,0), which may also be a decimal.
     """
@@ -102,17 +106,16 @@ class _Spark:
         return self.unsigned(f"({self.number(self.stripped(column))})")
 
     def stripped(self, column: str) -> str:
-        """Return a text without what DuckDB passes over: blanks around it and _ between digits; empty: null."""
-        return f"trim(BOTH {_SPACE} FROM regexp_replace(nullif({column}, ''), {_BETWEEN}, ''))"
+        """Return a text without the blanks around it; empty: null."""
+        return f"trim(BOTH {_SPACE} FROM nullif({column}, ''))"
 
     def number(self, stripped: str) -> str:
         """Return the DECIMAL(38,0) that a text says once it is stripped; one that fits no word where it says none."""
         return (
             f"CASE WHEN {stripped} IS NULL THEN NULL "
-            f"WHEN {stripped} RLIKE '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$' "
+            f"WHEN {stripped} RLIKE '^-?[0-9]{{1,20}}$' "
             f"THEN coalesce(TRY_CAST({stripped} AS DECIMAL(38,0)), {_NONE}) "
-            f"WHEN {stripped} RLIKE '^0[xX]0*[0-9a-fA-F]{{1,16}}$' THEN {_digits(stripped, 'xX', '0-9a-fA-F', 16)} "
-            f"WHEN {stripped} RLIKE '^0[bB]0*[01]{{1,64}}$' THEN {_digits(stripped, 'bB', '01', 2)} ELSE {_NONE} END"
+            f"WHEN {stripped} RLIKE '^0[xX][0-9a-fA-F]{{1,16}}$' THEN {_hexadecimal(stripped)} ELSE {_NONE} END"
         )
 
     def truth(self, column: str, *, text: bool) -> str:
@@ -127,15 +130,14 @@ class _Spark:
         return f"CAST(NULL AS {'STRING' if wanted == 'VARCHAR' else wanted})"
 
 
-def _digits(stripped: str, letter: str, alphabet: str, base: int) -> str:
-    return f"CAST(conv(regexp_extract({stripped}, '^0[{letter}]0*([{alphabet}]+)$', 1), {base}, 10) AS DECIMAL(38,0))"
+def _hexadecimal(stripped: str) -> str:
+    return f"CAST(conv(substring({stripped}, 3), 16, 10) AS DECIMAL(38,0))"
 
 
 #: A number of 38 digits: no word, so that a text that says no number is one that can not be read.
 _NONE: Final = "9" * 38 + "BD"
-#: Blanks as DuckDB strips them from numbers, and its _ between two digits.
+#: Blanks as DuckDB strips them from numbers.
 _SPACE: Final = "' \t\n\x0b\f\r'"
-_BETWEEN: Final = "'(?<=[0-9a-fA-F])_(?=[0-9a-fA-F])'"
 
 DUCKDB: Final[Dialect] = _DuckDb()
 SPARK: Final = _Spark()

@@ -42,6 +42,7 @@ class DuckDb:
         self._progress = progress or (lambda _, __: None)
         self._columns: dict[Role, list[str]] = {}
         self._bad: dict[Role, str] = {}
+        self._refused_hosts: list[int] = []
         with _readable("duckdb"):
             self._db = duckdb.connect(str(work / "audit.duckdb"))
             self._db.execute(f"SET temp_directory='{work / 'spill'}'")
@@ -146,21 +147,21 @@ class DuckDb:
     def _group_hosts(self) -> None:
         self._progress("reading hosts", 0.0)
         columns = ", ".join(self._columns["host"])
-        self._db.execute("""
+        twice = "SELECT host_id FROM host_rows WHERE host_id IS NOT NULL GROUP BY host_id HAVING count(*) > 1"
+        usable = f"host_id IS NOT NULL AND bad IS NULL AND host_id NOT IN ({twice})"
+        self._db.execute(f"""
             INSERT INTO rejected SELECT 'host', coalesce(host_id, ''), CASE
                 WHEN host_id IS NULL THEN 'no host_id'
                 WHEN bad IS NOT NULL THEN bad || ': a value that can not be read'
                 ELSE 'the id of more than one host' END
             FROM host_rows WHERE host_id IS NULL OR bad IS NOT NULL
-                OR host_id IN (SELECT host_id FROM host_rows GROUP BY host_id HAVING count(*) > 1)""")
+                OR host_id IN ({twice})""")
         self._db.execute(f"""
             CREATE TABLE host_class AS SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS host_class, *
-            FROM (SELECT DISTINCT {columns} FROM host_rows WHERE host_id IS NOT NULL
-                  AND host_id NOT IN (SELECT id FROM rejected WHERE role = 'host'))""")
+            FROM (SELECT DISTINCT {columns} FROM host_rows WHERE {usable})""")
         self._db.execute(f"""
             CREATE TABLE host AS SELECT r.host_id, c.host_class FROM host_rows r JOIN host_class c
-            ON {_same(self._columns["host"])} WHERE r.host_id IS NOT NULL
-            AND r.host_id NOT IN (SELECT id FROM rejected WHERE role = 'host')""")
+            ON {_same(self._columns["host"])} WHERE {usable}""")
 
     def _group_guests(self) -> None:
         self._progress("grouping guests", 0.0)
@@ -222,12 +223,24 @@ class DuckDb:
     # --- writing ---------------------------------------------------------------------------
 
     def reject(self, role: Role, number: int, reason: str) -> None:
-        """Note that the machines of a class can not be judged."""
+        """Note that the machines of a class can not be judged: hosts first, their guests go with them."""
         if role == "host":
-            query = "SELECT 'host', host_id, ? FROM host WHERE host_class = ?"
+            self._refused_hosts.append(number)
+            self._db.execute(
+                "INSERT INTO rejected SELECT 'host', host_id, ? FROM host WHERE host_class = ?", [reason, number]
+            )
+            self._db.execute(
+                f"""INSERT INTO rejected SELECT 'guest', r.guest_id, 'no usable host ' || h.host_id
+                FROM guest_rows r JOIN host h ON r.host_id = h.host_id WHERE h.host_class = ? AND {self._usable}""",
+                [number],
+            )
         else:
-            query = f"SELECT 'guest', guest_id, ? FROM ({self._with_class('guest_id')}) WHERE guest_class = ?"
-        self._db.execute(f"INSERT INTO rejected {query}", [reason, number])
+            self._db.execute(
+                f"""INSERT INTO rejected SELECT 'guest', g.guest_id, ?
+                FROM ({self._with_class("r.guest_id, r.host_id")}) g JOIN host h ON g.host_id = h.host_id
+                WHERE g.guest_class = ? AND NOT list_contains(?::INTEGER[], h.host_class)""",
+                [reason, number, self._refused_hosts],
+            )
 
     def _with_class(self, selected: str) -> str:
         """Return the query for the guests that can be used, each with its class."""

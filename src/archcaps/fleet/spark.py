@@ -214,7 +214,7 @@ class Spark:
     # --- writing ---------------------------------------------------------------------------
 
     def reject(self, role: Role, number: int, reason: str) -> None:
-        """Note that the machines of a class can not be judged."""
+        """Note that the machines of a class can not be judged: hosts first, their guests go with them."""
         self._refused[role].append((number, reason))
 
     def write_verdicts(
@@ -253,12 +253,18 @@ class Spark:
         """Write every rejected row, if there are any, and return them by role and reason, with one id as an example."""
         frames = list(self._rejected)
         with self._phase("listing what was set aside", str(path)):
-            for role, refused in self._refused.items():
-                if refused:
-                    of = self._host if role == "host" else self._with_class("guest", self._once)
-                    table = self._frame(refused, f"{role}_class int, reason string")
-                    found = of.join(table, f"{role}_class")
-                    frames.append(found.selectExpr(f"'{role}' AS role", f"{role}_id AS id", "reason"))
+            hosts = self._frame(self._refused["host"], "host_class int, reason string")
+            of_hosts, of_guests = self._host.join(hosts, "host_class"), self._once.join(self._host, "host_id")
+            if self._refused["host"]:
+                frames.append(of_hosts.selectExpr("'host' AS role", "host_id AS id", "reason"))
+                lost = of_guests.join(hosts, "host_class", "left_semi")
+                why = "'no usable host ' || host_id AS reason"
+                frames.append(lost.selectExpr("'guest' AS role", "guest_id AS id", why))
+                of_guests = of_guests.join(hosts, "host_class", "left_anti")
+            if self._refused["guest"]:
+                guests = self._frame(self._refused["guest"], "guest_class int, reason string")
+                found = self._with_class("guest", of_guests).join(guests, "guest_class")
+                frames.append(found.selectExpr("'guest' AS role", "guest_id AS id", "reason"))
             every = self._keep(reduce(DataFrame.union, frames))
             counted = (
                 every.groupBy("role", "reason").agg(f.expr("count(*) AS n"), f.expr("min(id) AS example")).collect()

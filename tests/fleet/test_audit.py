@@ -19,6 +19,7 @@ import pytest
 
 from archcaps.errors import InputError
 from archcaps.fleet.audit import audit
+from archcaps.fleet.duck import DuckDb
 from archcaps.fleet.inventory import find
 from archcaps.fleet.results import AuditResult
 from archcaps.fleet.sample import sample_fleet
@@ -317,7 +318,38 @@ def test_an_interrupt_leaves_nothing_half_written(fleet: Path, tmp_path: Path) -
         run.send_signal(signal.SIGINT)
         _, error = run.communicate(timeout=60)
     assert (run.returncode, error) == (130, "")
-    assert list(out.iterdir()) == []
+    assert [path for path in out.iterdir() if not path.name.startswith(".audit-")] == []
+
+
+def test_an_interrupted_audit_goes_on_where_it_was(
+    fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory, out = find(str(fleet)), tmp_path / "out"
+
+    def interrupt(phase: str, _: float) -> None:
+        if phase == "writing verdicts":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(inventory, out, progress=interrupt)
+    (kept,) = out.iterdir()
+    assert kept.name.startswith(".audit-")
+    whole = audit(inventory, None).result
+    monkeypatch.setattr(DuckDb, "_group_guests", lambda _: pytest.fail("grouped again"))
+    again = audit(inventory, out).result
+    assert msgspec.structs.replace(again, files={}) == whole
+    assert sorted(path.name for path in out.iterdir()) == ["classes.parquet", "verdicts.parquet"]
+
+
+def test_other_files_are_another_audit(small: Path) -> None:
+    def interrupt(phase: str, _: float) -> None:
+        if phase == "writing verdicts":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(find(str(small)), small / "out", progress=interrupt)
+    table(small / "guests.parquet", f"SELECT * FROM '{small}/guests.parquet' WHERE guest_id <> 'g0'")
+    assert audit(find(str(small)), small / "out").result.guests == 2
 
 
 def test_guests_of_a_host_that_can_not_be_judged_are_listed_with_it(small: Path) -> None:

@@ -44,16 +44,34 @@ class DuckDb:
         self._bad: dict[Role, str] = {}
         self._refused_hosts: list[int] = []
         with _readable("duckdb"):
-            self._db = duckdb.connect(str(work / "audit.duckdb"))
+            self._db = self._connected(work / "audit.duckdb")
             self._db.execute(f"SET temp_directory='{work / 'spill'}'")
             self._db.execute("SET preserve_insertion_order=false")
             if memory:
                 self._db.execute(f"SET memory_limit='{memory}'")
             if threads:
                 self._db.execute(f"SET threads={threads}")
-        self._db.execute(_REJECTED)
+        if not self.resumable:
+            self._db.execute(_REJECTED)
         for source in filter(None, (inventory.hosts, inventory.guests)):
             self._open(source)
+
+    def _connected(self, path: Path) -> duckdb.DuckDBPyConnection:
+        """Open the file of tables; what an interrupted run has grouped there holds, anything less is taken away."""
+        found = duckdb.connect(str(path))
+        tables = {name for (name,) in found.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+        self.resumable = "grouped_state" in tables
+        if self.resumable:
+            row = found.execute("SELECT by_hash, twice FROM grouped_state").fetchone()
+            assert row is not None
+            self._by_hash, self._twice = row
+            found.execute("CREATE OR REPLACE TABLE rejected AS SELECT * FROM grouped_rejected")
+        elif tables:
+            found.close()
+            for left in path.parent.glob(f"{path.name}*"):
+                left.unlink()
+            found = duckdb.connect(str(path))
+        return found
 
     def close(self) -> None:
         """End the connection; what it put in `work` can be removed."""
@@ -64,7 +82,7 @@ class DuckDb:
     def _open(self, source: Source) -> None:
         """Make the view `host_rows` or `guest_rows`: every column as a row has it, and `bad`, which can not be read."""
         with _readable(source.where):
-            self._db.execute(f"CREATE VIEW raw_{source.role} AS SELECT * FROM {self._relation(source)}")
+            self._db.execute(f"CREATE OR REPLACE VIEW raw_{source.role} AS SELECT * FROM {self._relation(source)}")
             described = self._db.execute(f"DESCRIBE raw_{source.role}").fetchall()
         types = {name: kind for name, kind, *_ in described}
         columns = check(source, types)
@@ -73,7 +91,7 @@ class DuckDb:
         self._bad[source.role] = bad_values(source, columns, types)
         self._columns[source.role] = columns
         selected = ", ".join([*ids, *values, f"{self._bad[source.role]} AS bad"])
-        self._db.execute(f"CREATE VIEW {source.role}_rows AS SELECT {selected} FROM raw_{source.role}")
+        self._db.execute(f"CREATE OR REPLACE VIEW {source.role}_rows AS SELECT {selected} FROM raw_{source.role}")
 
     def _relation(self, source: Source) -> str:
         files = "[" + ", ".join(_text(path) for path in source.paths) + "]"
@@ -93,15 +111,16 @@ class DuckDb:
     def _flattened(self, source: Source) -> str:
         """Write the snapshots' rows where DuckDB reads them; lines that can not be read are rejected."""
         path = self._work / f"{source.role}s.rows.ndjson"
-        bad: list[tuple[str, str, str]] = []
-        with path.open("w", encoding="utf-8") as file:
-            for row in rows_of(source):
-                if isinstance(row, BadLine):
-                    bad.append((row.role, row.where, row.reason))
-                else:
-                    file.write(json.dumps(row) + "\n")
-        if bad:
-            self._db.executemany("INSERT INTO rejected VALUES (?, ?, ?)", bad)
+        if not self.resumable:
+            bad: list[tuple[str, str, str]] = []
+            with path.open("w", encoding="utf-8") as file:
+                for row in rows_of(source):
+                    if isinstance(row, BadLine):
+                        bad.append((row.role, row.where, row.reason))
+                    else:
+                        file.write(json.dumps(row) + "\n")
+            if bad:
+                self._db.executemany("INSERT INTO rejected VALUES (?, ?, ?)", bad)
         kinds = dict.fromkeys(IDS[source.role], "VARCHAR") | dict(COLUMNS[source.role])
         return f"read_json([{_text(str(path))}], format='newline_delimited', columns={_struct(kinds)})"
 
@@ -113,12 +132,17 @@ class DuckDb:
         Raises:
             InputError: no guest is left, or a file is broken.
         """
-        with _readable(self._inventory.hosts.where):
-            self._group_hosts()
         guests = self._inventory.guests
         assert guests is not None, "an inventory of hosts alone has classes of hosts"
-        with _readable(guests.where):
-            self._group_guests()
+        if not self.resumable:
+            with _readable(self._inventory.hosts.where):
+                self._group_hosts()
+            with _readable(guests.where):
+                self._group_guests()
+                self._db.execute("CREATE TABLE grouped_rejected AS SELECT * FROM rejected")
+                state = "CREATE TABLE grouped_state AS SELECT ? AS by_hash, ? AS twice"
+                self._db.execute(state, [self._by_hash, self._twice])
+            self.resumable = True
         pairs = self._db.execute("SELECT host_class, guest_class, guests FROM pair ORDER BY ALL").fetchnumpy()
         if not len(pairs["guests"]):
             raise InputError("no guest that can be judged", guests.where)

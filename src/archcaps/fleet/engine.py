@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -44,6 +46,9 @@ class Settings:
 class Engine(Protocol):
     """One inventory, opened: its classes, and afterwards its verdicts. Every method may raise `InputError`."""
 
+    #: Whether enough is done that another run, with the same files, could go on from here.
+    resumable: bool
+
     def classes(self, assumptions: frozenset[str] = frozenset()) -> Classes:
         """Return the classes of the inventory, and set aside every row that can not be judged."""
 
@@ -78,20 +83,28 @@ class Engine(Protocol):
 def opened(
     inventory: Inventory, out: Path | None, settings: Settings, progress: Progress
 ) -> Iterator[tuple[Engine, Path]]:
-    """Give an engine with an inventory, and a new folder for its files: below `out`, to be renamed into it.
+    """Give an engine with an inventory, and a folder for its files: below `out`, to be renamed into it.
+
+    The folder's name hangs on the inventory's files as they are. If the work is interrupted it stays, and whoever
+    asks again goes on from there.
 
     Raises:
         InputError: the folder can not be made, the engine is not installed, or the inventory can not be read.
     """
-    work = _work_folder(out)
+    work = _work_folder(inventory, out, settings)
+    keep = False
     try:
         engine = _engine(inventory, work, settings, progress)
         try:
             yield engine, work
+        except KeyboardInterrupt:
+            keep = out is not None and engine.resumable
+            raise
         finally:
             engine.close()
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _engine(inventory: Inventory, work: Path, settings: Settings, progress: Progress) -> Engine:
@@ -107,13 +120,30 @@ def _engine(inventory: Inventory, work: Path, settings: Settings, progress: Prog
     return DuckDb(inventory, work, memory=settings.memory, threads=settings.threads, progress=progress)
 
 
-def _work_folder(out: Path | None) -> Path:
+def _work_folder(inventory: Inventory, out: Path | None, settings: Settings) -> Path:
     try:
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-        return Path(mkdtemp(prefix=".audit-", dir=out)).absolute()
+        if out is None:
+            return Path(mkdtemp(prefix=".audit-")).absolute()
+        name = f".audit-{_fingerprint(inventory)}" if settings.name == "duckdb" else None
+        out.mkdir(parents=True, exist_ok=True)
+        if name is None:
+            return Path(mkdtemp(prefix=".audit-", dir=out)).absolute()
+        (out / name).mkdir(exist_ok=True)
+        return (out / name).absolute()
     except OSError as error:
         raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
+
+
+def _fingerprint(inventory: Inventory) -> str:
+    """Return a name for the files of an inventory as they are now, and for what reads them."""
+    found = [version("archcaps")]
+    for source in filter(None, (inventory.hosts, inventory.guests)):
+        found.append(source.table)
+        for path in source.paths:
+            if Path(path).exists():  # what only Spark could read is refused later
+                status = Path(path).stat()
+                found.append(f"{Path(path).absolute()} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
 
 
 def put_in_place(files: Mapping[str, Path], out: Path) -> dict[str, str]:

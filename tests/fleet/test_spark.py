@@ -110,7 +110,7 @@ def by_duckdb(fleet: Path) -> tuple[AuditResult, Path]:
     return audit(find(str(fleet)), out, wide=True, assumptions=ASSUMED).result, out
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[SparkSession]:
     """Two workers that are processes of their own."""
     session = (

@@ -171,6 +171,26 @@ def test_a_corrected_option_expands_with_its_changes(cpu: str, qemu: Qemu) -> No
             assert answer["arch-capabilities"] or not change.on or change.bit in ("md_clear", "rtm")
 
 
+@pytest.mark.parametrize(
+    "cpu", ["Skylake-Server,-hle", "Cascadelake-Server-v2", "Denverton,+md-clear,mds-no=on", "host,-md-clear"]
+)
+def test_enforce_takes_a_corrected_option_where_this_kvm_can(cpu: str, host: archcaps.Snapshot, tmp_path: Path) -> None:
+    """QEMU starts it with enforce, or archcaps said that it may not; which of the two, the test's output says."""
+    for change in CHANGES[:3]:
+        made = patch(replace(asked_for(cpu), release=release()), [change])
+        if made.impossible:
+            continue
+        option = f"{made.after.rpartition('-cpu ')[2]},enforce"
+        told = predicted(option, host)
+        try:
+            with running(option, tmp_path):
+                print(f"{option}: QEMU took it")
+                assert told.refused is None
+        except RuntimeError as error:
+            print(f"{option}: this KVM has not all of it; its expansion over QMP is shown by the test above")
+            assert told.refused is not None or told.notices, error
+
+
 def test_a_socket_that_is_none(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(archcaps.InputError, match="can not be connected to"), Qmp(str(path)):

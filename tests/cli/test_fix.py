@@ -125,3 +125,24 @@ def test_colours_on_a_terminal_only() -> None:
     assert "\x1b[" in on_terminal("fix", *THREAD)
     assert "\x1b[" not in on_terminal("fix", *THREAD, NO_COLOR="1")
     assert "\x1b[" not in archcaps("fix", *THREAD).stdout
+
+
+@pytest.mark.parametrize(
+    ("guest", "written"),
+    [
+        # Cascade Lake's MMIO stale data needs FB_CLEAR (scenario S04); MDS_NO is what an immune part should say.
+        ("libvirt/cascadelake.xml", "+    <feature policy='require' name='fb-clear'/>"),
+        ("nova/nova.conf", "+cpu_model_extra_flags = pcid, MD-CLEAR, -pku, +arch-capabilities, +fb-clear"),
+        ("kubevirt/vm.yaml", "name: fb-clear"),
+        ("proxmox-100.conf", "+cpu: custom-from-x86-64-v2-AES"),
+        ("firecracker-template.json", '"addr": "0x10a"'),
+    ],
+)
+def test_the_cure_is_written_in_the_words_of_each_vmm(guest: str, written: str, tmp_path: Path) -> None:
+    host = "examples/fb-clear-not-shown/host.toml"
+    cured = tmp_path / Path(guest).name
+    asked = ("fix", "--host", host, "--guest-kernel", "6.1.192")
+    found = archcaps(*asked, "--guest", f"examples/guests/{guest}", "--write", str(cured))
+    assert (found.returncode, written in found.stdout) == (0, True), found.stdout
+    again = archcaps(*asked, "--guest", str(cured))
+    assert (again.returncode, again.stdout.splitlines()[0]) == (0, "NOTHING TO MEND:"), again.stdout

@@ -42,10 +42,11 @@ if not os.environ.get("CI"):
     if find_spec("pyspark") is None:
         pytest.skip("no pyspark (make setup installs it)", allow_module_level=True)
 import pyspark  # after it is known to be there
+from pyspark.errors import PySparkException  # as above
 from pyspark.sql import SparkSession  # as above
 
 from archcaps.fleet.spark_read import rows_of_source  # as above
-from archcaps.fleet.spark_session import OwnSession  # as above
+from archcaps.fleet.spark_session import OwnSession, readable  # as above
 
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -322,6 +323,19 @@ def what_is_wrong_is_one_line(session: SparkSession, folder: Path) -> None:
         assert "\n" not in str(error.value)
         assert "Exception" not in str(error.value)
         assert list((folder / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "org.apache.spark.SparkException: [FAILED_READ_FILE.NO_HINT] Encountered an error.  SQLSTATE: KD001",
+        "Aborted [org.apache.spark.SparkException: [FAILED_READ_FILE.NO_HINT] Encountered an error. SQLSTATE: KD001]",
+    ],
+)
+def test_what_java_says_is_told_without_its_classes(said: str) -> None:
+    with pytest.raises(InputError) as error, readable("here"):
+        raise PySparkException(said)
+    assert str(error.value) == "here: Encountered an error."
 
 
 @pytest.mark.parametrize(

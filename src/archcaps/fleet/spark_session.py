@@ -172,7 +172,9 @@ def _first_line(error: BaseException) -> str:
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     said = [line for line in lines if line and not line.startswith(("at ", "An error occurred", "JVM stacktrace"))]
     first = next(iter([*causes[-1:], *said]), type(error).__name__).removeprefix(": ")
-    first = re.sub(r"\A[\w.$]+(Exception|Error): ", "", first)
+    # A cause may stand in the text too, in brackets: "... [org.apache.spark.SparkException: ...]".
+    *around, first = re.split(r"[\w.$]+(?:Exception|Error): ", first)
+    first = first.rstrip("]") if any(text.endswith("[") for text in around) else first
     return re.sub(r"\A\[[A-Z_.0-9]+\] |\s*SQLSTATE: \w+\Z", "", first)
 
 

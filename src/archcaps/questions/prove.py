@@ -28,7 +28,7 @@ from archcaps.space.bounds import Bounds, Shown
 from archcaps.space.given import is_known
 from archcaps.space.names import OTHER_PART
 from archcaps.space.names import UNKNOWN as UNKNOWN_FACT
-from archcaps.space.releases import newest_of_lines
+from archcaps.space.releases import choose_releases, newest_of_lines
 from archcaps.space.space import Space
 from archcaps.space.survey import Survey
 from archcaps.tables.axioms import Axiom
@@ -87,7 +87,9 @@ def prove(  # noqa: PLR0913  # each narrows one thing, by name
         subject: VIOLATIONS[asked.forbids](subject) for subject in asked.subjects if not subjects or subject in subjects
     }
     soonest = dict(sorted(roots.items(), key=lambda item: item[0] != asked.soonest))
-    found = _first(soonest, bounds, seconds, axioms, read) if first else None
+    # Where the newest releases show nothing, the table says among which to look.
+    early = choose_releases(asked.soonest_among, name) if asked.soonest_among else newest_of_lines()
+    found = _first(soonest, early, bounds, seconds, axioms, read) if first else None
     for root in roots.values():
         rules |= dict.fromkeys(_top_rules(root))
     if found is None:
@@ -115,10 +117,15 @@ def prove(  # noqa: PLR0913  # each narrows one thing, by name
 
 
 def _first(
-    roots: Mapping[str, Node], bounds: Bounds, seconds: float, axioms: dict[Axiom, None], read: dict[str, None]
+    roots: Mapping[str, Node],
+    early: frozenset[int],
+    bounds: Bounds,
+    seconds: float,
+    axioms: dict[Axiom, None],
+    read: dict[str, None],
 ) -> Outcome | None:
-    """Return one counter-example, looked for among a few new releases first; None: there is none."""
-    for part in (bounds.among(newest_of_lines()), bounds):
+    """Return one counter-example, looked for among a few releases first; None: there is none."""
+    for part in (bounds.among(early), bounds):
         for subject, root in roots.items():
             with suppress(NotDecidedError):
                 space = Space(root, part, seconds)

@@ -24,7 +24,8 @@ _ABOUT = {
 class Property:
     """One property: a sentence, what it forbids, of which subjects, and what a VMM may show a guest there.
 
-    `soonest` is the subject that is best looked at first.
+    `soonest` is the subject that is best looked at first, `soonest_among` the releases among which (as
+    ``--kvm`` takes them), where the newest of the long-term lines show nothing.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Property:
     subjects: tuple[str, ...]
     shown: str
     soonest: str
+    soonest_among: str = ""
 
 
 @cache
@@ -40,7 +42,15 @@ def properties() -> Mapping[str, Property]:
     """Return every property by name."""
     return MappingProxyType(
         {
-            name: Property(name, row["sentence"], row["forbids"], _ABOUT[row["about"]], row["shown"], row["soonest"])
+            name: Property(
+                name,
+                row["sentence"],
+                row["forbids"],
+                _ABOUT[row["about"]],
+                row["shown"],
+                row["soonest"],
+                row.get("soonest_among", ""),
+            )
             for name, row in read_toml("properties.toml").items()
         }
     )

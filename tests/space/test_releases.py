@@ -7,7 +7,7 @@ import pytest
 from archcaps.errors import InputError
 from archcaps.machine.facts import facts_of, facts_of_host
 from archcaps.machine.snapshot import Cpu, Cpuid, Kernel, Kvm, Snapshot
-from archcaps.space.releases import choose_releases, fact_of, list_groups, releases
+from archcaps.space.releases import choose_releases, fact_at, list_groups, releases
 from archcaps.tables.files import read_toml
 from archcaps.tables.kernels import BEHAVIOURS
 from archcaps.tables.names import KERNEL_LOOKUPS
@@ -92,7 +92,7 @@ def test_a_release_is_what_a_snapshot_with_it_says(place: int) -> None:
     host = snapshot("host", release)
 
     def found(*, host: bool, built: bool) -> dict[str, bool | None]:
-        return {name: fact_of("", name, host=host, kvm_built=built)[place] for name in (*BEHAVIOURS, *KERNEL_LOOKUPS)}
+        return {name: fact_at(place, "", name, host=host, kvm_built=built) for name in (*BEHAVIOURS, *KERNEL_LOOKUPS)}
 
     assert found(host=True, built=True) == known(facts_of_host(host).values, "host_kernel")
     for built in (True, False):
@@ -102,15 +102,18 @@ def test_a_release_is_what_a_snapshot_with_it_says(place: int) -> None:
 
 def test_a_command_line_reaches_the_options() -> None:
     (place,) = places("6.12.117")
-    assert fact_of("mds=off", "mds_off", host=True, kvm_built=True)[place] is True
-    assert fact_of("", "mds_off", host=True, kvm_built=True)[place] is False
-    assert fact_of("mitigations=off", "mitigations_off", host=False, kvm_built=False)[place] is True
+    assert fact_at(place, "mds=off", "mds_off", host=True, kvm_built=True) is True
+    assert fact_at(place, "", "mds_off", host=True, kvm_built=True) is False
+    assert fact_at(place, "mitigations=off", "mitigations_off", host=False, kvm_built=False) is True
 
 
 def test_the_attack_vectors_from_guests_follow_kvm() -> None:
     # Linux 6.17 kernel/cpu.c: attack vectors from guests are mitigated where KVM is built.
     for built in (True, False):
-        assert set(fact_of("", "vector_guest_host", host=False, kvm_built=built)) == {built}
+        found = {
+            fact_at(place, "", "vector_guest_host", host=False, kvm_built=built) for place in range(len(releases()))
+        }
+        assert found == {built}
 
 
 def test_releases_of_one_group_have_the_same_lists() -> None:

@@ -155,8 +155,8 @@ def value_of_kernel(name: str, kernels: Kernels, bounds: Bounds) -> Value:
     """Return the value of a behaviour or an option of one of `kernels`."""
     scope, what = split(name)
     built = KERNELS[scope] or kernels.built
-    values = releases.fact_of(bounds.cmdline_of(scope), what, host=KERNELS[scope], kvm_built=built)
-    value = values[kernels.places[scope][0]]
+    place = kernels.places[scope][0]
+    value = releases.fact_at(place, bounds.cmdline_of(scope), what, host=KERNELS[scope], kvm_built=built)
     return UNKNOWN + name if value is None else value
 
 
@@ -189,11 +189,11 @@ def _classes(facts: Iterable[str], kernel: str, bounds: Bounds, built: bool) -> 
     lists = {
         LIST_FLAGS[what] for scope, what in pairs if scope in CPUS and what in LIST_FLAGS and CPUS[scope][1] == kernel
     }
-    host = KERNELS[kernel]
-    values = [releases.fact_of(bounds.cmdline_of(kernel), what, host=host, kvm_built=host or built) for what in own]
+    host, cmdline = KERNELS[kernel], bounds.cmdline_of(kernel)
     found: dict[object, list[int]] = {}
     for place in sorted(bounds.places_of(kernel), reverse=True):
-        key = (tuple(each[place] for each in values), *(releases.list_groups(*each)[place] for each in lists))
+        known = [releases.fact_at(place, cmdline, what, host=host, kvm_built=host or built) for what in own]
+        key = (*known, *(releases.list_groups(*each)[place] for each in lists))
         found.setdefault(key, []).append(place)
     return [tuple(places) for places in found.values()]
 

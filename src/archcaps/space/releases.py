@@ -19,7 +19,7 @@ from archcaps.tables.linux_lists import EVERY_LIST, lists_for
 __all__ = [
     "MODULE_PARAMETERS",
     "choose_releases",
-    "fact_of",
+    "fact_at",
     "list_groups",
     "newest_of_lines",
     "ranges",
@@ -102,15 +102,14 @@ def ranges(places: Iterable[int], among: Iterable[int]) -> list[str]:
     return [run[0].text if len(run) == 1 else f"{run[0].text} to {run[-1].text}" for run in runs]
 
 
-@cache
-def fact_of(cmdline: str, what: str, *, host: bool, kvm_built: bool) -> tuple[bool | None, ...]:
-    """Return a behaviour or an option, by name, for each release with this command line; None: unknown.
+def fact_at(place: int, cmdline: str, what: str, *, host: bool, kvm_built: bool) -> bool | None:
+    """Return a behaviour or an option, by name, of the release at `place` with this command line; None: unknown.
 
     The configuration is upstream's, with KVM built or not; the modules of a host have their default parameters.
     """
     if what in BEHAVIOURS:
-        return tuple(behaviour(what, release).value for release in releases())
-    return tuple(options.get(what) for options in _options(cmdline, host, kvm_built))
+        return behaviour(what, releases()[place]).value
+    return _options(place, cmdline, host, kvm_built).get(what)
 
 
 class _Behaviours(Mapping[str, bool | None]):
@@ -130,17 +129,18 @@ class _Behaviours(Mapping[str, bool | None]):
 
 
 @cache
-def _options(cmdline: str, host: bool, kvm_built: bool) -> tuple[Mapping[str, bool | None], ...]:
-    config = {**(config_items(Kernel(config=ASSUMED_CONFIG), "") or {}), "KVM": "y" if kvm_built else "n"}
-    line = parse(cmdline)
-    found = []
-    for release in releases():
-        behaviours = _Behaviours(release)
-        options: dict[str, bool | None] = {**option_values(cmdline, config, behaviours), "xen_pv": False}
-        if host:
-            options |= kvm_lookups(MODULE_PARAMETERS, Options(line, config, behaviours))
-        found.append(options)
-    return tuple(found)
+def _options(place: int, cmdline: str, host: bool, kvm_built: bool) -> Mapping[str, bool | None]:
+    config = _config(kvm_built)
+    behaviours = _Behaviours(releases()[place])
+    options: dict[str, bool | None] = {**option_values(cmdline, config, behaviours), "xen_pv": False}
+    if host:
+        options |= kvm_lookups(MODULE_PARAMETERS, Options(parse(cmdline), config, behaviours))
+    return options
+
+
+@cache
+def _config(kvm_built: bool) -> Mapping[str, str]:
+    return {**(config_items(Kernel(config=ASSUMED_CONFIG), "") or {}), "KVM": "y" if kvm_built else "n"}
 
 
 @cache

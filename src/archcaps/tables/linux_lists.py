@@ -121,6 +121,16 @@ def _rows(version: str, name: str) -> tuple[_Row, ...]:
     )
 
 
+@lru_cache(maxsize=1 << 13)
+def _rows_of_model(
+    version: str, name: str, vendor: str | None, family: int | None, model: int | None
+) -> tuple[_Row, ...]:
+    """Return the rows that a part of this vendor, family and model may fit, in order (one look for all steppings)."""
+    rows = _rows(version, name) if model is None else _rows_of_model(version, name, vendor, family, None)
+    part = Part(vendor, family, model, None)
+    return tuple(row for row in rows if _fits(row, part) is not False)
+
+
 def _fits(row: _Row, part: Part) -> bool | None:
     """Return whether `row` fits `part`: True, False, or None where the part is not known well enough."""
     tests = (
@@ -156,7 +166,7 @@ def _knows(version: str, name: str, flag: str) -> bool:
 def _flags(version: str, name: str, part: Part) -> tuple[frozenset[str], frozenset[str]]:
     """Return the flags that the first row that fits has for sure, and those that it may have."""
     candidates = []
-    for row in _rows(version, name):
+    for row in _rows_of_model(version, name, part.vendor, part.family, part.model):
         fits = _fits(row, part)
         if fits is not False:
             candidates.append(row.flags)

@@ -102,7 +102,7 @@ def _by_intel(vulnerability: str, part: Part) -> Published | None:
         return Published(None, "the part is not known")
     steppings = range(16) if part.stepping is None else (part.stepping,)
     signatures = {_signature(part.family, part.model, stepping) for stepping in steppings}
-    rows = [row for row in read_csv("silicon/intel_affected.csv") if _names(row) & signatures]
+    rows = _intel_rows(frozenset(signatures))
     if not rows:
         return None
     if part.stepping is None:
@@ -125,8 +125,21 @@ def _first_name(row: dict[str, str]) -> str:
     return row["name"].removeprefix("1. ").partition(" - 2.")[0]
 
 
-def _names(row: dict[str, str]) -> set[int]:
-    return {int(signature, 16) for signature in row["signature"].split()}
+def _intel_rows(signatures: frozenset[int]) -> list[dict[str, str]]:
+    """Return the rows of Intel's list that name one of these signatures, in the list's order."""
+    every, named = _by_signature()
+    return [every[place] for place in sorted({place for asked in signatures for place in named.get(asked, ())})]
+
+
+@cache
+def _by_signature() -> tuple[list[dict[str, str]], dict[int, list[int]]]:
+    """Return the rows of Intel's list, and the places of those that name each signature."""
+    every = list(read_csv("silicon/intel_affected.csv"))
+    named: dict[int, list[int]] = {}
+    for place, row in enumerate(every):
+        for signature in {int(text, 16) for text in row["signature"].split()}:
+            named.setdefault(signature, []).append(place)
+    return every, named
 
 
 def _row_says(row: dict[str, str], vulnerability: str) -> bool | None:
@@ -158,7 +171,7 @@ def _by_vendor(vulnerability: str, part: Part) -> Published | None:
 def _by_linux_black_list(vulnerability: str, part: Part) -> Published | None:
     """A black-list row is a published statement that the part is affected; its absence says nothing."""
     flag = _FLAGS.get(vulnerability)
-    newest = [row for row in read_csv("linux_lists/blacklist-7.1.5.csv") if _same_model(row, part)]
+    newest = _newest_rows("blacklist", part.vendor, part.family, part.model)
     if flag is None or not newest or None in (part.model, part.stepping):
         return None
     fitting = [row for row in newest if row["step_min"] == "ANY" or _within(row, part)]
@@ -173,8 +186,8 @@ def _by_linux_black_list(vulnerability: str, part: Part) -> Published | None:
 def _by_linux_white_list(vulnerability: str, part: Part) -> Published | None:
     """A white-list row is a published statement that the part is immune."""
     flags = [flag for flag in (_IMMUNE.get(vulnerability), _SPARED.get(vulnerability)) if flag is not None]
-    row = next((row for row in read_csv("linux_lists/whitelist-7.1.5.csv") if _same_model(row, part)), None)
-    said = [] if row is None else [flag for flag in flags if flag in row["flags"].split("|")]
+    rows = _newest_rows("whitelist", part.vendor, part.family, part.model)
+    said = [flag for flag in flags if rows and flag in rows[0]["flags"].split("|")]
     return Published(False, f"Linux 7.1.5 cpu_vuln_whitelist: {said[0]}") if said else None
 
 
@@ -193,13 +206,18 @@ def _by_linux_default(vulnerability: str, part: Part) -> Published | None:
     return Published(True, f"Linux 7.1.5 cpu_vuln_whitelist: no row gives the part {_IMMUNE[vulnerability]}")
 
 
-def _same_model(row: dict[str, str], part: Part) -> bool:
-    if part.vendor is None or part.family is None or row["vendor"] != VENDORS.get(part.vendor):
-        return False
-    family, model = row["family"], row["model_hex"]
-    return (family == "ANY" or int(family, 16) == part.family) and (
-        model == "ANY" or (part.model is not None and int(model, 16) == part.model)
-    )
+@lru_cache(maxsize=4096)
+def _newest_rows(name: str, vendor: str | None, family: int | None, model: int | None) -> list[dict[str, str]]:
+    """Return the rows of Linux 7.1.5's list `name` that name this vendor, family and model, in order."""
+    if vendor is None or family is None:
+        return []
+    return [
+        row
+        for row in read_csv(f"linux_lists/{name}-7.1.5.csv")
+        if row["vendor"] == VENDORS.get(vendor)
+        and (row["family"] == "ANY" or int(row["family"], 16) == family)
+        and (row["model_hex"] == "ANY" or (model is not None and int(row["model_hex"], 16) == model))
+    ]
 
 
 def _within(row: dict[str, str], part: Part) -> bool:
@@ -246,5 +264,5 @@ def microcode_against(columns: Iterable[str], part: Part) -> bool:
     if part.vendor != "GenuineIntel" or part.family is None or part.model is None or part.stepping is None:
         return False
     signature = _signature(part.family, part.model, part.stepping)
-    rows = [row for row in read_csv("silicon/intel_affected.csv") if signature in _names(row)]
+    rows = _intel_rows(frozenset((signature,)))
     return bool(rows) and all(any(row[column].startswith("MCU") for column in columns) for row in rows)

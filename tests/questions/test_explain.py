@@ -239,6 +239,13 @@ def test_what_check_judges_further_is_explained(name: str) -> None:
     assert {word.name for word in words() if word.kind == item.kind} == set(FURTHER)
 
 
+def test_every_file_of_vulnerabilities_is_explained() -> None:
+    for file in TEXTS:
+        assert any("vulnerability" in item.kind for item in explain(file).explanations), file
+    assert one("vmscape", "predicted vulnerability").what_to_do.endswith('says "Not affected".')
+    assert one("SRSO", "predicted vulnerability").name == "spec_rstack_overflow"
+
+
 @pytest.mark.parametrize(
     ("asked", "name"), [("GDS", "gather_data_sampling"), ("ssb", "spec_store_bypass"), ("Foreshadow", "l1tf")]
 )

@@ -32,7 +32,7 @@ _BRACKET = re.compile(r"(?:\w+\.)?(?P<name>\w+)\[(?P<argument>[^\]]*)\]\Z")
 _GAPS = re.compile(r"[\s_:;,-]+")
 _PLAIN_WORDS = (
     "truth", "safety", "responsible", "claim", "provenance", "kind of bit", "pool rule", "further vulnerability",
-    "suffix",
+    "predicted vulnerability", "suffix",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ WORD_KINDS: Final[Mapping[str, str]] = MappingProxyType({
     "pool rule": "what a pool of hosts may show a guest that moves among them",
     "vulnerability": "a file under /sys/devices/system/cpu/vulnerabilities",
     "further vulnerability": "another file there, or a field of spectre_v2, that check judges with --further",
+    "predicted vulnerability": "another file there, whose text predict gives and which check does not judge",
     "text": "what such a file says",
     "suffix": "what follows such a text",
 })  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from archcaps.machine.read import read_snapshot
 from archcaps.machine.row import COLUMNS
 from archcaps.tables.bits import REGISTERS
+from tools.pages import WRITTEN_BY, table
 
 __all__ = ["fleet_machines", "inventory_page"]
 
@@ -49,9 +49,9 @@ INVENTORY_MEANINGS = {
 }  # fmt: skip
 
 
-def inventory_page(written_by: str) -> str:
+def inventory_page() -> str:
     """The columns of an inventory."""
-    parts = [written_by, INVENTORY_HEAD]
+    parts = [WRITTEN_BY, INVENTORY_HEAD]
     for role, columns in COLUMNS.items():
         words = [name for name in columns if name.removeprefix("kvm_offered_") in REGISTERS]
         plain = [name for name in columns if name in INVENTORY_MEANINGS]
@@ -61,14 +61,14 @@ def inventory_page(written_by: str) -> str:
             for name in (("host_id",), ("guest_id", "host_id"))[role == "guest"]
         ]
         parts.append(
-            _table(
+            table(
                 ("column", "type", "meaning"),
                 [*ids, *((f"`{name}`", columns[name], INVENTORY_MEANINGS[name]) for name in plain)],
             )
         )
         parts.append("Words, each with its `_known`:\n")
         rows = [(f"`{name}`", _word_meaning(name)) for name in words]
-        parts.append(_table(("column", "word"), rows))
+        parts.append(table(("column", "word"), rows))
     return "\n".join(parts)
 
 
@@ -85,8 +85,3 @@ def fleet_machines(examples: Path) -> str:
         identity = path.relative_to(examples).with_suffix("").as_posix()
         lines.append(json.dumps({"id": identity, **json.loads(snapshot)}, ensure_ascii=False))
     return "\n".join(lines) + "\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -18,13 +18,18 @@ from typing import Any
 
 import pytest
 
-__all__ = ["ENGINES", "insert", "need", "rows_of"]
+__all__ = ["ENGINES", "dialect_of", "insert", "need", "rows_of"]
 
-ENGINES = ("duckdb", "postgres", "clickhouse", "spark")
+ENGINES = ("duckdb", "postgres", "clickhouse", "spark", "polars")
 INSTALLER = "tools/debian/install.sh"
 _HERE = Path(__file__).parent
 #: Rows of one INSERT.
 _AT_ONCE = 100
+
+
+def dialect_of(engine: str) -> str:
+    """Return the dialect that an engine reads: Polars has none of its own."""
+    return "duckdb" if engine == "polars" else engine
 
 
 @cache
@@ -43,7 +48,7 @@ def need(engine: str) -> None:
         missing = f"Java is not there: {INSTALLER} installs it"
     if engine == "postgres" and (_postgres_programs() is None or shutil.which("psql") is None):
         missing = f"PostgreSQL is not there: {INSTALLER} installs it"
-    modules = {"duckdb": "duckdb", "clickhouse": "chdb", "spark": "pyspark"}
+    modules = {"duckdb": "duckdb", "clickhouse": "chdb", "spark": "pyspark", "polars": "polars"}
     if engine in modules and find_spec(modules[engine]) is None:
         missing = f"{modules[engine]} is not there: requirements/dev.lock has it"
     if missing is None:
@@ -61,6 +66,8 @@ def rows_of(engine: str, folder: Path, scripts: Sequence[str], query: str) -> li
         file.write_text(text, encoding="utf-8")
     if engine == "duckdb":
         return _duckdb(scripts, query)
+    if engine == "polars":
+        return _polars(folder, scripts, query)
     if engine == "postgres":
         with _server() as socket:
             return _psql(socket, files)
@@ -82,6 +89,21 @@ def _duckdb(scripts: Sequence[str], query: str) -> list[dict[str, Any]]:
         result = connection.execute(query)
         names = [column[0] for column in result.description or ()]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _polars(folder: Path, scripts: Sequence[str], query: str) -> list[dict[str, Any]]:
+    """The query in Polars, over the tables that the scripts make in DuckDB: Polars makes none."""
+    import duckdb  # noqa: PLC0415
+    import polars  # noqa: PLC0415
+
+    frames = {}
+    with duckdb.connect() as connection:
+        for script in scripts:
+            connection.execute(script)
+        for (table,) in connection.execute("SHOW TABLES").fetchall():
+            connection.execute(f"COPY {table} TO '{folder / table}.parquet' (FORMAT parquet)")
+            frames[table] = polars.read_parquet(folder / f"{table}.parquet").lazy()
+    return polars.SQLContext(frames).execute(query).collect().to_dicts()
 
 
 @contextmanager

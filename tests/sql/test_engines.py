@@ -29,7 +29,7 @@ from archcaps.questions.sql.lookups import rows_of as lookup_rows
 from archcaps.questions.sql.query import query
 from archcaps.questions.sql.tables import create_machines, load_lookups
 from archcaps.report.rules import render_lookups
-from tests.sql.engines import ENGINES, insert, rows_of
+from tests.sql.engines import ENGINES, dialect_of, insert, rows_of
 from tests.sql.machines import random_guests, random_hosts
 
 FULL = os.environ.get("ARCHCAPS_SQL") == "full"
@@ -83,7 +83,7 @@ def test_every_row_of_random_facts_has_the_labels_of_its_bit_planes(engine: str,
         for number, case in enumerate(cases):
             values = [case[which][name] for which, each in enumerate(given) for name in each]
             writer.writerow([number, *("" if value is None else str(value).lower() for value in values)])
-    dialect = DIALECTS[engine]
+    dialect = DIALECTS[dialect_of(engine)]
     types = {"number": dialect.integer} | dict.fromkeys(names[1:], dialect.boolean)
     load = dialect.load.format(
         table="facts",
@@ -120,12 +120,12 @@ def asked_in(engine: str, folder: Path, hosts: list[Row], guests: list[Row], nam
     for name, text in render_lookups(lookup_rows(*machines)).items():
         (folder / name).write_text(text, encoding="utf-8")
     scripts = [
-        create_machines(engine),
-        load_lookups(engine, str(folder)),
+        create_machines(dialect_of(engine)),
+        load_lookups(dialect_of(engine), str(folder)),
         insert("hosts", ["name", *COLUMNS["host"]], hosts),
         insert("guests", ["name", "host", *COLUMNS["guest"]], guests),
     ]
-    return {str(row["guest"]): row for row in rows_of(engine, folder, scripts, query(names, engine))}
+    return {str(row["guest"]): row for row in rows_of(engine, folder, scripts, query(names, dialect_of(engine)))}
 
 
 def machines_from(hosts: list[Row], guests: list[Row]) -> tuple[Machines, Machines]:

@@ -97,6 +97,8 @@ class Search:
         )
         self.by_cost: dict[int, int] = {} if before is None else dict(before.by_cost)
         self.mendable: set[str] = set() if before is None else set(before.mendable)
+        #: Worlds that were not looked at, the dearest.
+        self.left_out: int = 0 if before is None else before.left_out
         self._known = before is not None
         self._bare = Reader(start.host, start.guest, start.assumptions)
         self._shown = shown(self._bare)
@@ -165,7 +167,10 @@ class Search:
         if self._known:
             worlds = [parts for parts in worlds if parts.host.steps]
         fitting = [parts for parts in worlds if len(parts.steps) <= self.rules.max_changes]
-        return sorted(fitting, key=lambda parts: parts.cost)
+        by_cost = sorted(fitting, key=lambda parts: parts.cost)
+        looked_at = by_cost[: self.rules.max_worlds]
+        self.left_out += len(by_cost) - len(looked_at)
+        return looked_at
 
     def made(self, parts: Parts, chosen: Sequence[Toggle]) -> tuple[Reader, Text | None]:
         """Return the model read anew with bits changed besides, and the configuration that makes it so."""

@@ -12,11 +12,13 @@ import pytest
 
 from archcaps.fleet import collecting, sample
 from archcaps.fleet.audit import audit
+from archcaps.fleet.classes import Classes, judge
 from archcaps.fleet.inventory import Role, find
 from archcaps.fleet.lacking import Lacking
 from archcaps.fleet.results import AuditResult, Collect
 from archcaps.machine.row import COLUMNS, CPU_COLUMNS, WORDS, row_of, signed, snapshot_of
 from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.check import check
 from archcaps.questions.many.columns import Machines
 from archcaps.questions.many.judge import Pairs, judge_pairs, questions
 from archcaps.questions.many.missing import missing_rows
@@ -26,6 +28,20 @@ from archcaps.tables.names import VULNERABILITIES
 from tests.scenarios.running import EXAMPLES, machine
 
 Row = dict[str, Any]
+
+
+ROLES: tuple[Role, Role] = ("host", "guest")
+
+
+def query(sql: str) -> list[tuple[Any, ...]]:
+    return duckdb.execute(sql).fetchall()
+
+
+def row_called(folder: Path, role: Role, name: str) -> Row:
+    found = duckdb.execute(f"FROM '{folder}/{role}s.parquet' WHERE {role}_id = '{name}'")
+    (row,) = found.fetchall()
+    columns = [column[0] for column in found.description or []]
+    return {column: value for column, value in zip(columns, row, strict=True) if value is not None}
 
 
 def rows_of(role: Role) -> list[Row]:
@@ -153,15 +169,44 @@ def test_a_column_that_is_collected_settles_as_many_guests_as_was_claimed(comple
     assert claimed == settled - first.open_questions.beyond_guests
 
 
+def test_with_the_columns_that_a_pair_lacks_filled_in_it_is_decided(complete: Path) -> None:
+    chance = random.Random(3)
+    whole, blanked = [], []
+    sql = f"""SELECT g.guest_id, g.host_id FROM '{complete}/guests.parquet' g ORDER BY hash(guest_id) LIMIT 150"""
+    for guest_id, host_id in query(sql):
+        pair = [row_called(complete, "host", host_id), row_called(complete, "guest", guest_id)]
+        whole.append(pair)
+        spoilt = zip(pair, BLANKED.values(), strict=True)
+        blanked.append([
+            {name: value for name, value in row.items() if name not in columns or chance.random() > 0.3}
+            for row, columns in spoilt
+        ])  # fmt: skip
+    every = np.arange(len(blanked))
+    hosts, guests = (machines(role, [pair[at] for pair in blanked]) for at, role in enumerate(ROLES))
+    classes = Classes(hosts, guests, every, every, np.ones(len(every), dtype=np.int64))
+    judged = judge(classes)
+    lacks = collecting.lacks_of(classes, judged, every)
+    some = 0
+    for number, pair in enumerate(blanked):
+        wanted = [key for key, rows in lacks.items() if rows[number]]
+        some += bool(wanted)
+        for at, role in enumerate(ROLES):
+            names = [name for of, column in wanted if of == role for name in column.split(", ")]
+            pair[at] |= {name: whole[number][at][name] for name in names if name in whole[number][at]}
+        said = check(snapshot_of(pair[0], "host"), snapshot_of(pair[1], "guest"), brief=True)
+        assert not any(one.undecided for one in said.vulnerabilities), wanted
+    assert some > 80
+
+
 def test_every_class_with_an_open_question_is_looked_at(complete: Path, tmp_path: Path) -> None:
     with_columns(complete, tmp_path, [])
     result = audit(find(str(tmp_path)), tmp_path / "out", wide=True, cures=False).result
     asked = [f"{name}_{question}" for name in VULNERABILITIES for question in ("truth", "safety", "host_safety")]
     still_open = " OR ".join(f"{name} = 'undecided'" for name in asked)
-    (row,) = duckdb.sql(f"""
+    (row,) = query(f"""
         SELECT count(*), count(DISTINCT class), count(*) FILTER (verdict = 'undecided'),
                count(*) FILTER (verdict = 'exposed')
-        FROM '{tmp_path}/out/verdicts.parquet' WHERE {still_open}""").fetchall()
+        FROM '{tmp_path}/out/verdicts.parquet' WHERE {still_open}""")
     found = result.open_questions
     assert (found.guests, found.classes) == row[:2]
     assert (result.verdicts["undecided"], found.guests - result.verdicts["undecided"]) == row[2:]
@@ -178,5 +223,5 @@ def test_the_greedy_choice_by_hand() -> None:
     """Three kinds of guests: 10 lack a, 7 lack a and b, 100 lack c and hang on what no column says."""
     columns = {("host", "a"): [1, 1, 0], ("host", "b"): [0, 1, 0], ("guest", "c"): [0, 0, 1]}
     masks = {key: np.array(lacks, dtype=bool) for key, lacks in columns.items()}
-    found = collecting.collect(masks, np.array([0, 0, 1], dtype=bool), np.array([10, 7, 100]))  # type: ignore[arg-type]
+    found = collecting.collect(masks, np.array([0, 0, 1], dtype=bool), np.array([10, 7, 100]))
     assert [(one.column, one.settles, one.hang_on_it) for one in found] == [("a", 10, 17), ("b", 7, 7), ("c", 0, 100)]

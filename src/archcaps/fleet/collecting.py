@@ -16,7 +16,7 @@ from archcaps.questions.many.judge import PAIRS_AT_ONCE, Pairs, questions
 from archcaps.questions.many.missing import missing_rows
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["collect", "open_questions"]
+__all__ = ["ASKED", "collect", "lacks_of", "open_questions"]
 
 Mask = npt.NDArray[np.bool_]
 #: A column of a role; or, of no role, a fact that no column says.
@@ -51,26 +51,33 @@ def open_questions(
     is_open = np.logical_or.reduce([judged.columns[name] < 0 for name in ASKED]) & (judged.verdict >= 0)
     chosen = np.flatnonzero(is_open)
     weights = classes.guests_of_pair[chosen]
-    marks = _marks(classes, judged, chosen, progress)
-    beyond = {fact: int(weights[rows].sum()) for (role, fact), rows in marks.by_key.items() if not role}
+    lacks = lacks_of(classes, judged, chosen, progress)
+    columns = {key: rows for key, rows in lacks.items() if key[0]}
+    beyond = {fact: rows for (role, fact), rows in lacks.items() if not role}
     without_column = np.zeros(len(chosen), dtype=bool)
-    for (role, _), rows in marks.by_key.items():
-        if not role:
-            without_column |= rows
+    for rows in beyond.values():
+        without_column |= rows
+    guests_beyond = {fact: int(weights[rows].sum()) for fact, rows in beyond.items()}
     found = OpenQuestions(
         guests=int(weights.sum()),
         classes=len(chosen),
         beyond_guests=int(weights[without_column].sum()),
-        beyond=dict(sorted(beyond.items(), key=lambda item: (-item[1], item[0]))),
+        beyond=dict(sorted(guests_beyond.items(), key=lambda item: (-item[1], item[0]))),
     )
-    columns = {key: rows for key, rows in marks.by_key.items() if key[0]}
     return found, collect(columns, without_column, weights)
 
 
-def _marks(classes: Classes, judged: Judged, chosen: npt.NDArray[np.intp], progress: Progress) -> _Marks:
+def lacks_of(
+    classes: Classes, judged: Judged, chosen: npt.NDArray[np.intp], progress: Progress = lambda _, __: None
+) -> dict[Key, Mask]:
+    """Return for each column, and each fact that no column says, which pairs hang on it with an open question.
+
+    `chosen` are the pairs that are looked at. With all its columns filled in a pair that hangs on nothing else is
+    decided, as far as the tables know what they are filled in with.
+    """
     marks = _Marks(len(chosen))
     if not len(chosen):
-        return marks
+        return {}
     asked = {name: choice for name, choice in questions().items() if name in ASKED}
     pairs, lacking = Pairs(judged.hosts, judged.guests, asked), Lacking(judged.hosts, judged.guests)
     for start in range(0, len(chosen), PAIRS_AT_ONCE):
@@ -84,7 +91,7 @@ def _marks(classes: Classes, judged: Judged, chosen: npt.NDArray[np.intp], progr
             if rows.any():
                 marks.add(("", fact), start, rows)
         progress("looking for what is missing", (start + len(part)) / len(chosen))
-    return marks
+    return marks.by_key
 
 
 def _mark(marks: _Marks, start: int, rows: Mask, columns: list[Lack], index: dict[Role, Any]) -> Mask:

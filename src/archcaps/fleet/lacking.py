@@ -60,6 +60,8 @@ class Lacking:
 
     def __init__(self, hosts: Machines, guests: Machines) -> None:
         self._machines: dict[Role, Machines] = {"host": hosts, "guest": guests}
+        self._nulls: dict[tuple[Role, str], Mask] = {}
+        self._found: dict[str, tuple[list[Lack], list[Lack]]] = {}
 
     def of(self, fact: str) -> tuple[list[Lack], list[Lack]]:
         """Return the columns that `fact` hangs on, and those that say it where it is unknown though these are there.
@@ -67,6 +69,11 @@ class Lacking:
         Filled in, all of them together say the fact, as far as the tables know what they are filled in with. Both are
         empty where no column of an inventory says it.
         """
+        if fact not in self._found:
+            self._found[fact] = self._look(fact)
+        return self._found[fact]
+
+    def _look(self, fact: str) -> tuple[list[Lack], list[Lack]]:
         scope, _, name = fact.partition(".")
         match scope:
             case "host_kernel" | "guest_kernel":
@@ -143,9 +150,11 @@ class Lacking:
         return Lack(role, IDENTITY, np.logical_or.reduce(lacks))
 
     def _null(self, role: Role, column: str, within: Mask | None = None) -> Lack:
-        machines = self._machines[role]
-        values = machines.columns.get(column) or [None] * machines.count
-        lacks = np.array([value is None for value in values], dtype=bool)
+        if (role, column) not in self._nulls:
+            machines = self._machines[role]
+            values = machines.columns.get(column) or [None] * machines.count
+            self._nulls[role, column] = np.array([value is None for value in values], dtype=bool)
+        lacks = self._nulls[role, column]
         return Lack(role, column, lacks if within is None else lacks & within)
 
     def _linux(self, role: Role) -> Mask:

@@ -31,7 +31,13 @@ def cure_sentences(cure: ClassCure) -> list[str]:
 def _changes(steps: Sequence[Step]) -> str:
     """Return the changes with who makes them, those of one owner together."""
     owners = dict.fromkeys(step.owner for step in steps)
-    return "; ".join(f"{', '.join(step.what for step in steps if step.owner == owner)} ({owner})" for owner in owners)
+    return "; ".join(
+        f"{', '.join(_change(step) for step in steps if step.owner == owner)} ({owner})" for owner in owners
+    )
+
+
+def _change(step: Step) -> str:
+    return f"{step.what}, by force as KVM does not offer it" if step.kind == "forced-flags" else step.what
 
 
 def _after(cure: ClassCure) -> str:

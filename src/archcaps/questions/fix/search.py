@@ -97,8 +97,6 @@ class Search:
         )
         self.by_cost: dict[int, int] = {} if before is None else dict(before.by_cost)
         self.mendable: set[str] = set() if before is None else set(before.mendable)
-        #: Worlds that were not looked at, the dearest.
-        self.left_out: int = 0 if before is None else before.left_out
         self._known = before is not None
         self._bare = Reader(start.host, start.guest, start.assumptions)
         self._shown = shown(self._bare)
@@ -114,12 +112,16 @@ class Search:
             Looks(self._sides.kernel_of, lambda parts: len(parts.guest.steps), self._sides.look_of_kernel),
             Looks(_cpu_on_host, lambda parts: len(parts.cpu.steps), self._sides.look_of_cpu),
         )
-        self._run()
+        every = self._worlds()
+        self._run(every[: rules.max_worlds])
+        beyond = [] if rules.max_worlds is None else every[rules.max_worlds :]
+        #: Worlds beyond the limit that could do as well as what was found.
+        self.left_out = sum(not self._done(parts.cost) for parts in beyond) + (before.left_out if before else 0)
 
-    def _run(self) -> None:
-        """Evaluate the worlds by cost, those of one cost together; then those that only looked like cheaper ones."""
+    def _run(self, every: list[Parts]) -> None:
+        """Evaluate worlds by cost, those of one cost together; then those that only looked like cheaper ones."""
         skipped: list[Parts] = []
-        for cost, worlds in groupby(self._worlds(), key=lambda parts: parts.cost):
+        for cost, worlds in groupby(every, key=lambda parts: parts.cost):
             if self._done(cost):
                 break  # none that follows can be as cheap
             fresh: list[Parts] = []
@@ -167,10 +169,7 @@ class Search:
         if self._known:
             worlds = [parts for parts in worlds if parts.host.steps]
         fitting = [parts for parts in worlds if len(parts.steps) <= self.rules.max_changes]
-        by_cost = sorted(fitting, key=lambda parts: parts.cost)
-        looked_at = by_cost[: self.rules.max_worlds]
-        self.left_out += len(by_cost) - len(looked_at)
-        return looked_at
+        return sorted(fitting, key=lambda parts: parts.cost)
 
     def made(self, parts: Parts, chosen: Sequence[Toggle]) -> tuple[Reader, Text | None]:
         """Return the model read anew with bits changed besides, and the configuration that makes it so."""

@@ -1,4 +1,4 @@
-"""The cure that an audit names for a class: made by hand in the inventory's rows, another audit finds the class mended."""
+"""The cure that an audit names for a class: made by hand in the rows of an inventory, it mends the class."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Search:
         self._run(every[: rules.max_worlds])
         beyond = [] if rules.max_worlds is None else every[rules.max_worlds :]
         #: Worlds beyond the limit that could do as well as what was found.
-        self.left_out = sum(not self._done(parts.cost) for parts in beyond) + (before.left_out if before else 0)
+        self.left_out: int = sum(not self._done(parts.cost) for parts in beyond) + (before.left_out if before else 0)
 
     def _run(self, every: list[Parts]) -> None:
         """Evaluate worlds by cost, those of one cost together; then those that only looked like cheaper ones."""

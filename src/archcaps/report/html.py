@@ -50,7 +50,7 @@ def render_html(result: AuditResult) -> str:
         beyond=beyond(result),
         version=version("archcaps"),
         n=lambda number: f"{number:,}",
-        share=lambda count: f"{100 * count / result.guests:.1f} %" if result.guests else "",
+        share=lambda count: f"{100 * count / result.guests:.1f}\u00a0%" if result.guests else "",
         ordered=lambda counts: sorted(counts.items(), key=lambda item: -item[1]),
     )
 

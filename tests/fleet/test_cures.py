@@ -20,6 +20,7 @@ from archcaps.fleet.results import AuditResult, ClassCure
 from archcaps.machine.row import row_of, signed
 from archcaps.questions.fix.results import Step
 from archcaps.report.cures import cure_sentences
+from tests.cli.running import archcaps as archcaps_says
 from tests.questions.fix.test_brute_force import PLACES
 from tests.scenarios.running import machine
 
@@ -171,3 +172,19 @@ def test_other_systems_and_audits_without_cures(tmp_path: Path) -> None:
     assert cure_sentences(one.cure) == ["No cure was looked for: archcaps can mend Linux guests only."]
     (one,) = audit(find(str(tmp_path)), None, cures=False).result.worst
     assert one.cure is None
+
+
+def test_every_form_tells_the_cure_unless_it_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, {"s04": planted("s04")})
+    cure = "Cure: show fb_clear (MSR 0x10a bit 17) (VM's owner)."
+    for form in ("text", "md"):
+        told = archcaps_says("audit", str(tmp_path), "--format", form).stdout
+        assert cure in " ".join(told.split())
+        assert "After that: told the truth, and safe." in " ".join(told.split())
+        assert "Cure" not in archcaps_says("audit", str(tmp_path), "--format", form, "--no-cures").stdout
+    (one,) = json.loads(archcaps_says("audit", str(tmp_path), "--json").stdout)["worst"]
+    assert [(step["bit"], step["on"], step["kind"]) for step in one["cure"]["changes"]] == [
+        ("fb_clear", True, "guest-flags")
+    ]
+    (one,) = json.loads(archcaps_says("audit", str(tmp_path), "--json", "--no-cures").stdout)["worst"]
+    assert one["cure"] is None

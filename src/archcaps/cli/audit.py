@@ -35,6 +35,8 @@ Exit codes:
   3  undecided: facts are missing to tell
   64 and more: wrong usage, unreadable input, internal error
 """
+#: Forms in which only the table of classes is printed.
+_CLASSES = ("csv", "ndjson")
 
 
 @click.command(epilog=_EPILOG)
@@ -52,6 +54,7 @@ Exit codes:
     "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Write a report for people there: one file that needs no network.",
 )  # fmt: skip
+@click.option("--no-cures", is_flag=True, help="Do not look for what mends the worst classes: that takes seconds.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json (schemas/audit-1.json).")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
@@ -85,6 +88,7 @@ def audit(
             assumptions=options["assumptions"],  # type: ignore[arg-type]  # click made it a tuple of texts
             settings=settings,
             wide=bool(options["wide"]),
+            cures=not options["no_cures"] and (html is not None or bool(options["as_json"]) or form not in _CLASSES),
             progress=progress,
         )
     result = audited.result
@@ -97,7 +101,7 @@ def audit(
         sys.stdout.write(render_json(result))
     elif form == "md":
         sys.stdout.write(render_markdown(result))
-    elif form in ("csv", "ndjson"):
+    elif form in _CLASSES:
         sys.stdout.writelines(render_classes(audited.classes, form))
     else:
         click.echo(render(result, click.style, width()), nl=False, color=colour(color))

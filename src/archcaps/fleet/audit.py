@@ -11,35 +11,27 @@ import numpy as np
 from msgspec.structs import replace
 
 from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id
+from archcaps.fleet.collecting import open_questions
 from archcaps.fleet.engine import Engine, Settings, opened, put_in_place
 from archcaps.fleet.inventory import Inventory
-from archcaps.fleet.results import FORMAT_VERSION, AuditResult, ClassVerdict, Rejected
+from archcaps.fleet.results import FORMAT_VERSION, AuditResult, Rejected
 from archcaps.fleet.summary import (
     by_group,
     by_kernel_and_vulnerability,
     by_vulnerability,
-    collect,
     cpu_name,
     heat_map,
     kernel_name,
-    machine_name,
     rows_of,
     totals,
 )
-from archcaps.machine.row import snapshot_of
-from archcaps.questions.check import judge as check_reader
-from archcaps.questions.many.judge import questions
-from archcaps.questions.reader import Reader
-from archcaps.questions.results import CheckResult
+from archcaps.fleet.worst import worst_classes
 from archcaps.tables.names import VULNERABILITIES
 
 __all__ = ["Audited", "audit"]
 
 #: The questions whose answers stand in the table of classes.
 _TABLE_QUESTIONS: Final = ("concludes", "claim", "truth", "safety", "responsible", "host_safety", "host_responsible")
-#: Classes that are explained by `check`, worst first, and undecided ones that are asked what is missing.
-_EXPLAINED: Final = 6
-_ASKED: Final = 40
 
 
 @dataclass(frozen=True)
@@ -57,6 +49,7 @@ def audit(
     assumptions: Iterable[str] = (),
     settings: Settings = Settings(),  # noqa: B008  # it can not be changed
     wide: bool = False,
+    cures: bool = True,
     progress: Progress = lambda _, __: None,
 ) -> Audited:
     """Return the verdicts on a fleet in numbers; with `out`, write each guest's to that folder.
@@ -64,17 +57,25 @@ def audit(
     The folder gets ``verdicts.parquet`` (one row a guest), ``classes.parquet`` (one row for each class of guests on a
     class of hosts, with every answer) and, where rows were set aside, ``rejected.parquet``. They appear together at
     the end, or not at all; with Spark each is a folder of part files. `wide`: the guests' rows have their host and
-    every truth and safety besides. `settings`: which engine works, and with what.
+    every truth and safety besides. `cures`: what mends the worst classes is looked for, which takes about half a second
+    for each of six. `settings`: which engine works, and with what.
 
     Raises:
         InputError: the inventory can not be read, no guest can be judged, or the folder can not be written.
     """
     with opened(inventory, out, settings, progress) as (engine, work):
-        return _audit(engine, out, work, frozenset(assumptions), wide=wide, progress=progress)
+        return _audit(engine, out, work, frozenset(assumptions), wide=wide, cures=cures, progress=progress)
 
 
 def _audit(
-    engine: Engine, out: Path | None, work: Path, assumptions: frozenset[str], *, wide: bool, progress: Progress
+    engine: Engine,
+    out: Path | None,
+    work: Path,
+    assumptions: frozenset[str],
+    *,
+    wide: bool,
+    cures: bool,
+    progress: Progress,
 ) -> Audited:
     classes = engine.classes(assumptions)
     judged = judge(classes, progress)
@@ -94,7 +95,7 @@ def _audit(
     rejected = [Rejected(*row) for row in engine.rejected(work / "rejected.parquet")]
     if rejected and out is not None:
         files["rejected"] = work / "rejected.parquet"
-    result = _result(classes, judged, names, rejected, assumptions, progress)
+    result = _result(classes, judged, names, rejected, assumptions, progress, cures=cures)
     result = replace(result, hosts=engine.hosts())
     if out is not None:
         result = replace(result, files=put_in_place(files, out))
@@ -165,10 +166,14 @@ def _result(
     rejected: list[Rejected],
     assumptions: frozenset[str],
     progress: Progress,
+    *,
+    cures: bool,
 ) -> AuditResult:
     counts = totals(classes, judged)
     weights = classes.guests_of_pair
-    worst, missing = _explained(classes, judged, names, assumptions, progress)
+    still_open, to_collect = open_questions(classes, judged, progress)
+    machines = (names.hosts, names.guests)
+    worst = worst_classes(classes, judged, machines, _pair_ids(classes, names), assumptions, progress, cures=cures)
     hosts = [cpu_name(row) for row in names.hosts]
     host_kernels = [kernel_name(row) for row in names.hosts]
     guest_kernels = [kernel_name(row) for row in names.guests]
@@ -199,72 +204,9 @@ def _result(
         ),
         by_kernel_and_vulnerability=by_kernel_and_vulnerability(guest_kernels, classes, judged),
         worst=worst,
-        collect=collect(missing),
+        open_questions=still_open,
+        collect=to_collect,
         rejected=rejected,
         assumptions=sorted(assumptions),
         files={},
-    )
-
-
-def _explained(
-    classes: Classes, judged: Judged, names: _Names, assumptions: frozenset[str], progress: Progress
-) -> tuple[list[ClassVerdict], list[tuple[int, list[str]]]]:
-    """Return the worst classes as `check` tells them, and what the largest undecided ones lack."""
-    truthful = VERDICTS.index("truthful")
-    # Of two with as many guests the one whose name is first: the engine's order is chance.
-    order = np.lexsort((np.array(_pair_ids(classes, names)), -classes.guests_of_pair, judged.verdict))
-    order = order[(judged.verdict[order] >= 0) & (judged.verdict[order] < truthful)]
-    undecided = [pair for pair in order.tolist() if _open_questions(judged, pair)]
-    undecided = sorted(undecided, key=lambda pair: -classes.guests_of_pair[pair])[:_ASKED]
-    chosen = order[:_EXPLAINED].tolist()
-    worst, missing = [], []
-    both = list(dict.fromkeys([*chosen, *undecided]))
-    for done, pair in enumerate(both):
-        on, of = names.hosts[classes.pair_host[pair]], names.guests[classes.pair_guest[pair]]
-        reader = Reader(snapshot_of(on, "host"), snapshot_of(of, "guest"), assumptions)
-        guests = int(classes.guests_of_pair[pair])
-        if pair in undecided:
-            missing.append((guests, _missing(reader, _open_questions(judged, pair))))
-        if pair in chosen:
-            identity = pair_id(names.host_ids[classes.pair_host[pair]], names.guest_ids[classes.pair_guest[pair]])
-            said = check_reader(reader, brief=True)
-            worst.append(_class_verdict(said, identity, guests, VERDICTS[judged.verdict[pair]], on, of))
-        progress("explaining", (done + 1) / len(both))
-    return worst, missing
-
-
-def _open_questions(judged: Judged, pair: int) -> list[str]:
-    asked = (f"{name}_{question}" for name in VULNERABILITIES for question in ("truth", "safety", "host_safety"))
-    return [question for question in asked if judged.columns[question][pair] < 0]
-
-
-def _missing(reader: Reader, asked: Iterable[str]) -> list[str]:
-    """Return the unknown facts that keep questions open."""
-    choices = (questions()[question] for question in asked)
-    nodes = (choice.is_in([label]) for choice in choices for label in choice.labels)
-    return sorted(frozenset().union(*(reader.ternary.missing(node) for node in nodes)))
-
-
-def _class_verdict(
-    said: CheckResult, identity: str, guests: int, verdict: str, host: Mapping[str, Any], guest: Mapping[str, Any]
-) -> ClassVerdict:
-    every = said.vulnerabilities
-    wrong = [one for one in every if one.wrong or one.exposed or one.exposes_host or one.undecided]
-    responsible = [str(one.responsible) for one in every if one.wrong or one.exposed]
-    responsible += [str(one.host_responsible) for one in every if one.exposes_host]
-    return ClassVerdict(
-        id=identity,
-        guests=guests,
-        verdict=verdict,
-        host=machine_name(host),
-        guest=machine_name(guest),
-        truth={one.vulnerability: str(one.truth) for one in wrong if one.wrong or not one.truth.decided},
-        safety={one.vulnerability: str(one.safety) for one in wrong if one.exposed or not one.safety.decided},
-        host_safety={
-            one.vulnerability: str(one.host_safety) for one in wrong if one.exposes_host or not one.host_safety.decided
-        },
-        responsible=list(dict.fromkeys(responsible)),
-        headline=said.headline,
-        decided_by={fact.name: str(fact.value).lower() for one in wrong for fact in one.decided_by},
-        missing={fact: why for one in wrong for fact, why in one.missing.items()},
     )

@@ -49,8 +49,12 @@ class Judged:
 
     `verdict` numbers `VERDICTS`; `columns` has, for each question, a number of `labels` for each pair, -1 where it is
     undecided, and `possible` the labels still possible as bits. `refused` says for a class of hosts or of guests why
-    it could not be judged; the verdict on its pairs is -1.
+    it could not be judged; the verdict on its pairs is -1. `hosts` and `guests` are the classes with nothing known of
+    those that were refused.
     """
+
+    hosts: Machines
+    guests: Machines
 
     verdict: npt.NDArray[np.int8]
     labels: Mapping[str, tuple[str, ...]]
@@ -132,7 +136,7 @@ def judge(classes: Classes, progress: Progress = lambda _, __: None) -> Judged:
         columns[name], possible[name] = numbers, masks
     verdict = _overall(labels, columns, len(good))
     verdict[~good] = -1
-    return Judged(verdict, labels, columns, possible, refused)
+    return Judged(hosts, guests, verdict, labels, columns, possible, refused)
 
 
 def _without(machines: Machines, bad: Mapping[int, str]) -> Machines:

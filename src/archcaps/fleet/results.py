@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
+from archcaps.questions.fix.results import Step
+
 __all__ = [
     "FORMAT_VERSION",
     "AuditResult",
     "ByGroup",
     "ByVulnerability",
     "Cell",
+    "ClassCure",
     "ClassVerdict",
     "Collect",
     "KernelVulnerability",
+    "OpenQuestions",
     "Rejected",
 ]
 
@@ -56,11 +60,30 @@ class KernelVulnerability(msgspec.Struct, frozen=True):
     undecided: int
 
 
+class ClassCure(msgspec.Struct, frozen=True):
+    """What mends a class: the smallest set of `changes` that `fix` found; empty where nothing betters it.
+
+    `needs` is what has to be started anew, in words; `others` counts other sets that cost the same. `then` is the
+    verdict on the class with the changes made (without any: as it is), and `remains` what is not as it should be then,
+    by vulnerability. `tried` counts the sets of changes that were evaluated; `complete` is false where a bound was
+    reached, and dearer ones were not. `not_sought`: why no cure was looked for; empty where one was.
+    """
+
+    changes: list[Step] = []
+    others: int = 0
+    needs: str = ""
+    then: str = ""
+    remains: dict[str, str] = {}
+    tried: int = 0
+    complete: bool = True
+    not_sought: str = ""
+
+
 class ClassVerdict(msgspec.Struct, frozen=True):
     """One class of guests on one class of hosts: how many, the verdict, what is wrong, and why in a few lines.
 
-    `truth` and `safety` hold only what is not in order; `host` and `guest` name the machines in one line; `cure` is the
-    smallest change that mends it, in words.
+    `truth` and `safety` hold only what is not in order; `host` and `guest` name the machines in one line; `cure` is
+    null where the audit was asked to leave cures out.
     """
 
     id: str
@@ -75,11 +98,27 @@ class ClassVerdict(msgspec.Struct, frozen=True):
     headline: str
     decided_by: dict[str, str]
     missing: dict[str, str]
-    cure: list[str] = []
+    cure: ClassCure | None = None
+
+
+class OpenQuestions(msgspec.Struct, frozen=True):
+    """How many guests have an undecided truth or safety, in how many classes; those that are surely exposed count too.
+
+    `collect` speaks of all of them. `beyond` are facts that no column of an inventory says, with the guests that hang
+    on them; `beyond_guests` may stay undecided whatever is collected.
+    """
+
+    guests: int
+    classes: int
+    beyond_guests: int
+    beyond: dict[str, int]
 
 
 class Collect(msgspec.Struct, frozen=True):
-    """A column that, filled in after those before it, settles `settles` more guests; `hang_on_it` lack it at all."""
+    """A column to fill in: with it and all columns before it `settles` more guests surely have no open question.
+
+    That is so as far as the tables know what it is filled in with; it may settle more. `hang_on_it` guests lack it.
+    """
 
     column: str
     role: str
@@ -114,6 +153,7 @@ class AuditResult(msgspec.Struct, frozen=True):
     heat_map: list[Cell]
     by_kernel_and_vulnerability: list[KernelVulnerability]
     worst: list[ClassVerdict]
+    open_questions: OpenQuestions
     collect: list[Collect]
     rejected: list[Rejected]
     assumptions: list[str]

@@ -1,24 +1,22 @@
-"""Numbers from judged classes: by vulnerability, by host, by kernel; and which columns would settle most guests."""
+"""Numbers from judged classes: by vulnerability, by host, by kernel."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged
-from archcaps.fleet.results import ByGroup, ByVulnerability, Cell, Collect, KernelVulnerability
+from archcaps.fleet.results import ByGroup, ByVulnerability, Cell, KernelVulnerability
 from archcaps.questions.many.columns import Machines
-from archcaps.tables.bits import BITS
 from archcaps.tables.linux_lists import VENDORS
 from archcaps.tables.names import VULNERABILITIES
 
 __all__ = [
-    "by_group", "by_kernel_and_vulnerability", "by_vulnerability", "collect", "column_of", "cpu_name", "heat_map",
-    "kernel_name", "machine_name", "rows_of", "totals",
+    "by_group", "by_kernel_and_vulnerability", "by_vulnerability", "cpu_name", "heat_map", "kernel_name",
+    "machine_name", "rows_of", "totals",
 ]  # fmt: skip
 
 _SHORT: Final[Mapping[str, str]] = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
@@ -147,54 +145,3 @@ def rows_of(machines: Machines) -> list[dict[str, Any]]:
     """Return the machines one by one."""
     names = list(machines.columns)
     return [dict(zip(names, row, strict=True)) for row in zip(*machines.columns.values(), strict=True)]
-
-
-def column_of(fact: str) -> tuple[str, str]:
-    """Return the role and the column of an inventory that would say whether a fact holds.
-
-    Facts that only a table could know have no column: ``("", fact)``.
-    """
-    scope, _, name = fact.partition(".")
-    name = name.partition("[")[0]
-    if scope in ("silicon", "offered", "true"):
-        scope = "host"
-    role = "guest" if scope in ("guest", "guest_kernel", "vm") else "host" if scope in ("host", "host_kernel") else ""
-    if not role:
-        return "", fact
-    if scope.endswith("_kernel"):
-        return role, "kernel, cmdline, config"
-    if scope == "vm":
-        return role, name
-    if name in BITS:
-        return role, BITS[name].register
-    if name.startswith("listed_") or name.endswith("_published") or name in ("is_intel", "is_amd"):
-        return role, "vendor, family, model, stepping"
-    return role, "microcode" if "microcode" in name else name
-
-
-def collect(
-    classes: Iterable[tuple[int, Iterable[str]]],
-) -> list[Collect]:
-    """Return the columns to fill in, each time the one with which the most guests are settled or come nearest to it.
-
-    `classes` are undecided ones: how many guests, and the facts that keep the verdict open. A class is settled when
-    all columns of its facts are there; which is an upper bound of what has to be collected, never a lower one.
-    """
-    open_classes = [(guests, {column_of(fact) for fact in facts}) for guests, facts in classes]
-    open_classes = [(guests, columns) for guests, columns in open_classes if columns]
-    hang: Counter[tuple[str, str]] = Counter()
-    for guests, columns in open_classes:
-        for column in columns:
-            hang[column] += guests
-    found = []
-    while open_classes:
-        gain: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0.0])
-        for guests, columns in open_classes:
-            for column in columns:
-                gain[column][0] += guests if len(columns) == 1 else 0
-                gain[column][1] += guests / len(columns)
-        best = max(gain, key=lambda column: (gain[column][0], gain[column][1], column))
-        found.append(Collect(best[1], best[0], int(gain[best][0]), hang[best]))
-        open_classes = [(guests, columns - {best}) for guests, columns in open_classes]
-        open_classes = [(guests, columns) for guests, columns in open_classes if columns]
-    return found

@@ -56,6 +56,8 @@ LIST_FLAGS = {
     "listed_vmscape": ("blacklist", "VMSCAPE"),
 }
 
+_HYBRID = {"hybrid": BITS["hybrid"]}
+
 
 def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> Facts:
     """Return every fact that two snapshots and the tables give about a guest on a host.
@@ -154,7 +156,7 @@ def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, part: Part, *, de
 def part_of(snapshot: Snapshot) -> Part:
     """Return the part that a snapshot's CPU identity names, as the lists need it."""
     cpu = snapshot.cpu
-    hybrid = dict(_bit_values(snapshot, {"hybrid": BITS["hybrid"]})).get("hybrid")
+    hybrid = dict(_bit_values(snapshot, _HYBRID)).get("hybrid")
     return Part(
         cpu.vendor,
         _int(cpu.family),
@@ -189,7 +191,10 @@ def _bit_values(snapshot: Snapshot, of: Mapping[str, Bit] = BITS) -> Iterator[tu
                 listed = name in cpuid.shown
                 if listed or name in cpuid.hidden or cpuid.complete:
                     yield name, Datum(listed, provenance, source)
+    registers = {bit.register for bit in of.values()}
     for register, reading in snapshot.registers.items():
+        if register not in registers:
+            continue
         for name, datum in _reading_bits(register, reading, snapshot):
             if name in of:
                 yield name, datum

@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 
 from archcaps.fleet.results import AuditResult, ByGroup, ClassVerdict
+from archcaps.report.cures import cure_sentences
 from archcaps.report.page import Page, Style
 
 __all__ = [
     "MEANINGS",
     "audit_schema",
+    "beyond",
+    "coverage",
     "groups",
     "headline",
     "render",
@@ -32,8 +35,8 @@ MEANINGS = {
     "untruthful": "not told the truth, but nothing leaks",
     "truthful": "told the truth, and safe",
 }
-#: So many groups are shown of each kind, and so many of the worst classes.
-_GROUPS, _WORST = 4, 3
+#: So many groups are shown of each kind, so many of the worst classes, so many columns to collect.
+_GROUPS, _WORST, _COLUMNS = 4, 3, 6
 
 
 def render_json(result: AuditResult) -> str:
@@ -140,18 +143,47 @@ def _worst(worst: Sequence[ClassVerdict], page: Page) -> list[str]:
     for one in worst[:_WORST]:
         lines += page.fill(f"  {one.guests:,} guests, class {one.id}: {one.guest} on {one.host}", "", "    ")
         lines += page.fill(f"    {one.headline}", "", "    ")
+        if one.cure is not None:
+            lines += page.fill(f"    {' '.join(cure_sentences(one.cure))}", "", "    ")
+    if len(worst) > _WORST:
+        lines.append(f"  and {len(worst) - _WORST} more (--json, --html)")
     return lines
+
+
+def coverage(result: AuditResult) -> str:
+    """Return of how many guests a question is open, and that all of them were looked at; empty where none is."""
+    asked = result.open_questions
+    if not asked.guests:
+        return ""
+    also = asked.guests - result.verdicts["undecided"]
+    besides = f" ({also:,} of them are surely exposed besides)" if also else ""
+    classes = "1 class" if asked.classes == 1 else f"{asked.classes:,} classes"
+    return f"Of {asked.guests:,} guests in {classes} a question is open{besides}; all of them were looked at."
+
+
+def beyond(result: AuditResult) -> str:
+    """Return on what guests hang that no column of an inventory says; empty where there is none."""
+    asked = result.open_questions
+    if not asked.beyond_guests:
+        return ""
+    facts = ", ".join(f"{fact} ({count:,})" for fact, count in asked.beyond.items())
+    return f"{asked.beyond_guests:,} of them hang also on what no column says, and may stay undecided: {facts}."
 
 
 def _collect(result: AuditResult, page: Page) -> list[str]:
-    if not result.collect:
+    if not result.open_questions.guests:
         return []
-    lines = ["", "Undecided guests hang on few columns: what to collect, the most telling first"]
-    for one in result.collect[:_GROUPS]:
-        place = f"{one.column} of the {one.role}" if one.role else one.column
-        settles = f"settles {one.settles:,} guests more" if one.settles else "settles none alone"
-        lines += page.fill(f"  {place}: {settles}; {one.hang_on_it:,} lack it", "", "    ")
-    return lines
+    lines = ["", *page.fill(coverage(result), "", "")]
+    if result.collect:
+        lines.append("What to collect, the most telling column first, each once those above it are there:")
+    for one in result.collect[:_COLUMNS]:
+        settles = f"settles {one.settles:,} guests more" if one.settles else "settles none for sure"
+        lines += page.fill(f"  {one.column} of the {one.role}: {settles}; {one.hang_on_it:,} lack it", "", "    ")
+    more = result.collect[_COLUMNS:]
+    if more:
+        settled = sum(one.settles for one in more)
+        lines.append(f"  and {len(more)} more, which settle {settled:,} together")
+    return [*lines, *page.fill(beyond(result), "", "")] if beyond(result) else lines
 
 
 def render_markdown(result: AuditResult) -> str:
@@ -184,13 +216,16 @@ def render_markdown(result: AuditResult) -> str:
     if result.worst:
         lines += ["## Worst classes", ""]
         lines += [
-            f"* {one.guests:,} guests, `{one.id}`: {one.guest} on {one.host}. {one.headline}" for one in result.worst
+            f"* {one.guests:,} guests, `{one.id}`: {one.guest} on {one.host}. "
+            + " ".join([one.headline, *([] if one.cure is None else cure_sentences(one.cure))])
+            for one in result.worst
         ]
         lines.append("")
-    if result.collect:
-        lines += ["## What to collect", ""]
+    if result.open_questions.guests:
+        lines += ["## What to collect", "", coverage(result), ""]
         rows = [(one.role, one.column, f"{one.settles:,}", f"{one.hang_on_it:,}") for one in result.collect]
-        lines += _table(("of the", "column", "settles more guests", "lack it"), rows)
+        lines += _table(("of the", "column", "settles more guests", "lack it"), rows) if rows else []
+        lines += [beyond(result), ""] if beyond(result) else []
     if result.rejected:
         lines += ["## Rows set aside", ""]
         rows = [(lost.role, lost.reason, f"{lost.rows:,}", lost.example) for lost in result.rejected]

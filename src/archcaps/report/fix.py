@@ -158,6 +158,8 @@ def _remains(answer: Answer, page: Page) -> list[str]:
 
 def _proof(answer: Answer) -> str:
     sets = f"{answer.tried:,} sets of changes were tried ({', '.join(answer.kinds)})"
+    if answer.left_out:
+        return f"No proof: {sets}, and there are more."
     if not answer.cures:
         return f"Proof: {sets}, and none betters it."
     if not answer.cheaper:

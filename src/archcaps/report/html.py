@@ -12,7 +12,8 @@ import jinja2
 
 from archcaps.errors import InputError
 from archcaps.fleet.results import AuditResult, Cell
-from archcaps.report.audit import MEANINGS, groups, headline
+from archcaps.report.audit import MEANINGS, beyond, coverage, groups, headline
+from archcaps.report.cures import cure_sentences
 from archcaps.tables.names import VULNERABILITIES
 
 __all__ = ["render_html", "write_html"]
@@ -44,9 +45,12 @@ def render_html(result: AuditResult) -> str:
         kernels=kernels,
         heat=_heat(result),
         groups=groups(result),
+        cure_sentences=cure_sentences,
+        coverage=coverage(result),
+        beyond=beyond(result),
         version=version("archcaps"),
         n=lambda number: f"{number:,}",
-        share=lambda count: f"{100 * count / result.guests:.1f} %" if result.guests else "",
+        share=lambda count: f"{100 * count / result.guests:.1f}\u00a0%" if result.guests else "",
         ordered=lambda counts: sorted(counts.items(), key=lambda item: -item[1]),
     )
 

@@ -18,6 +18,8 @@ __all__ = ["Rules", "place", "total"]
 class Rules:
     """Which kinds of change are allowed, what each costs, and how many changes a set may have.
 
+    `max_worlds`: only so many combinations of kernels, options, microcode and CPUs are looked at, the cheapest.
+
     Raises:
         InputError: a kind is none, or a cost or number is not a positive one.
     """
@@ -25,6 +27,7 @@ class Rules:
     allow: tuple[str, ...]
     costs: Mapping[str, int] = field(default_factory=dict)
     max_changes: int = 6
+    max_worlds: int | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.allow, *self.costs):
@@ -37,6 +40,8 @@ class Rules:
                 raise InputError(f"the cost of {name} is {cost} (expected 1 to 1000)", "--cost")
         if not 1 <= self.max_changes <= 20:
             raise InputError(f"{self.max_changes} changes (expected 1 to 20)", "--max-changes")
+        if self.max_worlds is not None and self.max_worlds < 1:
+            raise InputError(f"{self.max_worlds} combinations (expected at least one)", "max_worlds")
 
     def allows(self, kind: str) -> bool:
         """Whether changes of this kind may be made."""
@@ -44,7 +49,8 @@ class Rules:
 
     def only(self, allow: Collection[str]) -> Rules:
         """Return the same rules for those of `allow` that are allowed here."""
-        return Rules(tuple(name for name in self.allow if name in allow), self.costs, self.max_changes)
+        kept = tuple(name for name in self.allow if name in allow)
+        return Rules(kept, self.costs, self.max_changes, self.max_worlds)
 
     def step(self, kind: str, what: str, source: str = "", *, other_line: bool = False) -> Step:
         """Return a change of this kind."""

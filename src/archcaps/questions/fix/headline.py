@@ -15,6 +15,8 @@ def headline(now: list[Judged], level: int, answers: list[Answer]) -> str:
     best = answers[-1]
     if not best.cures:
         open_now = ", ".join(verdict.vulnerability for verdict in now if not verdict.fine)
+        if best.left_out:
+            return f"NO CURE FOUND: none of the {best.tried:,} sets of changes that were tried betters {open_now}."
         return f"NO CURE: nothing that may be changed betters {open_now}. The guest stays {LEVELS[level]}."
     cure = best.cures[0]
     made = f"{_count(cure)} by {_owners(cure)}"

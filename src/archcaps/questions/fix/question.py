@@ -38,7 +38,7 @@ _FOLLOWS: Final = (
 )
 
 
-def fix(
+def fix(  # noqa: PLR0913  # what may be changed has many sides
     host: Snapshot,
     guest: Snapshot,
     assumptions: Iterable[str] = (),
@@ -46,13 +46,15 @@ def fix(
     allow: Iterable[str] | None = None,
     costs: Mapping[str, int] | None = None,
     max_changes: int = 6,
+    max_worlds: int | None = None,
     configuration: Asked | Literal["default"] | None = None,
 ) -> FixResult:
     """Return the smallest sets of changes after which `guest` on `host` is told the truth and is safe.
 
     `allow` names the kinds of change that may be made (`archcaps.tables.changes.kinds`); without it first those that
-    the VM's owner can make, then all. `costs` replaces the cost of kinds, `max_changes` limits a set. `assumptions` as
-    for `check`.
+    the VM's owner can make, then all. `costs` replaces the cost of kinds, `max_changes` limits a set. `max_worlds`:
+    only so many combinations of kernels, options, microcode and CPUs are looked at, the cheapest; the answer says how
+    many were left out. `assumptions` as for `check`.
 
     `configuration` is what the guest comes from; then only changes count that its language can say, and each cure has
     the new text. ``default``: the guest is shown whatever KVM offers, as with ``-cpu host``; without a word it is taken
@@ -69,7 +71,7 @@ def fix(
             f"the guest runs {name}, whose rules archcaps has not: it can mend Linux guests only",
             "guest: kernel.system",
         )
-    rules = Rules(tuple(dict.fromkeys(ALL if allow is None else allow)), dict(costs or {}), max_changes)
+    rules = Rules(tuple(dict.fromkeys(ALL if allow is None else allow)), dict(costs or {}), max_changes, max_worlds)
     reader = Reader(host, guest, frozenset(assumptions))
     now = judge(reader, brief=True)
     asked = configuration if isinstance(configuration, Asked) else None
@@ -88,7 +90,7 @@ def fix(
         start.rank[0],
         in_short(now.vulnerabilities),
         answers,
-        _limits(start, rules) if answers else [],
+        _limits(start, rules, answers),
         notices_of(reader, now.vulnerabilities),
         _assumed(reader, now, start),
     )
@@ -107,7 +109,10 @@ def _answers(start: Start, rules: Rules, now: CheckResult, *, staged: bool) -> l
     # Nobody can do better: the answer is the same, and proven of everything.
     cheaper = together.cheaper(first.cures[0].cost) if first.cures else together.tried
     who = "the VM's owner" if first.cures else "everybody"
-    return [replace(first, who=who, kinds=list(rules.allow), tried=together.tried, cheaper=cheaper)]
+    return [
+        replace(first, who=who, kinds=list(rules.allow), tried=together.tried, cheaper=cheaper,
+                left_out=together.left_out)
+    ]  # fmt: skip
 
 
 def _answer(who: str, search: Search, now: CheckResult) -> Answer:
@@ -136,6 +141,7 @@ def _answer(who: str, search: Search, now: CheckResult) -> Answer:
         search.tried,
         cheaper,
         dict(search.unwritable),
+        search.left_out,
     )
 
 
@@ -170,9 +176,13 @@ def _bad(reader: Reader) -> frozenset[str]:
     return frozenset(subject for subject, node in further_goals().items() if value(node) is False)
 
 
-def _limits(start: Start, rules: Rules) -> list[str]:
+def _limits(start: Start, rules: Rules, answers: list[Answer]) -> list[str]:
     """Return what was not tried, and why."""
+    if not answers:
+        return []
     found = []
+    if left_out := max(answer.left_out for answer in answers):
+        found.append(f"the dearest {left_out:,} combinations of kernels, options, microcode and CPUs: a limit was set")
     for machine, kind in ((start.host, "host-kernel"), (start.guest, "guest-kernel")):
         if rules.allows(kind) and present(machine) is None:
             found.append(f"no other {machine.role} kernel was tried: the present release is not known")

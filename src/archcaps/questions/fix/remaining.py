@@ -30,16 +30,17 @@ def remaining(search: Search, cure: Cure | None, now: Sequence[Verdict]) -> list
     if cure is not None and names:
         reader = Reader(cure.host, cure.guest, search.start.assumptions)
         found = {name: verdict_on(reader, name) for name in names}
-    return [_of(found[name], mendable=name in search.mendable) for name in names]
+    left_out = ["not all that may be changed was looked at"] if search.left_out else []
+    return [_of(found[name], left_out, mendable=name in search.mendable) for name in names]
 
 
-def _of(verdict: Verdict, *, mendable: bool) -> Remaining:
+def _of(verdict: Verdict, left_out: list[str], *, mendable: bool) -> Remaining:
     return Remaining(
         verdict.vulnerability,
         verdict.truth,
         verdict.safety,
         verdict.host_safety,
-        _why(verdict, mendable=mendable),
+        [*_why(verdict, mendable=mendable), *left_out],
         verdict.decided_by,
         verdict.missing,
     )

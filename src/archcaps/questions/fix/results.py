@@ -108,7 +108,8 @@ class Answer(msgspec.Struct, frozen=True):
     `who` can make them; `cures` is empty where no set betters anything, and `more` counts cheapest sets beyond those
     that are given. `lesser` are cheaper sets of a lower level that is still better than now. `tried` counts the sets of
     changes that were evaluated, `cheaper` those among them that cost less than the cures. `unwritable` are changes that
-    the VMM's language has no words for, with why.
+    the VMM's language has no words for, with why. `left_out` counts combinations of kernels, options, microcode and
+    CPUs beyond a limit that was asked for: what they would do was not looked at.
     """
 
     who: str
@@ -121,6 +122,7 @@ class Answer(msgspec.Struct, frozen=True):
     tried: int
     cheaper: int
     unwritable: dict[str, str] = {}
+    left_out: int = 0
 
 
 class FixResult(msgspec.Struct, frozen=True):

@@ -112,12 +112,16 @@ class Search:
             Looks(self._sides.kernel_of, lambda parts: len(parts.guest.steps), self._sides.look_of_kernel),
             Looks(_cpu_on_host, lambda parts: len(parts.cpu.steps), self._sides.look_of_cpu),
         )
-        self._run()
+        every = self._worlds()
+        self._run(every[: rules.max_worlds])
+        beyond = [] if rules.max_worlds is None else every[rules.max_worlds :]
+        #: Worlds beyond the limit that could do as well as what was found.
+        self.left_out: int = sum(not self._done(parts.cost) for parts in beyond) + (before.left_out if before else 0)
 
-    def _run(self) -> None:
-        """Evaluate the worlds by cost, those of one cost together; then those that only looked like cheaper ones."""
+    def _run(self, every: list[Parts]) -> None:
+        """Evaluate worlds by cost, those of one cost together; then those that only looked like cheaper ones."""
         skipped: list[Parts] = []
-        for cost, worlds in groupby(self._worlds(), key=lambda parts: parts.cost):
+        for cost, worlds in groupby(every, key=lambda parts: parts.cost):
             if self._done(cost):
                 break  # none that follows can be as cheap
             fresh: list[Parts] = []

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from msgspec.structs import replace
 
-from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id
-from archcaps.fleet.engine import Engine, Settings, opened, put_in_place
+from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id, silent
+from archcaps.fleet.engine import Engine, Settings, opened, put_in_place, set_aside
 from archcaps.fleet.inventory import Inventory
 from archcaps.fleet.results import FORMAT_VERSION, AuditResult, ClassVerdict, Rejected
 from archcaps.fleet.summary import (
@@ -57,7 +57,7 @@ def audit(
     assumptions: Iterable[str] = (),
     settings: Settings = Settings(),  # noqa: B008  # it can not be changed
     wide: bool = False,
-    progress: Progress = lambda _, __: None,
+    progress: Progress = silent,
 ) -> Audited:
     """Return the verdicts on a fleet in numbers; with `out`, write each guest's to that folder.
 
@@ -78,8 +78,7 @@ def _audit(
 ) -> Audited:
     classes = engine.classes(assumptions)
     judged = judge(classes, progress)
-    for (role, number), why in judged.refused.items():
-        engine.reject(role, number, why)
+    set_aside(engine, judged.refused, progress)
     names = _names(classes)
     files: dict[str, Path] = {}
     table = _class_columns(classes, judged, names)
@@ -91,14 +90,18 @@ def _audit(
         engine.write_verdicts(files["verdicts"], columns, chosen, ids)
         files["classes"] = work / "classes.parquet"
         engine.write_table(files["classes"], table)
-    rejected = [Rejected(*row) for row in engine.rejected(work / "rejected.parquet")]
-    if rejected and out is not None:
-        files["rejected"] = work / "rejected.parquet"
+    files["rejected"] = work / "rejected.parquet"
+    rejected = [Rejected(*row) for row in engine.rejected(files["rejected"])]
     result = _result(classes, judged, names, rejected, assumptions, progress)
-    result = replace(result, hosts=engine.hosts())
+    result = replace(result, hosts=_hosts_judged(engine, judged))
     if out is not None:
         result = replace(result, files=put_in_place(files, out))
     return Audited(result, table)
+
+
+def _hosts_judged(engine: Engine, judged: Judged) -> int:
+    refused = [number for role, number in judged.refused if role == "host"]
+    return int(np.delete(engine.host_counts(), refused).sum())
 
 
 class _Names:

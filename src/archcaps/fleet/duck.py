@@ -323,11 +323,9 @@ class DuckDb:
         if found:
             with _readable(str(path)):
                 self._db.execute(f"COPY (SELECT * FROM rejected ORDER BY ALL) TO {_text(str(path))} (FORMAT parquet)")
+        else:
+            path.unlink(missing_ok=True)  # what a roll-out that was interrupted had to set aside
         return [(role, reason, count, example) for role, reason, count, example in found]
-
-    def hosts(self) -> int:
-        """Return how many hosts can be used."""
-        return int(self.host_counts().sum())
 
     def host_counts(self) -> npt.NDArray[np.int64]:
         """Return how many hosts each class of hosts has."""

@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from archcaps.errors import InputError
-from archcaps.fleet.classes import Classes, Progress
+from archcaps.fleet.classes import Classes, Progress, Refused
 from archcaps.fleet.inventory import Inventory, Role
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["Engine", "Name", "Settings", "opened", "put_in_place"]
+__all__ = ["Engine", "Name", "Settings", "opened", "put_in_place", "set_aside"]
 
 Name = Literal["duckdb", "spark"]
 
@@ -68,9 +68,6 @@ class Engine(Protocol):
 
     def rejected(self, path: Path) -> list[tuple[str, str, int, str]]:
         """Write every row that was set aside, if there are any; return them by role and reason, with one id each."""
-
-    def hosts(self) -> int:
-        """Return how many hosts can be used."""
 
     def host_counts(self) -> npt.NDArray[np.int64]:
         """Return how many hosts each class of hosts has."""
@@ -146,10 +143,23 @@ def _fingerprint(inventory: Inventory) -> str:
     return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
 
 
+def set_aside(engine: Engine, refused: Refused, progress: Progress) -> None:
+    """Set aside every machine of the classes that can not be judged: the hosts first, since their guests go with them.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    ordered = sorted(refused.items(), key=lambda one: one[0][0] != "host")
+    for done, ((role, number), why) in enumerate(ordered):
+        progress("setting aside", done / len(ordered))
+        engine.reject(role, number, why)
+
+
 def put_in_place(files: Mapping[str, Path], out: Path) -> dict[str, str]:
     """Rename finished files, or folders of part files, into `out`; return where each is now.
 
-    What an earlier run left there under the same name is replaced.
+    What an earlier run left there under the same name is replaced, or, where there was nothing to write this time,
+    taken away.
 
     Raises:
         InputError: the folder can not be written.
@@ -159,10 +169,11 @@ def put_in_place(files: Mapping[str, Path], out: Path) -> dict[str, str]:
         for name, path in files.items():
             target = out / path.name
             # A folder replaces nothing by itself: the old one goes where it is removed with the rest.
-            if target.is_dir() or (path.is_dir() and target.exists()):
+            if target.is_dir() or (target.exists() and not path.is_file()):
                 target.replace(path.with_name(f"old-{path.name}"))
-            path.replace(target)
-            found[name] = str(target)
+            if path.exists():
+                path.replace(target)
+                found[name] = str(target)
     except OSError as error:
         raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
     return found

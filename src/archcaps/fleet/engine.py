@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -18,6 +14,7 @@ import numpy.typing as npt
 from archcaps.errors import InputError
 from archcaps.fleet.classes import Classes, Progress, Refused
 from archcaps.fleet.inventory import Inventory, Role
+from archcaps.fleet.work_folder import work_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -86,22 +83,18 @@ def opened(
     asks again goes on from there.
 
     Raises:
-        InputError: the folder can not be made, the engine is not installed, or the inventory can not be read.
+        InputError: the folder can not be made, another run works in it, the engine is not installed, or the inventory
+            can not be read.
     """
-    work = _work_folder(inventory, out, settings)
-    keep = False
-    try:
-        engine = _engine(inventory, work, settings, progress)
+    with work_folder(inventory, out, resumable=settings.name == "duckdb") as work:
+        engine = _engine(inventory, work.path, settings, progress)
         try:
-            yield engine, work
+            yield engine, work.path
         except KeyboardInterrupt:
-            keep = out is not None and engine.resumable
+            work.keep = out is not None and engine.resumable
             raise
         finally:
             engine.close()
-    finally:
-        if not keep:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def _engine(inventory: Inventory, work: Path, settings: Settings, progress: Progress) -> Engine:
@@ -115,32 +108,6 @@ def _engine(inventory: Inventory, work: Path, settings: Settings, progress: Prog
     from archcaps.fleet.duck import DuckDb  # noqa: PLC0415  # not needed for Spark
 
     return DuckDb(inventory, work, memory=settings.memory, threads=settings.threads, progress=progress)
-
-
-def _work_folder(inventory: Inventory, out: Path | None, settings: Settings) -> Path:
-    try:
-        if out is None:
-            return Path(mkdtemp(prefix=".audit-")).absolute()
-        name = f".audit-{_fingerprint(inventory)}" if settings.name == "duckdb" else None
-        out.mkdir(parents=True, exist_ok=True)
-        if name is None:
-            return Path(mkdtemp(prefix=".audit-", dir=out)).absolute()
-        (out / name).mkdir(exist_ok=True)
-        return (out / name).absolute()
-    except OSError as error:
-        raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
-
-
-def _fingerprint(inventory: Inventory) -> str:
-    """Return a name for the files of an inventory as they are now, and for what reads them."""
-    found = [version("archcaps")]
-    for source in filter(None, (inventory.hosts, inventory.guests)):
-        found.append(source.table)
-        for path in source.paths:
-            if Path(path).exists():  # what only Spark could read is refused later
-                status = Path(path).stat()
-                found.append(f"{Path(path).absolute()} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
 
 
 def set_aside(engine: Engine, refused: Refused, progress: Progress) -> None:

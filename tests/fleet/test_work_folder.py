@@ -111,3 +111,24 @@ def test_two_runs_on_one_inventory_do_not_share_a_folder(fleets: tuple[Path, Pat
         _, _ = process.communicate(timeout=60)  # it goes on, and ends well
         assert process.returncode == 0
         assert left(tmp_path) == []
+
+
+#: A run of which a query is interrupted by a signal while DuckDB works: it is one that takes longer than any.
+SLOW = WORKER.replace("    print", "    import os, signal, threading, time\n    print").replace(
+    "    sys.stdin.read()",
+    "    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+    "    try:\n"
+    "        engine._db.execute('SELECT count(*) FROM range(200000) a(i), range(1000000000) b(j) "
+    "WHERE hash(i, j) % 7 = 3')\n"
+    "    finally:\n"
+    "        print('ended', flush=True)",
+)
+
+
+def test_an_interrupt_within_a_query_is_one_and_leaves_what_was_done(fleets: tuple[Path, Path], tmp_path: Path) -> None:
+    program = [sys.executable, "-c", SLOW, str(fleets[0]), str(tmp_path)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    name, said = done.stdout.split()
+    assert said == "ended"
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    assert left(tmp_path) == [name]

@@ -13,6 +13,7 @@ import duckdb
 from archcaps.errors import InputError
 from archcaps.fleet.classes import Progress
 from archcaps.fleet.columns import bad_values, check, normal
+from archcaps.fleet.interrupts import interrupts
 from archcaps.fleet.inventory import IDS, Source
 from archcaps.fleet.snapshots import BadLine, holds_snapshots, rows_of
 from archcaps.machine.row import COLUMNS
@@ -107,7 +108,8 @@ def readable(where: str) -> Iterator[None]:
         KeyboardInterrupt: the user does not want to wait.
     """
     try:
-        yield
+        with interrupts():
+            yield
     except duckdb.InterruptException:
         raise KeyboardInterrupt from None
     except duckdb.Error as error:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from archcaps.errors import InputError
 from archcaps.fleet.classes import Classes, Progress, Refused
+from archcaps.fleet.interrupts import interrupts
 from archcaps.fleet.inventory import Inventory, Role
 from archcaps.fleet.work_folder import work_folder
 
@@ -86,10 +87,11 @@ def opened(
         InputError: the folder can not be made, another run works in it, the engine is not installed, or the inventory
             can not be read.
     """
-    with work_folder(inventory, out, resumable=settings.name == "duckdb") as work:
+    with work_folder(inventory, out, resumable=settings.name == "duckdb") as work, interrupts():
         engine = _engine(inventory, work.path, settings, progress)
         try:
-            yield engine, work.path
+            with interrupts():
+                yield engine, work.path
         except KeyboardInterrupt:
             work.keep = out is not None and engine.resumable
             raise

@@ -130,7 +130,7 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample, "_FORGETS", {})
         sample.sample_fleet(folder, 3_000, hosts=60)
-    audit(find(str(folder)), folder / "out", wide=True, cures=False)
+    audit(find(str(folder)), folder / "out", wide=True)
     asked = [f"{name}_{question}" for name in VULNERABILITIES for question in ("truth", "safety", "host_safety")]
     decided = " AND ".join(f"{name} <> 'undecided'" for name in asked)
     duckdb.sql(f"""
@@ -151,7 +151,7 @@ def with_columns(complete: Path, folder: Path, filled: list[Collect]) -> AuditRe
         )  # fmt: skip
         replaced = f"REPLACE ({blank})" if blank else ""
         duckdb.sql(f"COPY (SELECT * {replaced} FROM '{complete}/{table}.parquet') TO '{folder}/{table}.parquet'")
-    return audit(find(str(folder)), None, cures=False).result
+    return audit(find(str(folder)), None).result
 
 
 def test_a_column_that_is_collected_settles_as_many_guests_as_was_claimed(complete: Path, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_with_the_columns_that_a_pair_lacks_filled_in_it_is_decided(complete: Pa
 
 def test_every_class_with_an_open_question_is_looked_at(complete: Path, tmp_path: Path) -> None:
     with_columns(complete, tmp_path, [])
-    result = audit(find(str(tmp_path)), tmp_path / "out", wide=True, cures=False).result
+    result = audit(find(str(tmp_path)), tmp_path / "out", wide=True).result
     asked = [f"{name}_{question}" for name in VULNERABILITIES for question in ("truth", "safety", "host_safety")]
     still_open = " OR ".join(f"{name} = 'undecided'" for name in asked)
     (row,) = query(f"""
@@ -216,7 +216,7 @@ def test_every_class_with_an_open_question_is_looked_at(complete: Path, tmp_path
 def test_many_classes_are_looked_at_in_parts(complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = with_columns(complete, tmp_path, [])
     monkeypatch.setattr(collecting, "PAIRS_AT_ONCE", 37)
-    assert audit(find(str(tmp_path)), None, cures=False).result.collect == whole.collect
+    assert audit(find(str(tmp_path)), None).result.collect == whole.collect
 
 
 def test_the_greedy_choice_by_hand() -> None:

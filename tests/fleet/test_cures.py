@@ -55,7 +55,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[AuditResult, dict
     """The audit of a fleet of planted lies, and which class each is."""
     folder = tmp_path_factory.mktemp("planted")
     write(folder, {name: planted(name) for name in PLANTED})
-    result = audit(find(str(folder)), folder / "out").result
+    result = audit(find(str(folder)), folder / "out", cures=True).result
     return result, dict(duckdb.execute(f"SELECT guest_id, class FROM '{folder}/out/verdicts.parquet'").fetchall())
 
 
@@ -117,7 +117,7 @@ def test_half_of_a_cure_does_not_mend(audited: tuple[AuditResult, dict[str, str]
     assert len(changes) == 4
     kept = {f"without-{step.bit}": [other for other in changes if other is not step] for step in changes}
     write(tmp_path, {name: made(steps, *planted("thread")) for name, steps in kept.items()})
-    assert audit(find(str(tmp_path)), None, cures=False).result.verdicts["truthful"] == 0
+    assert audit(find(str(tmp_path)), None).result.verdicts["truthful"] == 0
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -167,10 +167,10 @@ def test_fix_itself_says_what_it_left_out() -> None:
 def test_other_systems_and_audits_without_cures(tmp_path: Path) -> None:
     host, guest = planted("s11")
     write(tmp_path, {"freebsd": (host, {**guest, "system": "freebsd"})})
-    (one,) = audit(find(str(tmp_path)), None).result.worst
+    (one,) = audit(find(str(tmp_path)), None, cures=True).result.worst
     assert one.cure is not None
     assert cure_sentences(one.cure) == ["No cure was looked for: archcaps can mend Linux guests only."]
-    (one,) = audit(find(str(tmp_path)), None, cures=False).result.worst
+    (one,) = audit(find(str(tmp_path)), None).result.worst
     assert one.cure is None
 
 
@@ -178,13 +178,13 @@ def test_every_form_tells_the_cure_unless_it_is_left_out(tmp_path: Path) -> None
     write(tmp_path, {"s04": planted("s04")})
     cure = "Cure: show fb_clear (MSR 0x10a bit 17) (VM's owner)."
     for form in ("text", "md"):
-        told = archcaps_says("audit", str(tmp_path), "--format", form).stdout
+        told = archcaps_says("audit", str(tmp_path), "--format", form, "--cures").stdout
         assert cure in " ".join(told.split())
         assert "After that: told the truth, and safe." in " ".join(told.split())
-        assert "Cure" not in archcaps_says("audit", str(tmp_path), "--format", form, "--no-cures").stdout
-    (one,) = json.loads(archcaps_says("audit", str(tmp_path), "--json").stdout)["worst"]
+        assert "Cure" not in archcaps_says("audit", str(tmp_path), "--format", form).stdout
+    (one,) = json.loads(archcaps_says("audit", str(tmp_path), "--json", "--cures").stdout)["worst"]
     assert [(step["bit"], step["on"], step["kind"]) for step in one["cure"]["changes"]] == [
         ("fb_clear", True, "guest-flags")
     ]
-    (one,) = json.loads(archcaps_says("audit", str(tmp_path), "--json", "--no-cures").stdout)["worst"]
+    (one,) = json.loads(archcaps_says("audit", str(tmp_path), "--json").stdout)["worst"]
     assert one["cure"] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import duckdb
 import pytest
@@ -27,11 +28,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+def query(sql: str, *values: str) -> list[tuple[Any, ...]]:
+    return duckdb.execute(sql, list(values)).fetchall()
+
+
 def reasons(out: Path, name: str, vulnerability: str) -> dict[str, bool]:
-    rows = duckdb.execute(
+    rows = query(
         f"SELECT fact, value FROM '{out}/reasons.parquet' WHERE class = ? AND vulnerability = ? AND value IS NOT NULL",
-        [name, vulnerability],
-    ).fetchall()
+        name,
+        vulnerability,
+    )
     return {fact: value == "true" for fact, value in rows}
 
 
@@ -47,7 +53,7 @@ def answers(facts: dict[str, bool], vulnerability: str) -> list[str]:
 
 def test_the_facts_of_a_class_give_its_answers(written: Path) -> None:
     columns = ", ".join(f"{name}_{question}" for name in VULNERABILITIES for question in QUESTIONS)
-    classes = duckdb.sql(f"SELECT class, {columns} FROM '{written}/classes.parquet' ORDER BY 1").fetchall()
+    classes = query(f"SELECT class, {columns} FROM '{written}/classes.parquet' ORDER BY 1")
     assert len(classes) > 100
     compared = 0
     for name, *said in Random(6).sample(classes, 60):
@@ -60,9 +66,7 @@ def test_the_facts_of_a_class_give_its_answers(written: Path) -> None:
 
 def test_a_fact_less_is_an_answer_less_somewhere(written: Path) -> None:
     # Each table row is there because some answer hangs on it: without any of a class's facts nothing is decided.
-    decided = duckdb.sql(
-        f"SELECT class FROM '{written}/classes.parquet' WHERE mds_truth <> 'undecided' ORDER BY 1 LIMIT 20"
-    ).fetchall()
+    decided = query(f"SELECT class FROM '{written}/classes.parquet' WHERE mds_truth <> 'undecided' ORDER BY 1 LIMIT 20")
     for (name,) in decided:
         facts = reasons(written, name, "mds")
         assert facts
@@ -72,16 +76,14 @@ def test_a_fact_less_is_an_answer_less_somewhere(written: Path) -> None:
 
 
 def test_an_unknown_fact_has_no_value_and_says_why(written: Path) -> None:
-    unknown = duckdb.sql(
-        f"SELECT value, source FROM '{written}/reasons.parquet' WHERE provenance = 'unknown'"
-    ).fetchall()
+    unknown = query(f"SELECT value, source FROM '{written}/reasons.parquet' WHERE provenance = 'unknown'")
     assert unknown
     assert all(value is None and source for value, source in unknown)
 
 
 def test_every_class_of_an_audit_has_its_reasons(written: Path) -> None:
-    classes, named = duckdb.sql(
+    classes, named = query(
         f"SELECT (SELECT count(*) FROM '{written}/classes.parquet'), count(DISTINCT class) "
         f"FROM '{written}/reasons.parquet'"
-    ).fetchall()[0]
+    )[0]
     assert classes == named

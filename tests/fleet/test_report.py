@@ -34,7 +34,7 @@ OPTIONS = (
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[AuditResult, Path]:
     folder = tmp_path_factory.mktemp("report")
     sample_fleet(folder, 5_000, hosts=100)
-    result = audit(find(str(folder)), folder / "out").result
+    result = audit(find(str(folder)), folder / "out", cures=True).result
     write_html(result, folder / "report.html")
     return result, folder
 

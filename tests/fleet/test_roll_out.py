@@ -14,7 +14,8 @@ from archcaps.errors import InputError
 from archcaps.fleet.audit import audit
 from archcaps.fleet.changes import Change, Only
 from archcaps.fleet.inventory import find
-from archcaps.fleet.roll_out import Plan, RollOutResult, roll_out
+from archcaps.fleet.roll_out import Plan, roll_out
+from archcaps.fleet.roll_out_results import RollOutResult
 from archcaps.fleet.sample import sample_fleet
 from archcaps.machine.read import read_snapshot
 
@@ -99,6 +100,8 @@ def test_what_is_after_a_roll_out_is_what_an_audit_says_then(tmp_path: Path, cha
         ("host-kernel=six", "six"),
         ("guest-show=fb_cler", "did you mean fb_clear?"),
         ("host-microcode=new", "is not a number"),
+        ("host-microcode=010", "is not a number"),
+        ("host-microcode=18446744073709551616", "is not a number of 64 bits"),
         ("host-kernel", "expected host-kernel="),
     ],
 )

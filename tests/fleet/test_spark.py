@@ -296,12 +296,20 @@ def tables_are_read_alike(session: SparkSession, folder: Path) -> None:
 
 def a_roll_out_says_the_same(session: SparkSession, folder: Path) -> None:
     sample_fleet(folder / "fleet", 2_000, hosts=40)
+    bad = "CASE guest_id WHEN 'guest-1' THEN 'six' ELSE kernel END AS kernel"
+    lost = "CASE guest_id WHEN 'guest-2' THEN 'nowhere' ELSE host_id END AS host_id"
+    guests = folder / "fleet" / "guests.parquet"
+    duckdb.execute(f"CREATE TEMP TABLE bad AS SELECT * REPLACE ({bad}, {lost}) FROM '{guests}'")
+    duckdb.execute(f"COPY bad TO '{guests}' (FORMAT parquet)")
     plan = Plan([Change.parse("guest-cmdline=mds=off tsx_async_abort=off mmio_stale_data=off")])
     said = {}
     for engine, settings in (("duckdb", Settings()), ("spark", Settings("spark", spark=session))):
-        said[engine] = roll_out(find(str(folder / "fleet")), plan, out=folder / engine, settings=settings)
+        result = roll_out(find(str(folder / "fleet")), plan, out=folder / engine, settings=settings)
+        assert sorted(result.files) == ["rejected", "roll-out"]
+        said[engine] = with_files(result, files={})
     assert said["spark"] == said["duckdb"]
     assert len(said["spark"].worse) > 1
+    assert [one.example for one in said["spark"].rejected] == ["guest-1", "guest-2"]
     written = f"{folder}/spark/roll-out.parquet/*.parquet"
     assert fingerprint(written) == fingerprint(f"{folder}/duckdb/roll-out.parquet")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from archcaps.cli.fleets import engine_settings, inventory_options
+from archcaps.cli.fleets import FleetOptions, answer_options, inventory_options
 from archcaps.cli.progress import progress_line
 from archcaps.cli.screen import colour, width
+
+if TYPE_CHECKING:
+    from archcaps.fleet.audit import Audited
 
 __all__ = ["audit"]
 
@@ -19,6 +23,7 @@ Examples:
   archcaps sample-fleet 10000 --out fleet
   archcaps audit fleet --out result
   archcaps audit --hosts 'hosts/*.parquet' --guests guests.csv --format json
+  archcaps audit fleet --format html > report.html
   archcaps audit probes.ndjson --format md > report.md
 
 \b
@@ -41,68 +46,76 @@ _CLASSES = ("csv", "ndjson")
 
 @click.command(epilog=_EPILOG)
 @inventory_options
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-    help="Write verdicts.parquet (a row a guest), classes.parquet and rejected.parquet there.",
-)  # fmt: skip
 @click.option("--wide", is_flag=True, help="Each guest's row has its host and every truth and safety besides.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json", "md", "csv", "ndjson"]), default="text", show_default=True,
+    "--format", "form", type=click.Choice(["text", "json", "md", "html", "csv", "ndjson"]), default="text",
+    show_default=True,
     help="Of what is printed; csv and ndjson: one row for each class of guests on a class of hosts.",
 )  # fmt: skip
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Write a report for people there: one file that needs no network.",
+    help="Write a report for people there, as --format html prints it: one file that needs no network.",
 )  # fmt: skip
-@click.option("--no-cures", is_flag=True, help="Do not look for what mends the worst classes: that takes seconds.")
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json (schemas/audit-1.json).")
-@click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
-    "--color/--no-color", default=None, help="Colours: on a terminal only, unless said; NO_COLOR is honoured."
+    "--cures/--no-cures", default=None,
+    help="Look for what mends the worst classes, which takes seconds; by default for a report in HTML.",
+)  # fmt: skip
+@click.option(
+    "--reasons", is_flag=True,
+    help="Write reasons.parquet too: the facts that decide each class; takes about 20 ms a class.",
+)  # fmt: skip
+@answer_options(
+    out="Write verdicts.parquet (a row a guest), classes.parquet and rejected.parquet there.",
+    as_json="The same as --format json (schemas/audit-1.json).",
 )
-def audit(
-    inventory: str | None,
-    hosts: str | None,
-    guests: str | None,
-    out: Path | None,
-    html: Path | None,
-    form: str,
-    color: bool | None,
-    **options: object,
-) -> int:
+def audit(fleet: FleetOptions, *, html: Path | None, form: str, wide: bool, reasons: bool, cures: bool | None) -> int:
     """Say who of a fleet is lied to, who is exposed, and what to mend first.
 
     Every guest gets the verdict of check on its host. Hosts that are alike, and guests that are alike, are judged
     once, so that ten million guests take seconds. What a row does not say is unknown, and never counts as safe; rows
     that can not be read are listed, never dropped.
     """
-    settings = engine_settings(options)
+    form = "json" if fleet.as_json else form
+    if form == "html" and sys.stdout.isatty():
+        raise click.UsageError("a terminal shows no HTML (give --html FILE, or redirect: --format html > FILE)")
+    if reasons and fleet.out is None:
+        raise click.UsageError("--reasons writes a file (give --out DIR too)")
+    settings = fleet.settings()
     from archcaps.fleet.audit import audit as ask  # noqa: PLC0415  # needs the extra
-    from archcaps.fleet.inventory import find  # noqa: PLC0415  # as above
-    from archcaps.report.audit import render, render_classes, render_json, render_markdown  # noqa: PLC0415  # as above
 
-    with progress_line(quiet=bool(options["quiet"])) as progress:
+    with progress_line(quiet=fleet.quiet) as progress:
         audited = ask(
-            find(inventory, hosts, guests),
-            out,
-            assumptions=options["assumptions"],  # type: ignore[arg-type]  # click made it a tuple of texts
+            fleet.find(),
+            fleet.out,
+            assumptions=fleet.assumptions,
             settings=settings,
-            wide=bool(options["wide"]),
-            cures=not options["no_cures"] and (html is not None or bool(options["as_json"]) or form not in _CLASSES),
+            wide=wide,
+            reasons=reasons,
+            cures=html is not None or form == "html" if cures is None else cures,
             progress=progress,
         )
-    result = audited.result
     if html is not None:
         from archcaps.report.html import write_html  # noqa: PLC0415  # needs the extra
 
-        write_html(result, html)
+        write_html(audited.result, html)
         click.echo(f"wrote {html}", err=True)
-    if options["as_json"] or form == "json":
+    _print(audited, form, fleet.color)
+    return audited.result.exit_code
+
+
+def _print(audited: Audited, form: str, color: bool | None) -> None:
+    from archcaps.report.audit import render, render_classes, render_json, render_markdown  # noqa: PLC0415  # as above
+
+    result = audited.result
+    if form == "json":
         sys.stdout.write(render_json(result))
     elif form == "md":
         sys.stdout.write(render_markdown(result))
+    elif form == "html":
+        from archcaps.report.html import render_html  # noqa: PLC0415  # as above
+
+        click.echo(render_html(result).encode(), nl=False)  # it says of itself that it is UTF-8
     elif form in _CLASSES:
         sys.stdout.writelines(render_classes(audited.classes, form))
     else:
         click.echo(render(result, click.style, width()), nl=False, color=colour(color))
-    return result.exit_code

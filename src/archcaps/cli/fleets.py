@@ -1,19 +1,25 @@
-"""The options of commands about fleets: where hosts and guests are, and what the engine may use."""
+"""The options of commands about fleets: where hosts and guests are, what the engine may use, and where answers go."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from archcaps.errors import InputError
 
 if TYPE_CHECKING:
-    from archcaps.fleet.engine import Settings
+    from archcaps.fleet.engine import Name, Settings
+    from archcaps.fleet.inventory import Inventory
 
-__all__ = ["engine_settings", "inventory_options", "needs_engine"]
+__all__ = ["FleetOptions", "answer_options", "inventory_options", "needs_engine"]
+
+_Command = Callable[..., int]
 
 _OPTIONS = (
     click.argument("inventory", metavar="[INVENTORY]", required=False),
@@ -44,12 +50,83 @@ _OPTIONS = (
 )
 
 
-def inventory_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that say where an inventory is; the command gets them by name."""
+@dataclass(frozen=True)
+class FleetOptions:
+    """What the options of `inventory_options` and `answer_options` say."""
+
+    inventory: str | None
+    hosts: str | None
+    guests: str | None
+    assumptions: tuple[str, ...]
+    memory: str
+    threads: int | None
+    engine: Name
+    spark_master: str
+    out: Path | None
+    as_json: bool
+    quiet: bool
+    color: bool | None
+
+    def find(self) -> Inventory:
+        """Return where hosts and guests are.
+
+        Raises:
+            InputError: nothing is there, or it is of no known format.
+        """
+        from archcaps.fleet.inventory import find  # noqa: PLC0415  # needs the extra
+
+        return find(self.inventory, self.hosts, self.guests)
+
+    def settings(self) -> Settings:
+        """Return which engine works, and with what.
+
+        Raises:
+            InputError: the libraries for fleets, or the engine, are not installed, or the options do not go together.
+        """
+        needs_engine()
+        from archcaps.fleet.engine import Settings  # noqa: PLC0415  # needs the extra
+
+        if self.spark_master and self.engine != "spark":
+            raise InputError("is for --engine spark", "--spark-master")
+        return Settings(self.engine, self.memory, self.threads or 0, self.spark_master)
+
+
+def inventory_options(command: _Command) -> _Command:
+    """Add the options that say where an inventory is and what reads it: the first of a command's."""
     found = command
     for option in reversed(_OPTIONS):
         found = option(found)
     return found
+
+
+def answer_options(*, out: str, as_json: str) -> Callable[[_Command], _Command]:
+    """Add the options that say where the answer goes: the last of a command's, and the decorator next to it.
+
+    `out` and `as_json` are the help texts of ``--out`` and ``--json``. The command gets all that these options and
+    those of `inventory_options` say as one argument, `fleet`.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        @wraps(command)
+        def gathered(**options: object) -> int:
+            own = {field.name: options.pop(field.name) for field in fields(FleetOptions)}
+            return command(fleet=FleetOptions(**own), **options)  # type: ignore[arg-type]  # click has checked them
+
+        found: _Command = gathered
+        for option in (
+            click.option(
+                "--color/--no-color",
+                default=None,
+                help="Colours: on a terminal only, unless said; NO_COLOR is honoured.",
+            ),
+            click.option("--quiet", is_flag=True, help="No progress."),
+            click.option("--json", "as_json", is_flag=True, help=as_json),
+            click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help=out),
+        ):
+            found = option(found)
+        return found
+
+    return decorate
 
 
 def needs_engine() -> None:
@@ -61,17 +138,3 @@ def needs_engine() -> None:
     missing = [name for name in ("duckdb", "jinja2", "numpy") if find_spec(name) is None]
     if missing:
         raise InputError(f"{', '.join(missing)} not installed (pip install 'archcaps[fleet]')", "fleets")
-
-
-def engine_settings(options: Mapping[str, Any]) -> Settings:
-    """Return what the options of a command say about the engine.
-
-    Raises:
-        InputError: the libraries for fleets, or the engine, are not installed, or the options do not go together.
-    """
-    needs_engine()
-    from archcaps.fleet.engine import Settings  # noqa: PLC0415  # needs the extra
-
-    if options["spark_master"] and options["engine"] != "spark":
-        raise InputError("is for --engine spark", "--spark-master")
-    return Settings(options["engine"], options["memory"], options["threads"] or 0, options["spark_master"])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
-from archcaps.cli.fleets import engine_settings, inventory_options
+from archcaps.cli.fleets import FleetOptions, answer_options, inventory_options
 from archcaps.cli.progress import progress_line
 from archcaps.cli.screen import colour, width
 
@@ -22,9 +21,13 @@ Examples:
   archcaps roll-out fleet --change guest-show=fb_clear --only host.model=106 --out result
 
 \b
+INVENTORY is what archcaps audit takes. Rows that audit sets aside, and classes that can not be judged
+after the change, are told with their reasons and written to rejected.parquet; they are in no other number.
+
+\b
 Exit codes:
   0  nobody is worse off
-  1  somebody is newly lied to, but nothing leaks that did not before
+  1  somebody is newly lied to, or rows were set aside; nothing leaks that did not before
   2  somebody is newly exposed
   3  facts are missing to tell
   64 and more: wrong usage, unreadable input, internal error
@@ -41,50 +44,29 @@ Exit codes:
     "--only", multiple=True, metavar="ROLE.COLUMN=PATTERN",
     help="Change only machines of which a column matches (* and ?); all that are given must hold.",
 )  # fmt: skip
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-    help="Write roll-out.parquet there: each guest's verdict before and after.",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One JSON object (schemas/roll-out-1.json).")
-@click.option("--quiet", is_flag=True, help="No progress.")
-@click.option(
-    "--color/--no-color", default=None, help="Colours: on a terminal only, unless said; NO_COLOR is honoured."
+@answer_options(
+    out="Write roll-out.parquet (each guest's verdict before and after) and rejected.parquet there.",
+    as_json="One JSON object (schemas/roll-out-1.json).",
 )
-def roll_out(
-    inventory: str | None,
-    hosts: str | None,
-    guests: str | None,
-    out: Path | None,
-    color: bool | None,
-    **options: object,
-) -> int:
+def roll_out(fleet: FleetOptions, *, changes: tuple[str, ...], only: tuple[str, ...]) -> int:
     """Say what a change over a fleet does before it is made: who is newly lied to, newly exposed, cured.
 
     Guests are judged as they are and as they will be. What was observed of a kernel does not hold for another one: of
-    changed hosts, what KVM offers is modelled.
+    changed hosts, what KVM offers is modelled. Rows that can not be judged, before or after, are listed, never dropped.
     """
-    settings = engine_settings(options)
+    settings = fleet.settings()
     from archcaps.fleet.changes import Change, Only  # noqa: PLC0415  # needs the extra
-    from archcaps.fleet.inventory import find  # noqa: PLC0415  # as above
     from archcaps.fleet.roll_out import Plan  # noqa: PLC0415  # as above
     from archcaps.fleet.roll_out import roll_out as ask  # noqa: PLC0415  # as above
     from archcaps.report.roll_out import render, render_json  # noqa: PLC0415  # as above
 
     plan = Plan(
-        [Change.parse(text) for text in options["changes"]],  # type: ignore[attr-defined]  # click made it a tuple
-        [Only.parse(text) for text in options["only"]],  # type: ignore[attr-defined]  # as above
-        frozenset(options["assumptions"]),  # type: ignore[call-overload]  # as above
+        [Change.parse(text) for text in changes], [Only.parse(text) for text in only], frozenset(fleet.assumptions)
     )
-    with progress_line(quiet=bool(options["quiet"])) as progress:
-        result = ask(
-            find(inventory, hosts, guests),
-            plan,
-            out=out,
-            settings=settings,
-            progress=progress,
-        )
-    if options["as_json"]:
+    with progress_line(quiet=fleet.quiet) as progress:
+        result = ask(fleet.find(), plan, out=fleet.out, settings=settings, progress=progress)
+    if fleet.as_json:
         sys.stdout.write(render_json(result))
     else:
-        click.echo(render(result, click.style, width()), nl=False, color=colour(color))
+        click.echo(render(result, click.style, width()), nl=False, color=colour(fleet.color))
     return result.exit_code

@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 from msgspec.structs import replace
 
-from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id
+from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id, silent
 from archcaps.fleet.collecting import open_questions
-from archcaps.fleet.engine import Engine, Settings, opened, put_in_place
+from archcaps.fleet.engine import Engine, Settings, opened, put_in_place, set_aside
 from archcaps.fleet.inventory import Inventory
 from archcaps.fleet.reasons import reasons_of
 from archcaps.fleet.results import FORMAT_VERSION, AuditResult, Rejected
@@ -61,7 +61,7 @@ def audit(  # noqa: PLR0913  # each asks for one thing, by name
     wide: bool = False,
     reasons: bool = False,
     cures: bool = False,
-    progress: Progress = lambda _, __: None,
+    progress: Progress = silent,
 ) -> Audited:
     """Return the verdicts on a fleet in numbers; with `out`, write each guest's to that folder.
 
@@ -84,8 +84,7 @@ def _audit(
 ) -> Audited:
     classes = engine.classes(assumptions)
     judged = judge(classes, progress)
-    for (role, number), why in judged.refused.items():
-        engine.reject(role, number, why)
+    set_aside(engine, judged.refused, progress)
     names = _names(classes)
     files: dict[str, Path] = {}
     table = _class_columns(classes, judged, names)
@@ -97,17 +96,21 @@ def _audit(
         engine.write_verdicts(files["verdicts"], columns, chosen, ids)
         files["classes"] = work / "classes.parquet"
         engine.write_table(files["classes"], table)
+        files["reasons"] = work / "reasons.parquet"
         if extras.reasons:
-            files["reasons"] = work / "reasons.parquet"
             engine.write_table(files["reasons"], _reasons(classes, judged, names, assumptions, progress))
-    rejected = [Rejected(*row) for row in engine.rejected(work / "rejected.parquet")]
-    if rejected and out is not None:
-        files["rejected"] = work / "rejected.parquet"
+    files["rejected"] = work / "rejected.parquet"
+    rejected = [Rejected(*row) for row in engine.rejected(files["rejected"])]
     result = _result(classes, judged, names, rejected, assumptions, progress, cures=extras.cures)
-    result = replace(result, hosts=engine.hosts())
+    result = replace(result, hosts=_hosts_judged(engine, judged))
     if out is not None:
         result = replace(result, files=put_in_place(files, out))
     return Audited(result, table)
+
+
+def _hosts_judged(engine: Engine, judged: Judged) -> int:
+    refused = [number for role, number in judged.refused if role == "host"]
+    return int(np.delete(engine.host_counts(), refused).sum())
 
 
 class _Names:

@@ -27,7 +27,7 @@ CHANGES: Final[dict[str, tuple[Role, str]]] = {
     "guest-show": ("guest", "show"),
     "guest-hide": ("guest", "hide"),
 }
-_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,19}")
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,9 @@ class Change:
                 raise InputError(str(error), f"--change {what}") from error
         if what in ("guest-show", "guest-hide") and value not in BITS:
             raise InputError(f"unknown bit {value!r}{nearest(value, BITS)}", f"--change {what}")
-        if what == "host-microcode" and not _NUMBER.fullmatch(value):
-            raise InputError(f"{value!r} is not a number (decimal, or 0x and hexadecimal digits)", f"--change {what}")
+        if what == "host-microcode" and not (_NUMBER.fullmatch(value) and int(value, 0) < 1 << 64):
+            raise InputError(f"{value!r} is not a number of 64 bits (decimal, or 0x and hexadecimal digits)",
+                             f"--change {what}")  # fmt: skip
         return cls(what, value)
 
     @property

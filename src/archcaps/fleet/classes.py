@@ -20,13 +20,30 @@ from archcaps.questions.many.columns import Machines
 from archcaps.questions.many.judge import judge_pairs
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["UNDECIDED", "VERDICTS", "Classes", "Judged", "content_id", "judge", "pair_id"]
+__all__ = [
+    "UNDECIDED",
+    "VERDICTS",
+    "Classes",
+    "Judged",
+    "Progress",
+    "Refused",
+    "content_id",
+    "judge",
+    "pair_id",
+    "silent",
+]
 
 #: The verdict on a guest in one word, the worst first; the exit code of `check` without its notices.
 VERDICTS: Final = ("exposed", "undecided", "untruthful", "truthful")
 UNDECIDED: Final = "undecided"
 _TRUE_ENOUGH: Final = ("truthful", "unsaid")
 Progress = Callable[[str, float], None]
+#: Why a class of hosts or of guests, by its number, can not be judged.
+Refused = Mapping[tuple[Literal["host", "guest"], int], str]
+
+
+def silent(_phase: str, _done: float) -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ class Judged:
     labels: Mapping[str, tuple[str, ...]]
     columns: Mapping[str, npt.NDArray[np.int16]]
     possible: Mapping[str, npt.NDArray[np.uint64]]
-    refused: Mapping[tuple[Literal["host", "guest"], int], str] = field(default_factory=dict)
+    refused: Refused = field(default_factory=dict)
 
 
 def content_id(values: Mapping[str, Any]) -> str:
@@ -105,7 +122,7 @@ _CHECKED: Final = frozenset(
 )  # fmt: skip
 
 
-def judge(classes: Classes, progress: Progress = lambda _, __: None) -> Judged:
+def judge(classes: Classes, progress: Progress = silent) -> Judged:
     """Return the verdicts on every pair of classes.
 
     Raises:
@@ -120,13 +137,15 @@ def judge(classes: Classes, progress: Progress = lambda _, __: None) -> Judged:
         good &= ~np.isin(classes.pair_host, list(bad["host"])) & ~np.isin(classes.pair_guest, list(bad["guest"]))
     hosts, guests = _without(classes.hosts, bad["host"]), _without(classes.guests, bad["guest"])
     total = int(good.sum())
+    if not total:
+        raise InputError(f"no guest that can be judged (as {list(refused.values())[-1]})", "fleet")
     parts = []
     done = 0
     for verdicts in judge_pairs(hosts, guests, classes.pair_host[good], classes.pair_guest[good]):
         parts.append(verdicts)
         done += verdicts.count
         progress("judging", done / total)
-    labels = parts[0].labels if parts else {}
+    labels = parts[0].labels
     columns, possible = {}, {}
     for name in labels:
         masks = np.zeros(len(good), dtype=np.uint64)

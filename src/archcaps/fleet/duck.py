@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archcaps.errors import InputError
-from archcaps.fleet.classes import Classes, Progress
-from archcaps.fleet.columns import bad_values, check, normal
-from archcaps.fleet.inventory import IDS, Inventory, Role, Source
-from archcaps.fleet.snapshots import BadLine, holds_snapshots, rows_of
-from archcaps.machine.row import COLUMNS
+from archcaps.fleet.classes import Classes, Progress, silent
+from archcaps.fleet.duck_progress import tell_progress, watched
+from archcaps.fleet.duck_read import known_rows, quoted, readable, view_of
+from archcaps.fleet.inventory import Inventory, Role
 from archcaps.questions.many.columns import Machines
 
 __all__ = ["DuckDb"]
@@ -35,18 +33,19 @@ class DuckDb:
     """
 
     def __init__(
-        self, inventory: Inventory, work: Path, *, memory: str = "", threads: int = 0, progress: Progress | None = None
+        self, inventory: Inventory, work: Path, *, memory: str = "", threads: int = 0, progress: Progress = silent
     ) -> None:
         self._inventory = inventory
         self._work = work
-        self._progress = progress or (lambda _, __: None)
+        self._progress = progress
         self._columns: dict[Role, list[str]] = {}
-        self._bad: dict[Role, str] = {}
+        self._called: dict[Role, str] = {}
         self._refused_hosts: list[int] = []
-        with _readable("duckdb"):
+        with readable("duckdb"):
             self._db = self._connected(work / "audit.duckdb")
             self._db.execute(f"SET temp_directory='{work / 'spill'}'")
             self._db.execute("SET preserve_insertion_order=false")
+            tell_progress(self._db, progress)
             if memory:
                 self._db.execute(f"SET memory_limit='{memory}'")
             if threads:
@@ -54,7 +53,9 @@ class DuckDb:
         if not self.resumable:
             self._db.execute(_REJECTED)
         for source in filter(None, (inventory.hosts, inventory.guests)):
-            self._open(source)
+            self._columns[source.role], bad = view_of(self._db, source, work, progress, again=self.resumable)
+            if bad:
+                self._db.executemany("INSERT INTO rejected VALUES (?, ?, ?)", bad)
 
     def _connected(self, path: Path) -> duckdb.DuckDBPyConnection:
         """Open the file of tables; what an interrupted run has grouped there holds, anything less is taken away."""
@@ -77,52 +78,19 @@ class DuckDb:
         """End the connection; what it put in `work` can be removed."""
         self._db.close()
 
-    # --- reading ---------------------------------------------------------------------------
+    def _phase(self, phase: str) -> AbstractContextManager[None]:
+        """Tell how far the query inside is."""
+        return watched(self._db, phase, self._progress)
 
-    def _open(self, source: Source) -> None:
-        """Make the view `host_rows` or `guest_rows`: every column as a row has it, and `bad`, which can not be read."""
-        with _readable(source.where):
-            self._db.execute(f"CREATE OR REPLACE VIEW raw_{source.role} AS SELECT * FROM {self._relation(source)}")
-            described = self._db.execute(f"DESCRIBE raw_{source.role}").fetchall()
-        types = {name: kind for name, kind, *_ in described}
-        columns = check(source, types)
-        ids = [f'CAST("{name}" AS VARCHAR) AS {name}' for name in IDS[source.role]]
-        values = [f"{normal(source, name, types[name])} AS {name}" for name in columns]
-        self._bad[source.role] = bad_values(source, columns, types)
-        self._columns[source.role] = columns
-        selected = ", ".join([*ids, *values, f"{self._bad[source.role]} AS bad"])
-        self._db.execute(f"CREATE OR REPLACE VIEW {source.role}_rows AS SELECT {selected} FROM raw_{source.role}")
-
-    def _relation(self, source: Source) -> str:
-        files = "[" + ", ".join(_text(path) for path in source.paths) + "]"
-        if source.format == "parquet":
-            return f"read_parquet({files}, union_by_name=true)"
-        if source.format == "csv":
-            return f"read_csv({files}, all_varchar=true, union_by_name=true, header=true)"
-        if source.format == "duckdb":
-            name = f"inventory_{source.role}"
-            self._db.execute(f"ATTACH {_text(source.paths[0])} AS {name} (READ_ONLY)")
-            return f'{name}."{source.table}"'
-        if holds_snapshots(source.paths[0]):
-            return self._flattened(source)
-        kinds = dict.fromkeys(source.columns, "VARCHAR")
-        return f"read_json({files}, format='newline_delimited', columns={_struct(kinds)})"
-
-    def _flattened(self, source: Source) -> str:
-        """Write the snapshots' rows where DuckDB reads them; lines that can not be read are rejected."""
-        path = self._work / f"{source.role}s.rows.ndjson"
-        if not self.resumable:
-            bad: list[tuple[str, str, str]] = []
-            with path.open("w", encoding="utf-8") as file:
-                for row in rows_of(source):
-                    if isinstance(row, BadLine):
-                        bad.append((row.role, row.where, row.reason))
-                    else:
-                        file.write(json.dumps(row) + "\n")
-            if bad:
-                self._db.executemany("INSERT INTO rejected VALUES (?, ?, ?)", bad)
-        kinds = dict.fromkeys(IDS[source.role], "VARCHAR") | dict(COLUMNS[source.role])
-        return f"read_json([{_text(str(path))}], format='newline_delimited', columns={_struct(kinds)})"
+    def _all(self, role: Role) -> str:
+        """Return how one calls all machines of a role: with their number, where it is known and somebody looks."""
+        source = self._inventory.hosts if role == "host" else self._inventory.guests
+        if self._progress is silent or source is None:
+            return f"{role}s"
+        if role not in self._called:
+            rows = known_rows(self._db, source)
+            self._called[role] = f"{role}s" if rows is None else f"{rows:,} {role}s"
+        return self._called[role]
 
     # --- grouping --------------------------------------------------------------------------
 
@@ -135,9 +103,9 @@ class DuckDb:
         guests = self._inventory.guests
         assert guests is not None, "an inventory of hosts alone has classes of hosts"
         if not self.resumable:
-            with _readable(self._inventory.hosts.where):
+            with readable(self._inventory.hosts.where):
                 self._group_hosts()
-            with _readable(guests.where):
+            with readable(guests.where):
                 self._group_guests()
                 self._db.execute("CREATE TABLE grouped_rejected AS SELECT * FROM rejected")
                 state = "CREATE TABLE grouped_state AS SELECT ? AS by_hash, ? AS twice"
@@ -160,7 +128,7 @@ class DuckDb:
         Raises:
             InputError: a file is broken.
         """
-        with _readable(self._inventory.hosts.where):
+        with readable(self._inventory.hosts.where):
             self._group_hosts()
         machines = self._machines("host", frozenset())
         examples = self._db.execute("""SELECT min(host_id) FROM host_class c LEFT JOIN host h USING (host_class)
@@ -169,60 +137,66 @@ class DuckDb:
         return list(zip(rows, self.host_counts().tolist(), (example for (example,) in examples), strict=True))
 
     def _group_hosts(self) -> None:
-        self._progress("reading hosts", 0.0)
         columns = ", ".join(self._columns["host"])
         twice = "SELECT host_id FROM host_rows WHERE host_id IS NOT NULL GROUP BY host_id HAVING count(*) > 1"
         usable = f"host_id IS NOT NULL AND bad IS NULL AND host_id NOT IN ({twice})"
-        self._db.execute(f"""
-            INSERT INTO rejected SELECT 'host', coalesce(host_id, ''), CASE
-                WHEN host_id IS NULL THEN 'no host_id'
-                WHEN bad IS NOT NULL THEN bad || ': a value that can not be read'
-                ELSE 'the id of more than one host' END
-            FROM host_rows WHERE host_id IS NULL OR bad IS NOT NULL
-                OR host_id IN ({twice})""")
-        self._db.execute(f"""
-            CREATE TABLE host_class AS SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS host_class, *
-            FROM (SELECT DISTINCT {columns} FROM host_rows WHERE {usable})""")
-        self._db.execute(f"""
-            CREATE TABLE host AS SELECT r.host_id, c.host_class FROM host_rows r JOIN host_class c
-            ON {_same(self._columns["host"])} WHERE {usable}""")
+        with self._phase(f"reading {self._all('host')}"):
+            self._db.execute(f"""
+                INSERT INTO rejected SELECT 'host', coalesce(host_id, ''), CASE
+                    WHEN host_id IS NULL THEN 'no host_id'
+                    WHEN bad IS NOT NULL THEN bad || ': a value that can not be read'
+                    ELSE 'the id of more than one host' END
+                FROM host_rows WHERE host_id IS NULL OR bad IS NOT NULL
+                    OR host_id IN ({twice})""")
+        with self._phase(f"grouping {self._all('host')}"):
+            self._db.execute(f"""
+                CREATE TABLE host_class AS SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS host_class, *
+                FROM (SELECT DISTINCT {columns} FROM host_rows WHERE {usable})""")
+        with self._phase(f"joining {self._all('host')} with their classes"):
+            self._db.execute(f"""
+                CREATE TABLE host AS SELECT r.host_id, c.host_class FROM host_rows r JOIN host_class c
+                ON {_same(self._columns["host"])} WHERE {usable}""")
 
     def _group_guests(self) -> None:
-        self._progress("grouping guests", 0.0)
         names = self._columns["guest"]
         columns = ", ".join(names)
         self._duplicates()
         once = "(g.guest_id IS NULL OR g.guest_id NOT IN (SELECT guest_id FROM twice))" if self._twice else "true"
-        self._db.execute(f"""
-            CREATE TABLE grouped AS SELECT h.host_class, {", ".join(f"g.{name}" for name in names)},
-                count(*) AS guests, count(*) FILTER (guest_id IS NULL OR bad IS NOT NULL) AS unusable
-            FROM guest_rows g LEFT JOIN host h USING (host_id) WHERE {once} GROUP BY ALL""")
+        with self._phase(f"grouping {self._all('guest')}"):
+            self._db.execute(f"""
+                CREATE TABLE grouped AS SELECT h.host_class, {", ".join(f"g.{name}" for name in names)},
+                    count(*) AS guests, count(*) FILTER (guest_id IS NULL OR bad IS NOT NULL) AS unusable
+                FROM guest_rows g LEFT JOIN host h USING (host_id) WHERE {once} GROUP BY ALL""")
         self._db.execute(f"""
             CREATE TABLE guest_class AS SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS guest_class,
                 hash({columns}) AS h, * FROM (SELECT DISTINCT {columns} FROM grouped WHERE guests > unusable)""")
         clash = self._db.execute("SELECT count(*) > count(DISTINCT h) FROM guest_class").fetchone()
         #: How a guest's row finds its class: by the hash of its columns, unless two classes share one.
         self._by_hash = not (clash and clash[0])
-        self._db.execute(f"""
-            CREATE TABLE pair AS
-            SELECT r.host_class, c.guest_class, CAST(sum(r.guests - r.unusable) AS BIGINT) AS guests
-            FROM grouped r JOIN guest_class c ON {_same(names)}
-            WHERE r.host_class IS NOT NULL AND r.guests > r.unusable GROUP BY ALL""")
+        with self._phase("pairing classes"):
+            self._db.execute(f"""
+                CREATE TABLE pair AS
+                SELECT r.host_class, c.guest_class, CAST(sum(r.guests - r.unusable) AS BIGINT) AS guests
+                FROM grouped r JOIN guest_class c ON {_same(names)}
+                WHERE r.host_class IS NOT NULL AND r.guests > r.unusable GROUP BY ALL""")
         lost = self._db.execute("SELECT sum(unusable) > 0 OR count(*) FILTER (host_class IS NULL) > 0 FROM grouped")
         row = lost.fetchone()
         if row and row[0]:
-            self._db.execute(f"""
-                INSERT INTO rejected SELECT 'guest', coalesce(g.guest_id, ''), CASE
-                    WHEN g.guest_id IS NULL THEN 'no guest_id'
-                    WHEN g.bad IS NOT NULL THEN g.bad || ': a value that can not be read'
-                    WHEN g.host_id IS NULL THEN 'no host_id'
-                    ELSE 'no usable host ' || g.host_id END
-                FROM guest_rows g LEFT JOIN host h USING (host_id)
-                WHERE {once} AND (g.guest_id IS NULL OR g.bad IS NOT NULL OR h.host_class IS NULL)""")
+            with self._phase(f"setting aside some of {self._all('guest')}"):
+                self._db.execute(f"""
+                    INSERT INTO rejected SELECT 'guest', coalesce(g.guest_id, ''), CASE
+                        WHEN g.guest_id IS NULL THEN 'no guest_id'
+                        WHEN g.bad IS NOT NULL THEN g.bad || ': a value that can not be read'
+                        WHEN g.host_id IS NULL THEN 'no host_id'
+                        ELSE 'no usable host ' || g.host_id END
+                    FROM guest_rows g LEFT JOIN host h USING (host_id)
+                    WHERE {once} AND (g.guest_id IS NULL OR g.bad IS NOT NULL OR h.host_class IS NULL)""")
 
     def _duplicates(self) -> None:
         """Note guests whose id is another's too: neither row says which of the two is meant."""
-        hashes = self._db.execute("SELECT hash(guest_id) AS h FROM guest_rows WHERE guest_id IS NOT NULL").fetchnumpy()
+        with self._phase(f"reading the ids of {self._all('guest')}"):
+            ids = "SELECT hash(guest_id) AS h FROM guest_rows WHERE guest_id IS NOT NULL"
+            hashes = self._db.execute(ids).fetchnumpy()
         ordered = np.sort(hashes["h"])
         shared = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         self._twice = bool(len(shared))
@@ -287,7 +261,6 @@ class DuckDb:
         Raises:
             InputError: the disk is full, or the file can not be written.
         """
-        self._progress("writing verdicts", 0.0)
         self._db.register("judged_arrays", verdicts)
         self._db.execute("CREATE OR REPLACE TABLE judged AS SELECT j.*, c.h FROM judged_arrays j "
                          "JOIN guest_class c USING (guest_class)")  # fmt: skip
@@ -300,8 +273,8 @@ class DuckDb:
         else:
             query = f"""SELECT {chosen} FROM ({self._with_class("r.guest_id, r.host_id")}) r
                 JOIN host h USING (host_id) JOIN judged j USING (host_class, guest_class)"""
-        with _readable(str(path)):
-            done = self._db.execute(f"COPY ({query}) TO {_text(str(path))} (FORMAT parquet)").fetchone()
+        with readable(str(path)), self._phase(f"writing verdicts of {self._all('guest')}"):
+            done = self._db.execute(f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet)").fetchone()
         return int(done[0]) if done else 0
 
     def write_table(self, path: Path, columns: dict[str, Any]) -> None:
@@ -311,8 +284,8 @@ class DuckDb:
             InputError: the disk is full, or the file can not be written.
         """
         self._db.register("some_table", columns)
-        with _readable(str(path)):
-            self._db.execute(f"COPY (SELECT * FROM some_table) TO {_text(str(path))} (FORMAT parquet)")
+        with readable(str(path)), self._phase("writing classes"):
+            self._db.execute(f"COPY (SELECT * FROM some_table) TO {quoted(str(path))} (FORMAT parquet)")
         self._db.unregister("some_table")
 
     def rejected(self, path: Path) -> list[tuple[str, str, int, str]]:
@@ -321,13 +294,11 @@ class DuckDb:
             "SELECT role, reason, count(*), min(id) FROM rejected GROUP BY ALL ORDER BY 3 DESC, 1, 2"
         ).fetchall()
         if found:
-            with _readable(str(path)):
-                self._db.execute(f"COPY (SELECT * FROM rejected ORDER BY ALL) TO {_text(str(path))} (FORMAT parquet)")
+            with readable(str(path)), self._phase("writing what was set aside"):
+                self._db.execute(f"COPY (SELECT * FROM rejected ORDER BY ALL) TO {quoted(str(path))} (FORMAT parquet)")
+        else:
+            path.unlink(missing_ok=True)  # what a roll-out that was interrupted had to set aside
         return [(role, reason, count, example) for role, reason, count, example in found]
-
-    def hosts(self) -> int:
-        """Return how many hosts can be used."""
-        return int(self.host_counts().sum())
 
     def host_counts(self) -> npt.NDArray[np.int64]:
         """Return how many hosts each class of hosts has."""
@@ -338,28 +309,3 @@ class DuckDb:
 
 def _same(names: Sequence[str]) -> str:
     return " AND ".join(f"r.{name} IS NOT DISTINCT FROM c.{name}" for name in names)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _struct(kinds: dict[str, Any]) -> str:
-    return "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in kinds.items()) + "}"
-
-
-@contextmanager
-def _readable(where: str) -> Iterator[None]:
-    """Turn DuckDB's errors into one line."""
-    try:
-        yield
-    except duckdb.InterruptException:
-        raise KeyboardInterrupt from None
-    except duckdb.Error as error:
-        raise InputError(_first_line(error), where) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kind, _, said = (lines[0] if lines else type(error).__name__).partition(": ")
-    return said or kind

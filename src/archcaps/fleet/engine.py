@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from archcaps.errors import InputError
-from archcaps.fleet.classes import Classes, Progress
+from archcaps.fleet.classes import Classes, Progress, Refused
+from archcaps.fleet.interrupts import interrupts
 from archcaps.fleet.inventory import Inventory, Role
+from archcaps.fleet.work_folder import work_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["Engine", "Name", "Settings", "opened", "put_in_place"]
+__all__ = ["Engine", "Name", "Settings", "opened", "put_in_place", "set_aside"]
 
 Name = Literal["duckdb", "spark"]
 
@@ -69,9 +67,6 @@ class Engine(Protocol):
     def rejected(self, path: Path) -> list[tuple[str, str, int, str]]:
         """Write every row that was set aside, if there are any; return them by role and reason, with one id each."""
 
-    def hosts(self) -> int:
-        """Return how many hosts can be used."""
-
     def host_counts(self) -> npt.NDArray[np.int64]:
         """Return how many hosts each class of hosts has."""
 
@@ -89,22 +84,19 @@ def opened(
     asks again goes on from there.
 
     Raises:
-        InputError: the folder can not be made, the engine is not installed, or the inventory can not be read.
+        InputError: the folder can not be made, another run works in it, the engine is not installed, or the inventory
+            can not be read.
     """
-    work = _work_folder(inventory, out, settings)
-    keep = False
-    try:
-        engine = _engine(inventory, work, settings, progress)
+    with work_folder(inventory, out, resumable=settings.name == "duckdb") as work, interrupts():
+        engine = _engine(inventory, work.path, settings, progress)
         try:
-            yield engine, work
+            with interrupts():
+                yield engine, work.path
         except KeyboardInterrupt:
-            keep = out is not None and engine.resumable
+            work.keep = out is not None and engine.resumable
             raise
         finally:
             engine.close()
-    finally:
-        if not keep:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def _engine(inventory: Inventory, work: Path, settings: Settings, progress: Progress) -> Engine:
@@ -120,36 +112,23 @@ def _engine(inventory: Inventory, work: Path, settings: Settings, progress: Prog
     return DuckDb(inventory, work, memory=settings.memory, threads=settings.threads, progress=progress)
 
 
-def _work_folder(inventory: Inventory, out: Path | None, settings: Settings) -> Path:
-    try:
-        if out is None:
-            return Path(mkdtemp(prefix=".audit-")).absolute()
-        name = f".audit-{_fingerprint(inventory)}" if settings.name == "duckdb" else None
-        out.mkdir(parents=True, exist_ok=True)
-        if name is None:
-            return Path(mkdtemp(prefix=".audit-", dir=out)).absolute()
-        (out / name).mkdir(exist_ok=True)
-        return (out / name).absolute()
-    except OSError as error:
-        raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
+def set_aside(engine: Engine, refused: Refused, progress: Progress) -> None:
+    """Set aside every machine of the classes that can not be judged: the hosts first, since their guests go with them.
 
-
-def _fingerprint(inventory: Inventory) -> str:
-    """Return a name for the files of an inventory as they are now, and for what reads them."""
-    found = [version("archcaps")]
-    for source in filter(None, (inventory.hosts, inventory.guests)):
-        found.append(source.table)
-        for path in source.paths:
-            if Path(path).exists():  # what only Spark could read is refused later
-                status = Path(path).stat()
-                found.append(f"{Path(path).absolute()} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
+    Raises:
+        InputError: the disk is full.
+    """
+    ordered = sorted(refused.items(), key=lambda one: one[0][0] != "host")
+    for done, ((role, number), why) in enumerate(ordered):
+        progress("setting aside", done / len(ordered))
+        engine.reject(role, number, why)
 
 
 def put_in_place(files: Mapping[str, Path], out: Path) -> dict[str, str]:
     """Rename finished files, or folders of part files, into `out`; return where each is now.
 
-    What an earlier run left there under the same name is replaced.
+    What an earlier run left there under the same name is replaced, or, where there was nothing to write this time,
+    taken away.
 
     Raises:
         InputError: the folder can not be written.
@@ -159,10 +138,11 @@ def put_in_place(files: Mapping[str, Path], out: Path) -> dict[str, str]:
         for name, path in files.items():
             target = out / path.name
             # A folder replaces nothing by itself: the old one goes where it is removed with the rest.
-            if target.is_dir() or (path.is_dir() and target.exists()):
+            if target.is_dir() or (target.exists() and not path.is_file()):
                 target.replace(path.with_name(f"old-{path.name}"))
-            path.replace(target)
-            found[name] = str(target)
+            if path.exists():
+                path.replace(target)
+                found[name] = str(target)
     except OSError as error:
         raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
     return found

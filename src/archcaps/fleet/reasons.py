@@ -39,7 +39,9 @@ def reasons_of(
             for fact in sorted(frozenset().union(*(choice.answer(reader.ternary).reasons for choice in asked))):
                 datum = reader.datum(fact)
                 if datum is None:
-                    rows.append((name, vulnerability, fact, None, "unknown", reader.facts.unknown.get(fact, "not given")))
+                    rows.append(
+                        (name, vulnerability, fact, None, "unknown", reader.facts.unknown.get(fact, "not given"))
+                    )
                 else:
                     rows.append((name, vulnerability, fact, str(datum.value).lower(), datum.provenance, datum.source))
         progress("reasons", (done + 1) / len(classes))

@@ -4,75 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from archcaps.errors import InputError
 from archcaps.fleet.changes import Change, Only, apply
-from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id
-from archcaps.fleet.engine import Engine, Settings, opened, put_in_place
+from archcaps.fleet.classes import (
+    UNDECIDED,
+    VERDICTS,
+    Classes,
+    Judged,
+    Progress,
+    Refused,
+    content_id,
+    judge,
+    pair_id,
+    silent,
+)
+from archcaps.fleet.engine import Engine, Settings, opened, put_in_place, set_aside
 from archcaps.fleet.inventory import Inventory
+from archcaps.fleet.results import Rejected
+from archcaps.fleet.roll_out_results import FORMAT_VERSION, ByChange, ChangedClass, RollOutResult
 from archcaps.fleet.summary import machine_name, rows_of
 from archcaps.machine.row import snapshot_of
 from archcaps.questions.check import check
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["FORMAT_VERSION", "ByChange", "ChangedClass", "Plan", "RollOutResult", "roll_out"]
+__all__ = ["Plan", "roll_out"]
 
-FORMAT_VERSION: Final = 1
+_Mask = npt.NDArray[np.bool_]
 #: So many classes that get worse are explained.
 _EXPLAINED: Final = 8
-
-
-class ByChange(msgspec.Struct, frozen=True):
-    """Guests by what one vulnerability's truth or safety was and becomes, where it changes."""
-
-    vulnerability: str
-    question: str
-    before: str
-    after: str
-    guests: int
-
-
-class ChangedClass(msgspec.Struct, frozen=True):
-    """A class that gets worse: how many guests, their machines in a line, the verdicts, and what `check` says then."""
-
-    guests: int
-    host: str
-    guest: str
-    before: str
-    after: str
-    headline: str
-
-
-class RollOutResult(msgspec.Struct, frozen=True):
-    """The answer of `roll-out`.
-
-    `moves` counts guests by verdict before and after (``truthful -> exposed``). `newly_exposed`, `newly_lied_to` and
-    `cured` count guests that are (no longer) so for some vulnerability; `newly_open_hosts`: guests to which their host
-    opens. `cost`: hosts and guests that are changed, guests that run VERW in vain afterwards and did not before.
-    """
-
-    format_version: int
-    exit_code: int
-    changes: list[str]
-    only: list[str]
-    guests: int
-    before: dict[str, int]
-    after: dict[str, int]
-    moves: dict[str, int]
-    newly_exposed: int
-    newly_open_hosts: int
-    newly_lied_to: int
-    newly_undecided: int
-    cured: int
-    cost: dict[str, int]
-    by_vulnerability: list[ByChange]
-    worse: list[ChangedClass]
 
 
 @dataclass(frozen=True)
@@ -90,15 +57,17 @@ def roll_out(
     *,
     out: Path | None = None,
     settings: Settings = Settings(),  # noqa: B008  # it can not be changed
-    progress: Progress = lambda _, __: None,
+    progress: Progress = silent,
 ) -> RollOutResult:
     """Return the verdicts on a fleet before and after a plan.
 
-    With `out`, ``roll-out.parquet`` is written there: each guest with its verdict before and after; with Spark as a
-    folder of part files. `settings`: which engine works, and with what.
+    With `out`, ``roll-out.parquet`` is written there: each guest with its verdict before and after; and, where rows
+    were set aside, ``rejected.parquet``; with Spark as folders of part files. A guest that can not be judged as it is,
+    or as it will be, is set aside: it is in no number, and not in ``roll-out.parquet``. `settings`: which engine works,
+    and with what.
 
     Raises:
-        InputError: the inventory can not be read, or no change is given.
+        InputError: the inventory can not be read, no guest can be judged, or no change is given.
     """
     if not plan.changes:
         raise InputError("nothing to roll out (expected --change WHAT=VALUE)", "roll-out")
@@ -107,32 +76,39 @@ def roll_out(
 
 
 def _roll_out(engine: Engine, plan: Plan, out: Path | None, work: Path, progress: Progress) -> RollOutResult:
-    changes, only, assumptions = plan.changes, plan.only, plan.assumptions
-    classes = engine.classes(assumptions)
-    hosts, host_changed = apply(classes.hosts, changes, only)
-    guests, guest_changed = apply(classes.guests, changes, only)
-    later = Classes(hosts, guests, classes.pair_host, classes.pair_guest, classes.guests_of_pair)
-    before, after = judge(classes, progress), judge(later, progress)
+    every = engine.classes(plan.assumptions)
+    hosts, host_changed = apply(every.hosts, plan.changes, plan.only)
+    guests, guest_changed = apply(every.guests, plan.changes, plan.only)
+    later = Classes(hosts, guests, every.pair_host, every.pair_guest, every.guests_of_pair)
+    before, after = judge(every, progress), judge(later, progress)
+    refused = _refused(before, after)
+    set_aside(engine, refused, progress)
+    both = (before.verdict >= 0) & (after.verdict >= 0)
+    before, after, later = _of(before, both), _of(after, both), _pairs_of(later, both)
+    weights = later.guests_of_pair
+    files: dict[str, Path] = {}
     if out is not None:
+        files["roll-out"] = work / "roll-out.parquet"
         columns: dict[str, Any] = {
-            "host_class": classes.pair_host.astype(np.int32),
-            "guest_class": classes.pair_guest.astype(np.int32),
-            "before": _words(before.verdict),
-            "after": _words(after.verdict),
+            "host_class": later.pair_host.astype(np.int32),
+            "guest_class": later.pair_guest.astype(np.int32),
+            "before": np.array(VERDICTS, dtype=object)[before.verdict],
+            "after": np.array(VERDICTS, dtype=object)[after.verdict],
         }
-        engine.write_verdicts(work / "roll-out.parquet", columns, ("before", "after"))
-        put_in_place({"roll-out": work / "roll-out.parquet"}, out)
-    weights = classes.guests_of_pair
+        engine.write_verdicts(files["roll-out"], columns, ("before", "after"))
+    files["rejected"] = work / "rejected.parquet"
+    rejected = [Rejected(*row) for row in engine.rejected(files["rejected"])]
     truth_worse, exposed, opened, open_questions, cured, vain = _compared(before, after)
     worse = exposed | opened | truth_worse
-    host_counts = engine.host_counts()
-    return RollOutResult(
+    changed_hosts = np.array(host_changed, dtype=bool)
+    changed_hosts[[number for role, number in refused if role == "host"]] = False
+    result = RollOutResult(
         format_version=FORMAT_VERSION,
         exit_code=2 if weights[exposed | opened].sum() else 3 if weights[open_questions].sum()
-        else 1 if weights[truth_worse].sum() else 0,
-        changes=[f"{change.what}={change.value}" for change in changes],
-        only=[f"{one.role}.{one.column}={one.pattern}" for one in only],
-        guests=int(weights[before.verdict >= 0].sum()),
+        else 1 if weights[truth_worse].sum() or rejected else 0,
+        changes=[f"{change.what}={change.value}" for change in plan.changes],
+        only=[f"{one.role}.{one.column}={one.pattern}" for one in plan.only],
+        guests=int(weights.sum()),
         before=_totals(before, weights),
         after=_totals(after, weights),
         moves=_moves(before, after, weights),
@@ -142,17 +118,38 @@ def _roll_out(engine: Engine, plan: Plan, out: Path | None, work: Path, progress
         newly_undecided=int(weights[open_questions].sum()),
         cured=int(weights[cured].sum()),
         cost={
-            "hosts changed": int(host_counts[np.array(host_changed, dtype=bool)].sum()),
-            "guests changed": int(weights[np.array(guest_changed, dtype=bool)[classes.pair_guest]].sum()),
+            "hosts changed": int(engine.host_counts()[changed_hosts].sum()),
+            "guests changed": int(weights[np.array(guest_changed, dtype=bool)[later.pair_guest]].sum()),
             "guests that clear in vain": int(weights[vain].sum()),
         },
         by_vulnerability=_by_vulnerability(before, after, weights),
-        worse=_explained(later, before, after, worse, assumptions),
+        worse=_explained(later, before, after, worse, plan.assumptions),
+        rejected=rejected,
+        files={},
     )  # fmt: skip
+    return result if out is None else replace(result, files=put_in_place(files, out))
 
 
-def _words(numbers: npt.NDArray[np.int8]) -> Any:  # noqa: ANN401  # an array of objects
-    return np.array((*VERDICTS, "not judged"), dtype=object)[numbers]
+def _refused(before: Judged, after: Judged) -> Refused:
+    """Return why classes can not be judged as they are, or, where they can, as they will be."""
+    only_then = {what: f"after the change: {why}" for what, why in after.refused.items()}
+    return only_then | dict(before.refused)
+
+
+def _of(judged: Judged, kept: _Mask) -> Judged:
+    """Return the verdicts on the pairs that are kept."""
+    columns = {name: numbers[kept] for name, numbers in judged.columns.items()}
+    possible = {name: masks[kept] for name, masks in judged.possible.items()}
+    return replace_fields(judged, verdict=judged.verdict[kept], columns=columns, possible=possible)
+
+
+def _pairs_of(classes: Classes, kept: _Mask) -> Classes:
+    return replace_fields(
+        classes,
+        pair_host=classes.pair_host[kept],
+        pair_guest=classes.pair_guest[kept],
+        guests_of_pair=classes.guests_of_pair[kept],
+    )
 
 
 def _totals(judged: Judged, weights: npt.NDArray[np.int64]) -> dict[str, int]:
@@ -170,7 +167,6 @@ def _moves(before: Judged, after: Judged, weights: npt.NDArray[np.int64]) -> dic
 
 
 _LIES: Final = ("false-immunity", "broken-promise")
-_Mask = npt.NDArray[np.bool_]
 
 
 def _compared(before: Judged, after: Judged) -> tuple[_Mask, _Mask, _Mask, _Mask, _Mask, _Mask]:
@@ -203,7 +199,7 @@ def _by_vulnerability(before: Judged, after: Judged, weights: npt.NDArray[np.int
         for question in ("truth", "safety", "host_safety"):
             column = f"{name}_{question}"
             old, new = before.columns[column], after.columns[column]
-            changed = (old != new) & (before.verdict >= 0) & (after.verdict >= 0)
+            changed = old != new
             words = (*before.labels[column], UNDECIDED)
             for was, becomes in sorted(set(zip(old[changed].tolist(), new[changed].tolist(), strict=True))):
                 count = int(weights[changed & (old == was) & (new == becomes)].sum())

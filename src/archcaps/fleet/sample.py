@@ -49,6 +49,7 @@ def sample_fleet(folder: Path, guests: int, *, hosts: int | None = None, seed: i
     kinds = _Kinds(random.Random(seed))
     database = duckdb.connect()
     try:
+        database.execute("SET enable_progress_bar=false")  # DuckDB's own would come where it takes us for a prompt
         folder.mkdir(parents=True, exist_ok=True)
         for role, rows in (("host", kinds.hosts), ("guest", kinds.guests)):
             _load(database, f"{role}_kind", role, rows)  # type: ignore[arg-type]

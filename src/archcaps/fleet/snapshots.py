@@ -7,7 +7,7 @@ the id of its host.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ __all__ = ["BadLine", "holds_snapshots", "rows_of"]
 
 #: Longer than any snapshot: a line of this many bytes is something else.
 _MAX_LINE = 4 << 20
+#: After so many lines progress is told.
+_TOLD = 500
 
 
 class BadLine(msgspec.Struct, frozen=True):
@@ -42,20 +44,26 @@ def holds_snapshots(path: str) -> bool:
     return isinstance(first, dict) and "format_version" in first
 
 
-def rows_of(source: Source) -> Iterator[dict[str, Any] | BadLine]:
+def rows_of(source: Source, progress: Callable[[float], None] = lambda _: None) -> Iterator[dict[str, Any] | BadLine]:
     """Yield the row of each snapshot of the source's role, and each line that can not be read.
+
+    `progress` is told, every now and then, how much of the files has been read (0 to 1).
 
     Raises:
         InputError: a file can not be read.
     """
+    before, total = 0, max(1, sum(Path(path).stat().st_size for path in source.paths if Path(path).is_file()))
     for path in source.paths:
         try:
             with Path(path).open("rb") as file:
                 for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE + 1), b""), start=1):
+                    if number % _TOLD == 0:
+                        progress(min(1.0, (before + file.tell()) / total))
                     if line.strip():
                         found = _row(line, f"{path}:{number}", source.role)
                         if found is not None:
                             yield found
+                before += file.tell()
         except OSError as error:
             raise InputError(f"can not be read: {error.strerror or error}", path) from error
 

@@ -275,10 +275,6 @@ class Spark:
         counted.sort(key=lambda row: (-row.n, row.role, row.reason))
         return [(row.role, row.reason, row.n, row.example) for row in counted]
 
-    def hosts(self) -> int:
-        """Return how many hosts can be used."""
-        return int(self._host_counts.sum())
-
     def host_counts(self) -> npt.NDArray[np.int64]:
         """Return how many hosts each class of hosts has."""
         return self._host_counts

@@ -12,6 +12,7 @@ import msgspec
 from archcaps.fleet.results import AuditResult, ByGroup, ClassVerdict
 from archcaps.report.cures import cure_sentences
 from archcaps.report.page import Page, Style
+from archcaps.report.set_aside import set_aside
 
 __all__ = [
     "MEANINGS",
@@ -107,11 +108,7 @@ def render(result: AuditResult, style: Style, columns: int = 100) -> str:
             lines.append(f"  and {len(kinds) - _GROUPS} more")
     lines += _worst(result.worst, page)
     lines += _collect(result, page)
-    if result.rejected:
-        lines += ["", f"Set aside: {sum(one.rows for one in result.rejected):,} rows"]
-        for lost in result.rejected[:10]:
-            example = f" (as {lost.example})" if lost.example else ""
-            lines += page.fill(f"  {lost.rows:,} of {lost.role}s: {lost.reason}{example}", "", "    ")
+    lines += set_aside(result.rejected, page)
     lines += [""] if result.files or result.assumptions else []
     lines += [f"wrote {path}" for path in result.files.values()]
     lines += page.fill(f"Assumed: {', '.join(result.assumptions)}.") if result.assumptions else []
@@ -147,6 +144,8 @@ def _worst(worst: Sequence[ClassVerdict], page: Page) -> list[str]:
             lines += page.fill(f"    {' '.join(cure_sentences(one.cure))}", "", "    ")
     if len(worst) > _WORST:
         lines.append(f"  and {len(worst) - _WORST} more (--json, --html)")
+    if all(one.cure is None for one in worst):
+        lines.append("  What would mend them: --cures")
     return lines
 
 

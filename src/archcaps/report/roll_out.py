@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from archcaps.fleet.roll_out import RollOutResult
+from archcaps.fleet.roll_out_results import RollOutResult
 from archcaps.report.page import Page, Style
+from archcaps.report.set_aside import set_aside
 
 __all__ = ["render", "render_json", "roll_out_schema"]
 
@@ -36,7 +37,7 @@ def headline(result: RollOutResult) -> str:
         return f"{result.newly_undecided:,} GUESTS UNDECIDED: facts are missing to tell whether it gets worse."
     if result.newly_lied_to:
         return f"{result.newly_lied_to:,} GUESTS NEWLY LIED TO, but nothing leaks that did not before."
-    return "NOBODY IS WORSE OFF."
+    return "NOBODY THAT CAN BE JUDGED IS WORSE OFF." if result.rejected else "NOBODY IS WORSE OFF."
 
 
 def render(result: RollOutResult, style: Style, columns: int = 100) -> str:
@@ -64,4 +65,7 @@ def render(result: RollOutResult, style: Style, columns: int = 100) -> str:
         for worse in result.worse[:5]:
             lines += page.fill(f"  {worse.guests:,} guests: {worse.guest} on {worse.host}", "", "    ")
             lines += page.fill(f"    {worse.headline}", "", "    ")
+    lines += set_aside(result.rejected, page)
+    if result.files:
+        lines += ["", *(f"wrote {path}" for path in result.files.values())]
     return "\n".join(lines).rstrip() + "\n"

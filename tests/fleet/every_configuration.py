@@ -65,6 +65,11 @@ class Configurations:
     guest_has: tuple[str, ...]
     silicon: bool
 
+    def __post_init__(self) -> None:
+        """Refuse bits that are free and 1: words are sums of bits."""
+        assert not set(self.host_bits) & set(self.host_has)
+        assert not set(self.guest_bits) & set(self.guest_has)
+
     @property
     def bounds(self) -> Bounds:
         """The same space for the prover: what is not free is given."""

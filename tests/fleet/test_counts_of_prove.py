@@ -82,7 +82,7 @@ SPACES = {
 LARGER = {
     "clearing": replace(
         CLEARING, host_kernels=("5.15.47", "6.12.117"), guest_kernels=("5.10.265", "6.12.117"),
-        host_bits=(*CLEARING.host_bits, "fb_clear"),
+        host_bits=(*CLEARING.host_bits, "fb_clear"), host_has=CLEARING.host_has[:-1],
     ),
     "transactions": replace(
         TRANSACTIONS, host_kernels=("5.15.47", "6.12.117"), guest_kernels=("5.10.265", "6.12.117"),

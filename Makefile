@@ -72,8 +72,8 @@ qemu-releases: $(VENV)/.stamp ## compare the tables with other QEMUs too (QEMU_S
 prove-check: $(VENV)/.stamp ## compare the space of configurations with brute force and other engines
 	@ARCHCAPS_SPACE=full $(BIN)/pytest -n auto tests/space $(PYTEST_ARGS)
 
-fleet-check: $(VENV)/.stamp ## compare Spark with DuckDB on ten million guests (FLEET_ROWS), with a worker killed midway
-	@ARCHCAPS_FLEET_ROWS=$(FLEET_ROWS) $(BIN)/pytest tests/fleet/test_spark.py -k "worker or bad_row" $(PYTEST_ARGS)
+fleet-check: $(VENV)/.stamp ## compare Spark with DuckDB on ten million guests (FLEET_ROWS), a worker killed midway, and audits with the prover
+	@ARCHCAPS_FLEET_ROWS=$(FLEET_ROWS) $(BIN)/pytest tests/fleet/spark tests/fleet/test_counts_of_prove.py $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.stamp ## run the property tests with many more examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)

@@ -57,12 +57,19 @@ def headline(
         sentences.append("KVM sets FB_CLEAR_DIS while it runs")
     if (exposed or open_too) and open_hosts:
         sentences.append(f"Data of the host can leak to this guest too ({_names(open_hosts)})")
-    found_responsible = [verdict.responsible for verdict in concerned if verdict.wrong or verdict.exposed]
-    found_responsible += [verdict.host_responsible for verdict in open_hosts]
-    found_responsible += [verdict.responsible for verdict in open_too or wrong_too]
-    responsible = list(dict.fromkeys(map(str, found_responsible)))
-    if responsible:
-        sentences.append(f"Responsible: {', '.join(responsible)}")
+    blamed: dict[str, list[str]] = {}
+    for verdict in concerned:
+        if verdict.wrong or verdict.exposed:
+            blamed.setdefault(str(verdict.responsible), []).append(verdict.vulnerability)
+    for verdict in open_hosts:
+        blamed.setdefault(str(verdict.host_responsible), []).append(f"{verdict.vulnerability} from the host")
+    for other in open_too or wrong_too:
+        blamed.setdefault(str(other.responsible), []).append(other.subject)
+    if len(blamed) == 1:
+        sentences.append(f"Responsible: {next(iter(blamed))}")
+    elif blamed:
+        each = (f"{who} ({', '.join(names)})" for who, names in blamed.items())
+        sentences.append(f"Responsible: {', '.join(each)}")
     return ". ".join(sentences) + "." + more
 
 

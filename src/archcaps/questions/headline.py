@@ -57,20 +57,20 @@ def headline(
         sentences.append("KVM sets FB_CLEAR_DIS while it runs")
     if (exposed or open_too) and open_hosts:
         sentences.append(f"Data of the host can leak to this guest too ({_names(open_hosts)})")
-    blamed: dict[str, list[str]] = {}
-    for verdict in concerned:
-        if verdict.wrong or verdict.exposed:
-            blamed.setdefault(str(verdict.responsible), []).append(verdict.vulnerability)
-    for verdict in open_hosts:
-        blamed.setdefault(str(verdict.host_responsible), []).append(f"{verdict.vulnerability} from the host")
-    for other in open_too or wrong_too:
-        blamed.setdefault(str(other.responsible), []).append(other.subject)
-    if len(blamed) == 1:
-        sentences.append(f"Responsible: {next(iter(blamed))}")
-    elif blamed:
-        each = (f"{who} ({', '.join(names)})" for who, names in blamed.items())
-        sentences.append(f"Responsible: {', '.join(each)}")
+    blame = [(str(one.responsible), one.vulnerability) for one in concerned if one.wrong or one.exposed]
+    blame += [(str(one.host_responsible), f"{one.vulnerability} from the host") for one in open_hosts]
+    blame += [(str(one.responsible), one.subject) for one in open_too or wrong_too]
+    if blame:
+        sentences.append(f"Responsible: {_responsible(blame)}")
     return ". ".join(sentences) + "." + more
+
+
+def _responsible(blame: Iterable[tuple[str, str]]) -> str:
+    """Return who is responsible; where that differs, each with what for."""
+    of: dict[str, list[str]] = {}
+    for who, what in blame:
+        of.setdefault(who, []).append(what)
+    return next(iter(of)) if len(of) == 1 else ", ".join(f"{who} ({', '.join(what)})" for who, what in of.items())
 
 
 def _names(verdicts: list[Verdict], further: Iterable[FurtherVerdict] = ()) -> str:

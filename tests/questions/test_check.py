@@ -133,3 +133,15 @@ def test_a_value_without_a_source_is_from_the_snapshot() -> None:
     bare = archcaps.parse_snapshot(b'format_version = 1\nrole = "guest"\n[cpuid]\nshown = ["md_clear"]\n', "x")
     item = next(each for each in archcaps.check(HOST, bare)["mds"].decided_by if each.name == "guest.md_clear")
     assert item.source == "the guest's snapshot"
+
+
+def test_where_several_are_responsible_each_is_named_with_what_for() -> None:
+    def said(folder: str, host: str) -> str:
+        pair = (archcaps.read_snapshot(EXAMPLES / folder / f"{name}.toml") for name in (host, "guest"))
+        return archcaps.check(*pair).headline
+
+    updated = "Responsible: userspace (mds), userspace or KVM or guest kernel (mmio_stale_data)."
+    assert updated in said("md-clear-hidden", "host-updated")
+    later = "Responsible: userspace (mds), KVM (mmio_stale_data from the host)."
+    assert later in said("verw-after-fb-clear-dis", "host-7.2")
+    assert "Responsible: userspace." in said("thread", "host")

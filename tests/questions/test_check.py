@@ -137,8 +137,8 @@ def test_a_value_without_a_source_is_from_the_snapshot() -> None:
 
 def test_where_several_are_responsible_each_is_named_with_what_for() -> None:
     def said(folder: str, host: str) -> str:
-        pair = (archcaps.read_snapshot(EXAMPLES / folder / f"{name}.toml") for name in (host, "guest"))
-        return archcaps.check(*pair).headline
+        machines = [archcaps.read_snapshot(EXAMPLES / folder / f"{name}.toml") for name in (host, "guest")]
+        return archcaps.check(machines[0], machines[1]).headline
 
     updated = "Responsible: userspace (mds), userspace or KVM or guest kernel (mmio_stale_data)."
     assert updated in said("md-clear-hidden", "host-updated")

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 #: Spark interprets what it is asked: to write a program for it takes longer than to run it on a few rows. That a
 #: command writes one is enough; so does make fleet-check.
-_INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+_INTERPRETED: dict[str, bool | float | int | str | None] = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 #: Java compiles its code once and not twice, and collects garbage in one thread.
 _SOON = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmn400m"
 

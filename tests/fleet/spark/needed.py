@@ -17,7 +17,7 @@ if not os.environ.get("CI"):
         pytest.skip("no pyspark (make setup installs it)", allow_module_level=True)
 
 #: How many guests a fleet has that both engines audit: ten million in make fleet-check.
-GUESTS = int(os.environ.get("ARCHCAPS_FLEET_ROWS", "4000"))
+GUESTS = int(os.environ.get("ARCHCAPS_FLEET_ROWS", "2000"))
 #: Java then need not make much of its code: to compile it well takes longer than to run it.
 SMALL = GUESTS < 1_000_000
 #: For every file of tests.

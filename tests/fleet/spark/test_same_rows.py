@@ -58,7 +58,7 @@ BAD_HOSTS = """
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fleet with rows of every bad kind, an unsigned column, a column of texts and one of decimals."""
     folder = tmp_path_factory.mktemp("fleet")
-    sample_fleet(folder, GUESTS, hosts=max(100, GUESTS // 100))
+    sample_fleet(folder, GUESTS, hosts=max(50, GUESTS // 100))
     database = duckdb.connect()
     unsigned = ", ".join(
         f"CAST(CASE WHEN {name} < 0 THEN CAST({name} AS HUGEINT) + 18446744073709551616 ELSE {name} END AS UBIGINT)"

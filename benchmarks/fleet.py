@@ -42,6 +42,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 def limit(folder: Path, out: Path, memory: str) -> None:
     """What an engine needs for the same rows without any rule, within the same memory."""
     database = duckdb.connect(config={"temp_directory": str(out.with_suffix(".tmp"))})
+    database.execute("SET enable_progress_bar=false")
     if memory:
         database.execute(f"SET memory_limit='{memory}'")
     database.execute("SET preserve_insertion_order=false")

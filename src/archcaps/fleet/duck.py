@@ -20,6 +20,8 @@ from archcaps.questions.many.columns import Machines
 
 __all__ = ["DuckDb"]
 
+#: Ids are all different: a long dictionary of them would be of no use.
+_VERDICTS: Final = "FORMAT parquet, STRING_DICTIONARY_PAGE_SIZE_LIMIT 100000"
 _REJECTED: Final = "CREATE TABLE rejected (role VARCHAR, id VARCHAR, reason VARCHAR)"
 
 
@@ -262,7 +264,13 @@ class DuckDb:
             InputError: the disk is full, or the file can not be written.
         """
         self._db.register("judged_arrays", verdicts)
-        self._db.execute("CREATE OR REPLACE TABLE judged AS SELECT j.*, c.h FROM judged_arrays j "
+        self._db.execute("DROP TABLE IF EXISTS judged")
+        words = [name for name in selected if verdicts[name].dtype.kind == "O"]
+        for name in words:  # as numbers of a list, which are written a quarter faster than texts, and read as texts
+            self._db.execute(f"DROP TYPE IF EXISTS of_{name}")
+            self._db.execute(f"CREATE TYPE of_{name} AS ENUM (SELECT DISTINCT {name} FROM judged_arrays)")
+        listed = ", ".join(f"CAST({name} AS of_{name}) AS {name}" for name in words)
+        self._db.execute(f"CREATE TABLE judged AS SELECT j.* REPLACE ({listed}), c.h FROM judged_arrays j "
                          "JOIN guest_class c USING (guest_class)")  # fmt: skip
         self._db.unregister("judged_arrays")
         chosen = ", ".join([*(f"r.{name}" for name in ids), *(f"j.{name}" for name in selected)])
@@ -274,7 +282,7 @@ class DuckDb:
             query = f"""SELECT {chosen} FROM ({self._with_class("r.guest_id, r.host_id")}) r
                 JOIN host h USING (host_id) JOIN judged j USING (host_class, guest_class)"""
         with readable(str(path)), self._phase(f"writing verdicts of {self._all('guest')}"):
-            done = self._db.execute(f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet)").fetchone()
+            done = self._db.execute(f"COPY ({query}) TO {quoted(str(path))} ({_VERDICTS})").fetchone()
         return int(done[0]) if done else 0
 
     def write_table(self, path: Path, columns: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 import duckdb
 
 from archcaps.fleet.classes import Progress, silent
+from archcaps.fleet.duck_interrupts import ends_at_once
 
 __all__ = ["tell_progress", "watched"]
 
@@ -31,7 +32,8 @@ def watched(database: duckdb.DuckDBPyConnection, phase: str, progress: Progress)
     """
     progress(phase, 0.0)
     if progress is silent:
-        yield
+        with ends_at_once(database):
+            yield
         return
     over = threading.Event()
     raised: list[BaseException] = []
@@ -50,7 +52,8 @@ def watched(database: duckdb.DuckDBPyConnection, phase: str, progress: Progress)
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield
+        with ends_at_once(database):
+            yield
     except duckdb.InterruptException:
         if not raised:
             raise

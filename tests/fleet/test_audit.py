@@ -284,7 +284,7 @@ def test_what_is_not_there_is_said(arguments: tuple[Any, ...], message: str) -> 
         find(*arguments)
 
 
-def archcaps(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+def archcaps(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401  # as subprocess.run takes them
     program = [sys.executable, "-c", "from archcaps.cli.main import main; main()", *arguments]
     return subprocess.run(program, capture_output=True, text=True, check=False, **options)
 

@@ -20,7 +20,7 @@ PAIRS = sorted(
 
 
 def guest(**fields: object) -> Snapshot:
-    return Snapshot(format_version=1, role="guest", **fields)  # type: ignore[arg-type]
+    return Snapshot(format_version=1, role="guest", **fields)  # type: ignore[arg-type]  # of several types
 
 
 @pytest.mark.parametrize(("host", "guest"), PAIRS, ids=lambda path: f"{path.parent.name}/{path.stem}")

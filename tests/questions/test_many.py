@@ -92,7 +92,7 @@ def test_random_rows_with_holes_get_the_verdicts_of_check() -> None:
     compare(hosts, guests, [(number, number) for number in range(30)], frozenset())
 
 
-def test_more_pairs_than_are_read_at_once_keep_their_order(monkeypatch: Any) -> None:  # noqa: ANN401
+def test_more_pairs_than_are_read_at_once_keep_their_order(monkeypatch: Any) -> None:  # noqa: ANN401  # pytest's own
     monkeypatch.setattr(judge, "PAIRS_AT_ONCE", 7)
     hosts, guests = machines("host", rows_of("host")), machines("guest", rows_of("guest"))
     on, of = np.arange(20) % hosts.count, np.arange(20) * 3 % guests.count

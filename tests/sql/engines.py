@@ -80,7 +80,7 @@ def rows_of(engine: str, folder: Path, scripts: Sequence[str], query: str) -> li
 
 
 def _duckdb(scripts: Sequence[str], query: str) -> list[dict[str, Any]]:
-    import duckdb  # noqa: PLC0415
+    import duckdb  # noqa: PLC0415  # only if this engine is asked for
 
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
@@ -93,8 +93,8 @@ def _duckdb(scripts: Sequence[str], query: str) -> list[dict[str, Any]]:
 
 def _polars(folder: Path, scripts: Sequence[str], query: str) -> list[dict[str, Any]]:
     """The query in Polars, over the tables that the scripts make in DuckDB: Polars makes none."""
-    import duckdb  # noqa: PLC0415
-    import polars  # noqa: PLC0415
+    import duckdb  # noqa: PLC0415  # only if this engine is asked for
+    import polars  # noqa: PLC0415  # as above
 
     frames = {}
     with duckdb.connect() as connection:

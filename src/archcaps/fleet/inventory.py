@@ -70,11 +70,11 @@ def find(inventory: str | None, hosts: str | None = None, guests: str | None = N
     found = {}
     for role, own in (("host", hosts), ("guest", guests)):
         if own is not None:
-            found[role] = _of_pattern(role, own)  # type: ignore[arg-type]
+            found[role] = _of_pattern(role, own)  # type: ignore[arg-type]  # one of the two roles
         elif inventory is None:
             raise InputError(f"which {role}s? (expected an INVENTORY, or --hosts and --guests)", "audit")
         else:
-            found[role] = _of_inventory(role, inventory)  # type: ignore[arg-type]
+            found[role] = _of_inventory(role, inventory)  # type: ignore[arg-type]  # one of the two roles
     return Inventory(found["host"], found["guest"])
 
 

@@ -52,7 +52,7 @@ def sample_fleet(folder: Path, guests: int, *, hosts: int | None = None, seed: i
         database.execute("SET enable_progress_bar=false")  # DuckDB's own would come where it takes us for a prompt
         folder.mkdir(parents=True, exist_ok=True)
         for role, rows in (("host", kinds.hosts), ("guest", kinds.guests)):
-            _load(database, f"{role}_kind", role, rows)  # type: ignore[arg-type]
+            _load(database, f"{role}_kind", role, rows)  # type: ignore[arg-type]  # a role
         database.execute("CREATE TABLE recipe (recipe VARCHAR, vulnerability VARCHAR, truth VARCHAR, safety VARCHAR, "
                          "host_safety VARCHAR)")  # fmt: skip
         database.executemany("INSERT INTO recipe VALUES (?, ?, ?, ?, ?)", _recipes())

@@ -45,7 +45,7 @@ class Spark:
         self._inventory = inventory
         self._progress = progress
         self._own = None if settings.spark is not None else OwnSession(settings, work)
-        self._session: SparkSession = settings.spark if self._own is None else self._own.session  # type: ignore[assignment]
+        self._session: SparkSession = settings.spark if self._own is None else self._own.session  # type: ignore[assignment]  # one of both is there
         self.resumable = False
         self._kept: list[DataFrame] = []
         self._rejected: list[DataFrame] = []

@@ -101,8 +101,8 @@ def _by_name(session: SparkSession, paths: list[str]) -> DataFrame:
     """Return the rows of CSV files with their columns put together by name: Spark itself goes by their places."""
     by_header: dict[tuple[str, ...], list[str]] = {}
     for path in paths:
-        by_header.setdefault(tuple(session.read.csv(path, **_CSV).columns), []).append(path)  # type: ignore[arg-type]
-    frames = [session.read.csv(files, **_CSV) for files in by_header.values()]  # type: ignore[arg-type]
+        by_header.setdefault(tuple(session.read.csv(path, **_CSV).columns), []).append(path)  # type: ignore[arg-type]  # options of several types
+    frames = [session.read.csv(files, **_CSV) for files in by_header.values()]  # type: ignore[arg-type]  # options of several types
     return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
 
 

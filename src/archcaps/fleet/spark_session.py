@@ -59,7 +59,7 @@ class OwnSession:
                 # A Java machine that the process has already is used, and left as it is.
                 if SparkContext._gateway is None:
                     where = {"stdout": said, "stderr": said, "start_new_session": True}
-                    self._gateway = launch_gateway(conf, where)  # type: ignore[no-untyped-call]
+                    self._gateway = launch_gateway(conf, where)  # type: ignore[no-untyped-call]  # pyspark has no types here
                 context = SparkContext(conf=conf, gateway=self._gateway)
             except KeyboardInterrupt:
                 self._end()

@@ -180,6 +180,6 @@ def _mapping(text: str | None, where: str, of: type) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        return cast("dict[str, Any]", msgspec.json.decode(text, type=dict[str, of]))  # type: ignore[valid-type]
+        return cast("dict[str, Any]", msgspec.json.decode(text, type=dict[str, of]))  # type: ignore[valid-type]  # `of` is a type
     except msgspec.DecodeError as error:
         raise InputError(f"{text[:60]!r} is not a JSON object of texts: {error}", where) from error

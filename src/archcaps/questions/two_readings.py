@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from archcaps.logic.choice import Choice
@@ -12,7 +13,7 @@ from archcaps.rules.shown import Case
 __all__ = ["TwoReadings"]
 
 
-class TwoReadings:
+class TwoReadings(ABC):
     """The model read for a guest before and after something else around it changed.
 
     A subclass says by `may_differ` which unknown facts may be others afterwards.
@@ -23,9 +24,9 @@ class TwoReadings:
         self.after = after
         self._alike: dict[Node, bool] = {}
 
+    @abstractmethod
     def may_differ(self, fact: str) -> bool:
         """Whether a fact that is unknown in both readings may be another one in the second."""
-        raise NotImplementedError
 
     @property
     def readers(self) -> tuple[Reader, Reader]:

@@ -87,7 +87,7 @@ class Tried:
 
 def machines_of(rows: Sequence[Mapping[str, Any]], role: str, assumptions: frozenset[str]) -> Machines:
     """Return rows as columns."""
-    names = [name for name in COLUMNS[role] if any(row.get(name) is not None for row in rows)]  # type: ignore[index]
+    names = [name for name in COLUMNS[role] if any(row.get(name) is not None for row in rows)]  # type: ignore[index]  # a role
     return Machines(
         role,  # type: ignore[arg-type]  # "host" or "guest"
         len(rows),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Literal
 
 import click
@@ -19,6 +18,7 @@ from archcaps.questions.fix.question import fix as ask
 from archcaps.questions.fix.results import FixResult
 from archcaps.questions.of_configuration import configuration_says
 from archcaps.report.fix import render, render_json
+from archcaps.safe_files import replace_file
 
 __all__ = ["fix"]
 
@@ -152,7 +152,4 @@ def _write(result: FixResult, path: str) -> None:
         raise InputError("there is no cure, so nothing is written", "--write")
     cure = best.cures[0]
     data = msgspec.json.encode(cure.guest) + b"\n" if cure.text is None else cure.text.after.encode()
-    try:
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise InputError(f"can not be written: {error.strerror or error}", path) from error
+    replace_file(path, data)

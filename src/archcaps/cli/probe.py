@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from pkgutil import get_data
 
 import click
 
-from archcaps.errors import InputError
 from archcaps.machine.probe_script import blind
 from archcaps.machine.probe_script import probe as look
+from archcaps.safe_files import replace_file
 
 __all__ = ["probe"]
 
@@ -61,23 +59,5 @@ def probe(
     if output is None or output == "-":
         click.echo(text, nl=False)
     else:
-        _write(Path(output), text)
+        replace_file(output, text.encode())
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all; what is no file (a terminal, a pipe) is written to as it is."""
-    target = path.resolve()
-    whole = target.with_name(f".{target.name}.{os.getpid()}.new")
-    try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        try:
-            with whole.open("x", encoding="utf-8") as file:
-                file.write(text)
-            whole.replace(target)
-        finally:
-            whole.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"can not be written: {error.strerror or error}", str(path)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archcaps.errors import InputError, nearest
+from archcaps.safe_files import replace_file
 
 if TYPE_CHECKING:
     from archcaps.questions.prove_results import CounterExample, ProveResult
@@ -153,7 +153,5 @@ def _save(example: CounterExample, start: Path) -> Iterator[Path]:
 
     for machine in (example.host, example.guest):
         path = start.with_name(f"{start.name}-{machine.role}.json")
-        beside = path.with_suffix(".new")
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(machine), indent=2) + b"\n")
-        os.replace(beside, path)  # noqa: PTH105  # pathlib's replace can not say which of both failed
+        replace_file(path, msgspec.json.format(msgspec.json.encode(machine), indent=2) + b"\n")
         yield path

@@ -17,6 +17,7 @@ from archcaps.questions.sql.query import query
 from archcaps.questions.sql.rows import machines_of
 from archcaps.questions.sql.tables import create_machines, load_lookups
 from archcaps.report.rules import render, render_json, render_lookups
+from archcaps.safe_files import replace_file
 
 __all__ = ["rules"]
 
@@ -118,7 +119,7 @@ def _write(folder: Path, dialect: str, hosts: str, guests: str, assumptions: fro
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in (render_lookups(rows) | statements).items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+            replace_file(folder / name, text.encode())
     except OSError as error:
         raise InputError(f"can not be written: {error.strerror or error}", str(error.filename or folder)) from error
     counts = ", ".join(f"{len(found)} {table}" for table, found in rows.items())

@@ -17,6 +17,7 @@ from archcaps.errors import InputError
 from archcaps.fleet.inventory import Role
 from archcaps.machine.read import parse_snapshot
 from archcaps.machine.row import COLUMNS, WORDS, row_of
+from archcaps.safe_files import replacing
 from archcaps.tables.bits import BITS
 from archcaps.tables.files import read_csv, read_lines
 
@@ -59,9 +60,9 @@ def sample_fleet(folder: Path, guests: int, *, hosts: int | None = None, seed: i
         _make(database, guests, hosts, seed)
         found = {}
         for table in ("hosts", "guests", "planted"):
-            part = folder / f".{table}.parquet"
-            done = database.execute(f"COPY (SELECT * FROM {table}) TO '{_quoted(part)}' (FORMAT parquet)").fetchone()
-            part.replace(folder / f"{table}.parquet")
+            with replacing(folder / f"{table}.parquet") as new:
+                copy = f"COPY (SELECT * FROM {table}) TO '{_quoted(new)}' (FORMAT parquet, USE_TMP_FILE false)"
+                done = database.execute(copy).fetchone()
             found[table] = int(done[0]) if done else 0
         return found
     except (OSError, duckdb.Error) as error:

@@ -10,10 +10,10 @@ from typing import Any
 
 import jinja2
 
-from archcaps.errors import InputError
 from archcaps.fleet.results import AuditResult, Cell
 from archcaps.report.audit import MEANINGS, beyond, coverage, groups, headline
 from archcaps.report.cures import cure_sentences
+from archcaps.safe_files import replace_file
 from archcaps.tables.names import VULNERABILITIES
 
 __all__ = ["render_html", "write_html"]
@@ -61,13 +61,7 @@ def write_html(result: AuditResult, path: Path) -> None:
     Raises:
         InputError: it can not be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(render_html(result), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"can not be written: {error.strerror or error}", str(path)) from error
+    replace_file(path, render_html(result).encode())
 
 
 def _heat(result: AuditResult) -> Mapping[str, Any]:

@@ -15,9 +15,16 @@ class InputError(Exception):
         super().__init__(f"{where}: {line}" if where else line)
 
 
+#: A name longer than this is nobody's: comparing it would take time that grows with its square.
+_LONGEST_NAME = 100
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean x?)`` for the known name closest to `name`, or nothing."""
+    """Return `` (did you mean x?)`` for the known name closest to `name`, or nothing; capitals do not count."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     from difflib import get_close_matches  # noqa: PLC0415  # only when something is wrong
 
-    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {found[0]}?)" if found else ""
+    names = {each.lower(): each for each in known}
+    found = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    return f" (did you mean {names[found[0]]}?)" if found else ""

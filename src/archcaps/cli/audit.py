@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from archcaps.cli.fleets import FleetOptions, answer_options, inventory_options
+from archcaps.cli.output import say, style, tell
 from archcaps.cli.progress import progress_line
-from archcaps.cli.screen import colour, width
+from archcaps.cli.screen import width
 
 if TYPE_CHECKING:
     from archcaps.fleet.audit import Audited
@@ -76,7 +77,7 @@ def audit(fleet: FleetOptions, *, html: Path | None, form: str, wide: bool, reas
     that can not be read are listed, never dropped.
     """
     form = "json" if fleet.as_json else form
-    if form == "html" and sys.stdout.isatty():
+    if form == "html" and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("a terminal shows no HTML (give --html FILE, or redirect: --format html > FILE)")
     if reasons and fleet.out is None:
         raise click.UsageError("--reasons writes a file (give --out DIR too)")
@@ -98,7 +99,7 @@ def audit(fleet: FleetOptions, *, html: Path | None, form: str, wide: bool, reas
         from archcaps.report.html import write_html  # noqa: PLC0415  # needs the extra
 
         write_html(audited.result, html)
-        click.echo(f"wrote {html}", err=True)
+        tell(f"wrote {html}")
     _print(audited, form, fleet.color)
     return audited.result.exit_code
 
@@ -108,14 +109,15 @@ def _print(audited: Audited, form: str, color: bool | None) -> None:
 
     result = audited.result
     if form == "json":
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     elif form == "md":
-        sys.stdout.write(render_markdown(result))
+        say(render_markdown(result))
     elif form == "html":
         from archcaps.report.html import render_html  # noqa: PLC0415  # as above
 
-        click.echo(render_html(result).encode(), nl=False)  # it says of itself that it is UTF-8
+        say(render_html(result).encode("ascii", "xmlcharrefreplace").decode("ascii"))  # right in any locale
     elif form in _CLASSES:
-        sys.stdout.writelines(render_classes(audited.classes, form))
+        for line in render_classes(audited.classes, form):
+            say(line)
     else:
-        click.echo(render(result, click.style, width()), nl=False, color=colour(color))
+        say(render(result, style, width()), color)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -10,8 +9,9 @@ import click
 
 from archcaps.cli.here import guests_to_check, unknown_host
 from archcaps.cli.machines import Machines, machine_options
+from archcaps.cli.output import say, style
 from archcaps.cli.proving import needs_diagrams
-from archcaps.cli.screen import colour, width
+from archcaps.cli.screen import width
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.this import this_machine
 from archcaps.questions.check import check as ask
@@ -78,7 +78,7 @@ def check(machines: Machines, further: bool, exact: bool, everything: bool, as_j
     Without any option it checks this machine: a host for what guests get on it by default and for each running QEMU
     guest; a virtual machine for its own side, with what to ask of whoever runs its host.
     """
-    show = partial(_show, as_json=as_json, further=further, everything=everything, color=colour(color))
+    show = partial(_show, as_json=as_json, further=further, everything=everything, color=color)
     if exact:
         needs_diagrams()
     judge = partial(ask, exact=exact, further=further, brief=not (further or everything or as_json))
@@ -103,12 +103,12 @@ def _here(
         code = show(result)
         questions = provider_questions(result)
         if questions and not as_json:
-            click.echo("\n" + questions, nl=False)
+            say("\n" + questions)
         return code
     worst = 0
     for number, guest in enumerate(guests_to_check(this, None)):
         if number and not as_json:
-            click.echo()
+            say("\n")
         if isinstance(guest, ShownGuest):
             result = with_configuration(judge(this, guest.snapshot, assumptions), guest)
         else:
@@ -122,11 +122,9 @@ def _show(result: CheckResult, *, as_json: bool, further: bool, everything: bool
     if as_json:
         from archcaps.report.json import render as render_json  # noqa: PLC0415  # only one of the two is needed
 
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     else:
         from archcaps.report.terminal import render  # noqa: PLC0415  # as above
 
-        click.echo(
-            render(result, click.style, further=further, everything=everything, width=width()), nl=False, color=color
-        )
+        say(render(result, style, further=further, everything=everything, width=width()), color)
     return result.exit_code

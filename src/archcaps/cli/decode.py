@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from archcaps.cli.screen import colour, width
+from archcaps.cli.output import flush, say, style
+from archcaps.cli.screen import width
 from archcaps.errors import InputError
 from archcaps.questions import decode as ask
 from archcaps.questions.decode import DEFAULT_REGISTER, Decoded, Difference, Encoded
@@ -85,18 +86,17 @@ def decode(
     if as_json:
         indented = isinstance(answers, list) and len(answers) == 1
         for answer in answers:
-            sys.stdout.write(render_json(answer, indented=indented))
-            sys.stdout.flush()
+            say(render_json(answer, indented=indented))
+            flush()
         return
-    writer = Writer(click.style, width(), names)
-    coloured = colour(color)
+    writer = Writer(style, width(), names)
     for answer in answers:
         if isinstance(answer, Decoded):
             text = writer.value(answer, everything=everything)
         else:
             text = writer.names(answer) if isinstance(answer, Encoded) else writer.difference(answer)
-        click.echo(text, nl=False, color=coloured)
-    click.echo(writer.legend(), nl=False, color=coloured)
+        say(text, color)
+    say(writer.legend(), color)
 
 
 def _from_arguments(values: tuple[str, ...], register: str | None, *, everything: bool) -> list[Decoded | Encoded]:

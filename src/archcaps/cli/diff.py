@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from archcaps.cli.output import say, style
 from archcaps.cli.proving import bounds_of, bounds_options, needs_diagrams
-from archcaps.cli.screen import colour, width
+from archcaps.cli.screen import width
 from archcaps.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def diff(first: str, second: str, about: tuple[str, ...], color: bool | None, **
         **chosen,
     )  # fmt: skip
     if options["as_json"]:
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     else:
-        click.echo(render(result, click.style, width()), nl=False, color=colour(color))
+        say(render(result, style, width()), color)
     return result.exit_code
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from archcaps.cli.screen import colour, width
+from archcaps.cli.output import say, style
+from archcaps.cli.screen import width
 from archcaps.questions.explain import explain as ask
 from archcaps.questions.explain import names as every_name
 from archcaps.report.explain import render, render_json, render_names
@@ -48,7 +47,7 @@ def explain(words: tuple[str, ...], everything: bool, as_json: bool, color: bool
         raise click.UsageError("give a name or --list, not both" if words else "nothing to explain: give a name")
     answer = every_name() if everything else ask(" ".join(words))
     if as_json:
-        sys.stdout.write(render_json(answer))
+        say(render_json(answer))
         return
-    text = (render_names if everything else render)(answer, click.style, width())
-    click.echo(text, nl=False, color=colour(color))
+    text = (render_names if everything else render)(answer, style, width())
+    say(text, color)

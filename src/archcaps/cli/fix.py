@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Literal
 
 import click
@@ -10,7 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from archcaps.cli.machines import Machines, machine_options
-from archcaps.cli.screen import colour, width
+from archcaps.cli.output import say, style
+from archcaps.cli.screen import width
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked
 from archcaps.questions.fix.question import ALL
@@ -116,10 +116,10 @@ def fix(  # noqa: PLR0913  # one for each option
     if write_to is not None:
         _write(result, write_to)
     if as_json:
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     else:
-        text = render(result, click.style, everything=everything, width=width())
-        click.echo(text, nl=False, color=colour(color))
+        text = render(result, style, everything=everything, width=width())
+        say(text, color)
     return result.exit_code
 
 

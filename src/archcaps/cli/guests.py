@@ -15,8 +15,10 @@ from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.formats import MAX_BYTES, expand, read_configuration
 from archcaps.guest_cpu.shown import ShownGuest
+from archcaps.machine.other_outputs import known_output
 from archcaps.machine.processes import command_line
 from archcaps.machine.snapshot import Kernel, Snapshot
+from archcaps.machine.strict_text import text_of
 from archcaps.questions.default_guest import default_guest
 
 __all__ = [
@@ -82,10 +84,10 @@ def configuration(name: str, data: bytes, member: str | None = None) -> Asked:
     if is_inline(name):
         return read_configuration(name, "--guest", "qemu")
     where = where_of(name)
-    try:
-        return read_configuration(data.decode("utf-8"), where, member=member)
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 text (byte {error.start})", where) from error
+    text = text_of(data, where)
+    if known := known_output(text):
+        raise InputError(known, where)
+    return read_configuration(text, where, member=member)
 
 
 def of_process(pid: int, argv: list[str] | None = None) -> Asked:

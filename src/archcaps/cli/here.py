@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import click
-
 from archcaps.cli.guests import Vmm, of_process, shown_on
+from archcaps.cli.output import tell
 from archcaps.errors import InputError
 from archcaps.guest_cpu.qemu.words import is_qemu
 from archcaps.guest_cpu.shown import ShownGuest
@@ -40,6 +39,6 @@ def guests_to_check(host: Snapshot, kernel: str | None) -> Iterator[Snapshot | S
             try:
                 yield shown_on(of_process(pid, argv), host, kernel, Vmm())
             except InputError as error:
-                click.echo(f"archcaps: {error}", err=True)
+                tell(f"archcaps: {error}")
     if unreadable:
-        click.echo(f"archcaps: {unreadable} processes could not be read, which may be guests (root could)", err=True)
+        tell(f"archcaps: {unreadable} processes could not be read, which may be guests (root could)")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from archcaps.cli.screen import colour, width
+from archcaps.cli.output import say, style
+from archcaps.cli.screen import width
 from archcaps.questions.kernel import kernel as ask
 from archcaps.questions.kernel import running_kernel
 from archcaps.report.kernel import render, render_json
@@ -60,7 +59,7 @@ def kernel(
         releases = (here,)
     answer = ask(releases, version_text)
     if as_json:
-        sys.stdout.write(render_json(answer))
+        say(render_json(answer))
         return
-    text = render(answer, click.style, width(), everything=everything, running=running)
-    click.echo(text, nl=False, color=colour(color))
+    text = render(answer, style, width(), everything=everything, running=running)
+    say(text, color)

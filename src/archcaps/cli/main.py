@@ -9,11 +9,13 @@ from importlib import import_module
 
 import click
 
+from archcaps.cli.ends import ends_as_interrupt
+from archcaps.cli.output import OutputError, broken, flush, open_streams, tell, to_nowhere
 from archcaps.errors import InputError
 
 __all__ = ["cli", "main"]
 
-USAGE, DATA, INTERNAL = 64, 65, 70
+USAGE, DATA, INTERNAL, OUTPUT = 64, 65, 70, 74
 
 #: Sub-commands and the module that has each: loaded only when asked for, so that every command starts fast.
 _COMMANDS = {
@@ -69,48 +71,53 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with its code."""
     gc.disable()  # one short answer: looking for cycles costs more than it frees
+    open_streams()
+    ended = ends_as_interrupt()
     try:
         if "_ARCHCAPS_COMPLETE" in os.environ:
             cli.main()  # a shell asks for completions: click answers and exits
         # Not click's own main: it would take a reader that went away for exit code 1, which means something here.
         with cli.make_context("archcaps", sys.argv[1:]) as context:
             code = cli.invoke(context)
-        sys.stdout.flush()
+        flush()
     except click.exceptions.Exit as stop:  # --help, --version
         sys.exit(stop.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        for line in error.format_message().splitlines():
+            tell(line)
         sys.exit(USAGE)
-    except click.UsageError as error:
-        _fail(f"{error.format_message()} (see {_path(error)} --help)", USAGE)
-    except click.ClickException as error:
-        _fail(error.format_message(), USAGE)
-    except InputError as error:
-        _fail(str(error), DATA)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        sys.exit(128 + ended.signal)
     except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere(1)  # whoever read our output has gone; there is nobody to tell
         sys.exit(141)
     except Exception as error:
         if os.environ.get("ARCHCAPS_DEBUG"):
             raise
-        from importlib.metadata import version  # noqa: PLC0415  # slow, and only needed here
-
-        _fail(
-            f"internal error in archcaps {version('archcaps')}: {type(error).__name__}: {error} "
-            "(a bug: please report it; ARCHCAPS_DEBUG=1 shows where)",
-            INTERNAL,
-        )
+        line, exit_code = _said(error)
+        tell(f"archcaps: {line}")
+        sys.exit(exit_code)
     else:
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _said(error: Exception) -> tuple[str, int]:
+    """Return what an error is in one line, and the exit code."""
+    if isinstance(error, click.UsageError):
+        return f"{' '.join(error.format_message().split())} (see {_path(error)} --help)", USAGE
+    if isinstance(error, click.ClickException):
+        return " ".join(error.format_message().split()), USAGE
+    if isinstance(error, InputError):
+        return str(error), DATA
+    if isinstance(error, OutputError):
+        return str(error), OUTPUT
+    if isinstance(error, OSError) and error.filename is None:  # click writes its own pages
+        return str(broken(error)), OUTPUT
+    from importlib.metadata import version  # noqa: PLC0415  # slow, and only needed here
+
+    what = f"internal error in archcaps {version('archcaps')}: {type(error).__name__}: {error}"
+    return f"{what} (a bug: please report it; ARCHCAPS_DEBUG=1 shows where)", INTERNAL
+
+
 def _path(error: click.UsageError) -> str:
     return error.ctx.command_path if error.ctx is not None else "archcaps"
-
-
-def _fail(line: str, code: int) -> None:
-    click.echo(f"archcaps: {' '.join(line.split())}", err=True)
-    sys.exit(code)

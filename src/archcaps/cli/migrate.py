@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from archcaps.cli.guests import Vmm, configuration, data_of, is_inline, is_snapshot, shown_on
-from archcaps.cli.screen import colour, width
+from archcaps.cli.output import say, style
+from archcaps.cli.screen import width
 from archcaps.machine.inline import InlineMachine, overlay
 from archcaps.machine.read import read_snapshot
 from archcaps.machine.snapshot import Snapshot
@@ -131,10 +131,10 @@ def migrate(**given: object) -> int:
     guest, vmms = _guest(asked, source)
     result = ask(source, destination, guest, vmms, asked.assumptions, further=asked.further)
     if asked.as_json:
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     else:
-        text = render(result, click.style, further=asked.further, everything=asked.everything, width=width())
-        click.echo(text, nl=False, color=colour(asked.color))
+        text = render(result, style, further=asked.further, everything=asked.everything, width=width())
+        say(text, asked.color)
     return result.exit_code
 
 

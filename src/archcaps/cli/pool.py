@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Literal, cast
 
 import click
 
 from archcaps.cli.fleets import needs_engine
-from archcaps.cli.screen import colour, width
+from archcaps.cli.output import say, style, tell
+from archcaps.cli.screen import width
 
 __all__ = ["pool"]
 
@@ -86,17 +86,17 @@ def pool(hosts: tuple[str, ...], form: str, **options: object) -> int:
     )  # fmt: skip
     result = ask(read_hosts(hosts), wish)
     if form == "json":
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     elif form == "text":
-        text = render(result, click.style, everything=bool(options["everything"]), width=width())
-        click.echo(text, nl=False, color=colour(cast("bool | None", options["color"])))
+        text = render(result, style, everything=bool(options["everything"]), width=width())
+        say(text, cast("bool | None", options["color"]))
     else:
         document = next(one for one in result.documents if one.vmm == form)
         if document.refused is not None:
             raise click.ClickException(document.refused)
-        click.echo(document.text, nl=False)
+        say(document.text)
         for line in [result.headline, *document.notes, *result.notices]:
-            click.echo(f"archcaps: {line}", err=True)
+            tell(f"archcaps: {line}")
     return result.exit_code
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from archcaps.cli.input_lines import lines_of
+from archcaps.cli.output import flush, say, tell
 from archcaps.cli.screen import width
 from archcaps.questions.predict_lines import answer_kvm_lines, answer_lines
 from archcaps.questions.predict_linux import predict_linux
@@ -93,15 +92,15 @@ def predict(
         case = single_case(given, smt=smt, guest=guest)
         answers = predict_linux([case])
         text = render_lines(answers).decode() if as_json else render_table(answers[0], width())
-        click.echo(text, nl=False)
+        say(text)
         return 0
     answered = failed = 0
     answer = answer_kvm_lines if kvm else answer_lines
     for batch in answer(lines_of(files or ("-",))):
-        sys.stdout.buffer.write(render_lines(batch.answers))
-        sys.stdout.buffer.flush()
+        say(render_lines(batch.answers).decode())
+        flush()
         answered += len(batch.answers)
         failed += batch.failed
     if failed:
-        click.echo(f"archcaps predict: {failed} of {answered} lines were no case (their answers say why)", err=True)
+        tell(f"archcaps predict: {failed} of {answered} lines were no case (their answers say why)")
     return _DATA if failed else 0

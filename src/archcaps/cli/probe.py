@@ -7,6 +7,7 @@ from pkgutil import get_data
 
 import click
 
+from archcaps.cli.output import say, tell
 from archcaps.machine.probe_script import blind
 from archcaps.machine.probe_script import probe as look
 from archcaps.safe_files import replace_file
@@ -48,16 +49,16 @@ def probe(
     if print_script:
         text = (get_data("archcaps.machine", "probe_script.py") or b"").decode("utf-8")
     elif blind():
-        click.echo(f"archcaps probe: {blind()}", err=True)
+        tell(f"archcaps probe: {blind()}")
         return 1
     else:
         found = look(role, not no_kvm, not no_name)
         text = json.dumps(found, indent=2 if pretty else None) + "\n"
         if not quiet:
             for what, why in found["unreadable"].items():
-                click.echo(f"archcaps probe: {what}: {why}", err=True)
+                tell(f"archcaps probe: {what}: {why}")
     if output is None or output == "-":
-        click.echo(text, nl=False)
+        say(text)
     else:
         replace_file(output, text.encode())
     return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
+from archcaps.cli.output import say, style, tell
 from archcaps.cli.proving import bounds_of, bounds_options, needs_diagrams, save_examples
-from archcaps.cli.screen import colour, width
+from archcaps.cli.screen import width
 from archcaps.tables.properties import properties
 
 __all__ = ["prove"]
@@ -70,7 +70,7 @@ def prove(name: str | None, about: tuple[str, ...], save: Path | None, color: bo
     """
     if name is None:
         for each in properties().values():
-            click.echo(f"{each.name:24}{each.sentence}")
+            say(f"{each.name:24}{each.sentence}\n")
         return 0
     needs_diagrams()
     from archcaps.questions.prove import prove as ask  # noqa: PLC0415  # needs the extra
@@ -92,10 +92,10 @@ def prove(name: str | None, about: tuple[str, ...], save: Path | None, color: bo
     )
     if save is not None:
         for path in save_examples(result, save):
-            click.echo(f"wrote {path}", err=True)
+            tell(f"wrote {path}")
     if options["as_json"]:
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     else:
-        text = render(result, click.style, width(), everything=bool(options["everything"]))
-        click.echo(text, nl=False, color=colour(color))
+        text = render(result, style, width(), everything=bool(options["everything"]))
+        say(text, color)
     return result.exit_code

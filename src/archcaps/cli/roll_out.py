@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from archcaps.cli.fleets import FleetOptions, answer_options, inventory_options
+from archcaps.cli.output import say, style
 from archcaps.cli.progress import progress_line
-from archcaps.cli.screen import colour, width
+from archcaps.cli.screen import width
 
 __all__ = ["roll_out"]
 
@@ -66,7 +65,7 @@ def roll_out(fleet: FleetOptions, *, changes: tuple[str, ...], only: tuple[str, 
     with progress_line(quiet=fleet.quiet) as progress:
         result = ask(fleet.find(), plan, out=fleet.out, settings=settings, progress=progress)
     if fleet.as_json:
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     else:
-        click.echo(render(result, click.style, width()), nl=False, color=colour(fleet.color))
+        say(render(result, style, width()), fleet.color)
     return result.exit_code

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from archcaps.cli.input_lines import lines_of
+from archcaps.cli.output import say, tell
 from archcaps.errors import InputError
 from archcaps.logic.sql_dialects import DIALECTS
 from archcaps.questions.sql.listing import list_rules
@@ -84,14 +84,14 @@ def rules(
         if lookups or hosts or guests or possible or assumptions:
             raise click.UsageError("--sql is missing: for which engine?")
         listed = list_rules(names)
-        click.echo(render_json(listed) if as_json else render(listed), nl=False)
+        say(render_json(listed) if as_json else render(listed))
         return
     if as_json:
         raise click.UsageError("--json is for the list, without --sql")
     if lookups is None:
         if hosts or guests:
             raise click.UsageError("--hosts and --guests are for --lookups; the query reads tables of these names")
-        sys.stdout.write(query(names, dialect, assumptions, possible=possible))
+        say(query(names, dialect, assumptions, possible=possible))
         return
     if hosts is None or guests is None:
         raise click.UsageError("--lookups needs the machines to look up: --hosts and --guests")
@@ -123,4 +123,4 @@ def _write(folder: Path, dialect: str, hosts: str, guests: str, assumptions: fro
     except OSError as error:
         raise InputError(f"can not be written: {error.strerror or error}", str(error.filename or folder)) from error
     counts = ", ".join(f"{len(found)} {table}" for table, found in rows.items())
-    click.echo(f"{folder}: {counts}", err=True)
+    tell(f"{folder}: {counts}")

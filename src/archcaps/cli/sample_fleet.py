@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from archcaps.cli.fleets import needs_engine
+from archcaps.cli.output import say
 
 __all__ = ["sample_fleet"]
 
@@ -36,5 +37,5 @@ def sample_fleet(guests: int, out: Path, hosts: int | None, seed: int) -> int:
 
     rows = make(out, guests, hosts=hosts, seed=seed)
     for name, count in rows.items():
-        click.echo(f"{out / f'{name}.parquet'}: {count:,} rows")
+        say(f"{out / f'{name}.parquet'}: {count:,} rows\n")
     return 0

@@ -15,6 +15,8 @@ def width() -> int:
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and 0 < len(columns) < 5 and int(columns) > 0:
         return int(columns)
+    if sys.stdout is None:  # closed by whoever started us
+        return _WITHOUT_TERMINAL
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or _WITHOUT_TERMINAL
     except (OSError, ValueError):

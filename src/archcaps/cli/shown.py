@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from archcaps.cli.machines import Machines, machine_options
-from archcaps.cli.screen import colour, width
+from archcaps.cli.output import say, style
+from archcaps.cli.screen import width
 from archcaps.questions.default_guest import default_guest
 from archcaps.questions.shown import answer
 from archcaps.report.shown import render, render_json
@@ -51,7 +50,7 @@ def shown(machines: Machines, *, everything: bool, as_json: bool, color: bool | 
     given = machines.host_given
     result = answer(guest, host if given else None, default_guest(host) if given else None)
     if as_json:
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     else:
-        click.echo(render(result, click.style, everything=everything, width=width()), nl=False, color=colour(color))
+        say(render(result, style, everything=everything, width=width()), color)
     return result.exit_code

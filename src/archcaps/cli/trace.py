@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from archcaps.cli.machines import Machines, machine_options
-from archcaps.cli.screen import colour, width
+from archcaps.cli.output import say, style
+from archcaps.cli.screen import width
 from archcaps.questions.trace import trace as ask
 from archcaps.report.trace import render, render_json
 
@@ -47,7 +46,7 @@ def trace(machines: Machines, as_json: bool, color: bool | None) -> int:
     host, guest = machines.read()
     result = ask(host, guest, machines.assumptions)
     if as_json:
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     else:
-        click.echo(render(result, click.style, width=width()), nl=False, color=colour(color))
+        say(render(result, style, width=width()), color)
     return result.exit_code

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from archcaps.cli.machines import Machines, machine_options
-from archcaps.cli.screen import colour, width
+from archcaps.cli.output import say, style
+from archcaps.cli.screen import width
 from archcaps.questions.upgrade import upgrade as ask
 from archcaps.report.upgrade import render, render_json
 
@@ -68,8 +67,8 @@ def upgrade(
         raise click.UsageError("--from is missing: the guest's snapshot does not say which kernel it runs")
     result = ask(host, guest, to, from_, machines.assumptions, further=further)
     if as_json:
-        sys.stdout.write(render_json(result))
+        say(render_json(result))
     else:
-        text = render(result, click.style, further=further, everything=everything, width=width())
-        click.echo(text, nl=False, color=colour(color))
+        text = render(result, style, further=further, everything=everything, width=width())
+        say(text, color)
     return result.exit_code

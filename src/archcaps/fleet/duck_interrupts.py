@@ -7,15 +7,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import duckdb
 
 __all__ = ["ends_at_once"]
 
+#: The command's own handlers make an interrupt of each.
+_ENDS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
 
 @contextmanager
 def ends_at_once(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """End the query inside as soon as there is a SIGINT, where the main thread asks it.
+    """End the query inside as soon as a signal wants the command to end, where the main thread asks it.
 
     DuckDB's client looks for signals between two steps of a query only; if other threads have all steps, or a step is
     long, that is late. Python's handler can not run before that, but the number of a signal is written to a socket when
@@ -34,7 +38,7 @@ def ends_at_once(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
     def listen() -> None:
         while numbers := reader.recv(16):
-            if signal.SIGINT in numbers:
+            if not _ENDS.isdisjoint(numbers):
                 seen.set()
                 database.interrupt()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from collections.abc import Collection, Iterable
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from archcaps.errors import InputError, nearest
+from archcaps.machine.other_outputs import known_text
 from archcaps.machine.snapshot import (
     FORMAT_VERSION,
     Cpuid,
@@ -21,6 +22,7 @@ from archcaps.machine.snapshot import (
     check_register,
     number,
 )
+from archcaps.machine.strict_text import decode_json, decode_toml, text_of
 from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.kernels import BEHAVIOURS, Release
 from archcaps.tables.names import VULNERABILITIES
@@ -64,20 +66,17 @@ def parse_snapshot(data: bytes, where: str, role: str | None = None) -> Snapshot
     Raises:
         InputError: with the line where the text itself is broken, else with the path of the value.
     """
+    text = text_of(data, where)
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 text (byte {error.start})", where) from error
-    try:
-        raw = msgspec.json.decode(data) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        place = f"{where}:{line[1]}" if line else f"{where}:{text.count(chr(10)) + 1}"
-        raise InputError(f"broken TOML: {re.sub(r' [(]at .*[)]', '', str(error))}", place) from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        at = re.search(r"byte (\d+)", str(error))
-        line_number = data[: int(at[1])].count(b"\n") + 1 if at else 1
-        raise InputError(f"broken JSON: {error}", f"{where}:{line_number}") from error
+        raw = decode_json(text, where) if text.lstrip().startswith("{") else decode_toml(text, where)
+    except InputError as error:
+        if known := known_text(text):
+            raise InputError(known, where) from error
+        if "format_version" not in text:
+            raise InputError(f"{error} (expected a snapshot, as archcaps probe writes it)") from error
+        raise
+    if "format_version" not in raw and (known := known_text(text)):
+        raise InputError(known, where)
     try:
         snapshot = msgspec.convert(raw, Snapshot)
     except msgspec.ValidationError as error:
@@ -103,10 +102,9 @@ def _line_of(error: msgspec.ValidationError, text: str, where: str) -> str:
     key = unknown[1] if unknown else (path[1].rpartition(".")[2] if path else "")
     if not key:
         return where
-    pattern = re.compile(rf'^\s*"?{re.escape(key)}"?\s*[=:]|[{{,]\s*"?{re.escape(key)}"?\s*[=:]', re.MULTILINE)
-    found = pattern.findall(text)
-    match = pattern.search(text)
-    return f"{where}:{text.count(chr(10), 0, match.end()) + 1}" if match and len(found) == 1 else where
+    pattern = re.compile(rf'(?:^[ \t]*+|[{{,]\s*+)"?{re.escape(key)}"?[ \t]*+[=:]', re.MULTILINE)
+    ends = [match.end() for match in islice(pattern.finditer(text), 2)]
+    return f"{where}:{text.count(chr(10), 0, ends[0]) + 1}" if len(ends) == 1 else where
 
 
 def check_snapshot(snapshot: Snapshot, where: str, role: str | None) -> None:
@@ -118,7 +116,8 @@ def check_snapshot(snapshot: Snapshot, where: str, role: str | None) -> None:
     if snapshot.format_version != FORMAT_VERSION:
         raise InputError(f"format_version is {snapshot.format_version}, this archcaps reads {FORMAT_VERSION}", where)
     if role is not None and snapshot.role != role:
-        raise InputError(f"this is the snapshot of a {snapshot.role}, a {role} is wanted here", where)
+        what = f"this is the snapshot of a {snapshot.role}, a {role} is wanted here"
+        raise InputError(f"{what} (are the two files exchanged?)", where)
     for field in ("family", "model", "stepping", "core_type", "microcode"):
         value = getattr(snapshot.cpu, field)
         if value is not None:

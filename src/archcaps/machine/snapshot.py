@@ -22,7 +22,9 @@ FORMAT_VERSION = 1
 #: observed: read on the machine; imported: from another tool's dump; published: from a document; assumed: supposed.
 Provenance = Literal["observed", "imported", "published", "assumed"]
 
-_Number = int | Annotated[str, msgspec.Meta(pattern=r"\A(0[xX][0-9a-fA-F]+|[0-9]+)\Z")]
+#: A number as text. The pattern means the same in Python and in ECMA 262, which JSON Schema goes by: it has no \\Z, and
+#: Python's $ lets a line feed follow. Eighty digits are more than any register has, and are converted in no time.
+_Number = int | Annotated[str, msgspec.Meta(pattern=r"^(0[xX][0-9a-fA-F]{1,80}|[0-9]{1,80})(?![\s\S])")]
 _Text = Annotated[str, msgspec.Meta(max_length=10_000)]
 
 

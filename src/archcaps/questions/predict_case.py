@@ -24,7 +24,7 @@ __all__ = ["UNSAID_BITS", "Case", "number_of", "parse_case"]
 UNSAID_BITS: Final = frozenset(("null_sel_clr_base", "monitor"))
 
 _CPUID_BITS: Final = frozenset(name for name, bit in BITS.items() if REGISTERS[bit.register].kind == "cpuid")
-_NUMBER: Final = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)\Z")
+_NUMBER: Final = re.compile(r"(?:0[xX][0-9a-fA-F]{1,80}|[0-9]{1,80})\Z")
 _SMP: Final = re.compile(r"[0-9]+(?:,[a-z]+=[0-9]+)*\Z")
 _THREADS: Final = re.compile(r"threads=([0-9]+)")
 #: Bits of CPUID leaf 1 that hold family, model and stepping, the extended ones added.
@@ -97,7 +97,7 @@ class Case(msgspec.Struct, kw_only=True):
     def msr(self, index: int) -> int | None:
         """Return what MSR `index` holds, or None where it is not given."""
         for name, value in (self.msrs or {}).items():
-            if int(name, 0) == index:
+            if number_of(name) == index:
                 return number_of(value)
         return None
 

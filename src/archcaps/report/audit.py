@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ import msgspec
 from archcaps.fleet.results import AuditResult, ByGroup, ClassVerdict
 from archcaps.report.cures import cure_sentences
 from archcaps.report.page import Page, Style
+from archcaps.report.safe import safe
 from archcaps.report.set_aside import set_aside
+from archcaps.safe_text import one_line
 
 __all__ = [
     "MEANINGS",
@@ -38,6 +41,10 @@ MEANINGS = {
 }
 #: So many groups are shown of each kind, so many of the worst classes, so many columns to collect.
 _GROUPS, _WORST, _COLUMNS = 4, 3, 6
+#: Where HTML would begin in Markdown (CommonMark 0.31, sections 4.6 and 6.6); "<0.1 %" is none.
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+#: How a spreadsheet's formula begins (OWASP, CSV Injection).
+_FORMULA = ("=", "+", "-", "@")
 
 
 def render_json(result: AuditResult) -> str:
@@ -64,8 +71,11 @@ def render_classes(classes: Mapping[str, Any], form: str) -> Iterator[str]:
 
 
 def _csv_line(cells: Sequence[object]) -> str:
+    """Return cells as a line; what a spreadsheet would take for a formula gets an apostrophe, as OWASP advises."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    shown = [one_line(cell) if isinstance(cell, str) else cell for cell in cells]
+    safe_cells = [f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in shown]
+    csv.writer(buffer, lineterminator="\n").writerow(safe_cells)
     return buffer.getvalue()
 
 
@@ -80,6 +90,7 @@ def headline(result: AuditResult) -> str:
 
 def render(result: AuditResult, style: Style, columns: int = 100) -> str:
     """Return the answer as text of `columns` columns (66 at the least, 100 at the most)."""
+    result = safe(result)
     page = Page(style, min(max(columns, 66), 100), False)
     lines = [style(headline(result), bold=True)]
     lines += page.fill(
@@ -187,6 +198,7 @@ def _collect(result: AuditResult, page: Page) -> list[str]:
 
 def render_markdown(result: AuditResult) -> str:
     """Return the answer as Markdown."""
+    result = safe(result)
     lines = [f"# {headline(result)}", ""]
     lines += [f"{result.guests:,} guests on {result.hosts:,} hosts, {result.classes:,} classes.", ""]
     lines += _table(
@@ -215,7 +227,7 @@ def render_markdown(result: AuditResult) -> str:
     if result.worst:
         lines += ["## Worst classes", ""]
         lines += [
-            f"* {one.guests:,} guests, `{one.id}`: {one.guest} on {one.host}. "
+            f"* {one.guests:,} guests, `{one.id}`: {_markdown(f'{one.guest} on {one.host}')}. "
             + " ".join([one.headline, *([] if one.cure is None else cure_sentences(one.cure))])
             for one in result.worst
         ]
@@ -234,4 +246,9 @@ def render_markdown(result: AuditResult) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]
+    return ["| " + " | ".join(map(_markdown, line)) + " |" for line in lines] + [""]
+
+
+def _markdown(text: str) -> str:
+    """Return text that Markdown shows as it is: no column, code, link, picture or HTML of a stranger's begins in it."""
+    return _TAG.sub("&lt;", re.sub(r"([\\|`\[\]*])", r"\\\1", text))

@@ -7,6 +7,7 @@ import msgspec
 from archcaps.questions.diff_results import Difference, DiffResult, Sample
 from archcaps.report.page import Page, Style
 from archcaps.report.prove import example_lines, rounded
+from archcaps.report.safe import safe
 
 __all__ = ["diff_schema", "render", "render_json"]
 
@@ -35,6 +36,7 @@ def diff_schema() -> dict[str, object]:
 
 def render(result: DiffResult, style: Style, width: int) -> str:
     """Return the answer as text."""
+    result = safe(result)
     page = Page(style, width, everything=False)
     words, colour = _HEAD[result.relation]
     lines = [style(words, fg=colour, bold=True), _TRUTH[result.truth]]

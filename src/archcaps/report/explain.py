@@ -18,6 +18,7 @@ from archcaps.questions.explain_results import (
     TruthTable,
     VulnerabilityFacts,
 )
+from archcaps.report.safe import safe
 
 if TYPE_CHECKING:
     from archcaps.report.page import Style
@@ -57,6 +58,7 @@ def render_names(answer: Explained, style: Style, width: int) -> str:
 
 def render(answer: Explained, style: Style, width: int) -> str:
     """Return every meaning of a name as text of at most `width` columns."""
+    answer = safe(answer)
     page = _Page(style, width)
     for number, item in enumerate(answer.explanations):
         if number:

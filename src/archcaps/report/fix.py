@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from archcaps.questions.fix.goals import LEVELS, LOWEST
-from archcaps.questions.fix.results import Answer, Cure, FixResult, Judged, Step
+from archcaps.questions.fix.results import Answer, Cure, FixResult, Judged, Step, Text
 from archcaps.report.asking import what_to_ask
 from archcaps.report.page import Page, Style, coloured, machine
+from archcaps.report.safe import safe
 from archcaps.tables.changes import needs
 
 __all__ = ["fix_schema", "render", "render_json"]
@@ -32,6 +33,7 @@ def fix_schema() -> dict[str, object]:
 
 def render(result: FixResult, style: Style, *, everything: bool = False, width: int = 100) -> str:
     """Return the answer as text of `width` columns (66 at the least, 100 at the most)."""
+    result = safe(result, (Text,))
     page = Page(style, min(max(width, 66), 100), everything)
     first, *rest = result.headline.split(": ", 1)
     lines = [style(line, bold=True) for line in page.fill(first + (":" if rest else ""), "", "")]
@@ -118,7 +120,7 @@ def _cure(cure: Cure, page: Page, number: int, *, whole: bool) -> list[str]:
         mark = f" [{page.source('source', step.source)}]" if page.everything and step.source else ""
         lines += page.fill(f"* {step.what}: {step.owner}{_forced(step)}{mark}", _HEAD, _HEAD + "  ")
     if cure.text is not None and whole and not number:
-        diff = cure.text.diff.rstrip().splitlines()
+        diff = cure.text.diff.expandtabs().rstrip().splitlines()
         shown = diff if page.everything else diff[:_DIFF]
         more = [f"... and {len(diff) - len(shown)} lines more (--all shows them, --write FILE writes it)"]
         lines += ["", *(_INDENT + line for line in shown + (more if len(diff) > len(shown) else [])), ""]

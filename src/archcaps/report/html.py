@@ -13,6 +13,7 @@ import jinja2
 from archcaps.fleet.results import AuditResult, Cell
 from archcaps.report.audit import MEANINGS, beyond, coverage, groups, headline
 from archcaps.report.cures import cure_sentences
+from archcaps.report.safe import safe
 from archcaps.safe_files import replace_file
 from archcaps.tables.names import VULNERABILITIES
 
@@ -30,6 +31,7 @@ class _HeatCell:
 
 def render_html(result: AuditResult) -> str:
     """Return the answer as an HTML document that stands alone."""
+    result = safe(result)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("archcaps.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from archcaps.questions.kernel_results import BehaviourLine, KernelAnswer, KernelProfile, Mask, ShortAnswer
+from archcaps.report.safe import safe
 
 if TYPE_CHECKING:
     from archcaps.report.page import Style
@@ -40,6 +41,7 @@ def render(answer: KernelAnswer, style: Style, width: int, *, everything: bool =
 
     `everything` adds sources and commits; `running` says that the first release is this machine's own.
     """
+    answer = safe(answer)
     page = _Page(style, max(width, _NARROWEST))
     if len(answer.kernels) == 1:
         _one(page, answer.kernels[0], everything=everything, running=running)

@@ -13,6 +13,7 @@ from archcaps.questions.results import Possible
 from archcaps.questions.upgrade_results import Judged
 from archcaps.report.asking import what_to_ask
 from archcaps.report.page import Page, Style, bit, machine
+from archcaps.report.safe import safe
 
 __all__ = ["migrate_schema", "render", "render_json"]
 
@@ -43,6 +44,7 @@ def render(
 
     `everything` shows what stays the same, and what is assumed; `further`: further verdicts count, as was asked.
     """
+    result = safe(result)
     page = Page(style, min(max(width, 66), 100), everything)
     first, *rest = result.headline.split(". ")
     lines = [style(line, bold=True) for line in page.fill(first.rstrip(".") + ".", "", "")]

@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from archcaps.fleet.pool.results import Fault, PoolBit, PoolResult
+from archcaps.fleet.pool.results import Document, Fault, PoolBit, PoolResult
 from archcaps.report.page import Page, Style
+from archcaps.report.safe import safe
 from archcaps.tables.bits import ARCH_CAPABILITIES
 
 __all__ = ["pool_schema", "render", "render_json"]
@@ -35,6 +36,7 @@ def pool_schema() -> dict[str, object]:
 
 def render(result: PoolResult, style: Style, *, everything: bool = False, width: int = 100) -> str:
     """Return the answer as text of `width` columns (66 to 100); `everything`: nothing is merely counted."""
+    result = safe(result, (Document,))
     page = Page(style, min(max(width, 66), 100), everything)
     head = page.fill(result.headline, "", "")
     lines = [style(line, fg=_COLOURS[result.exit_code], bold=True) for line in head]

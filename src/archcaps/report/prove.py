@@ -6,6 +6,7 @@ import msgspec
 
 from archcaps.questions.prove_results import HOLDS, NOT_DECIDED, REFUTED, UNKNOWN, CounterExample, Outcome, ProveResult
 from archcaps.report.page import Page, Style
+from archcaps.report.safe import safe
 
 __all__ = ["example_lines", "prove_schema", "render", "render_json", "rounded"]
 
@@ -30,6 +31,7 @@ def rounded(number: str) -> str:
 
 def render(result: ProveResult, style: Style, width: int, *, everything: bool = False) -> str:
     """Return the answer as text; `everything`: with what it was asked over and what it rests on, in full."""
+    result = safe(result)
     page = Page(style, width, everything)
     lines = [
         style(f"{_WORDS[result.verdict]}: {result.property}", fg=_COLOURS[result.verdict], bold=True),

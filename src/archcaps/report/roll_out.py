@@ -6,6 +6,7 @@ import msgspec
 
 from archcaps.fleet.roll_out_results import RollOutResult
 from archcaps.report.page import Page, Style
+from archcaps.report.safe import safe
 from archcaps.report.set_aside import set_aside
 
 __all__ = ["render", "render_json", "roll_out_schema"]
@@ -42,8 +43,9 @@ def headline(result: RollOutResult) -> str:
 
 def render(result: RollOutResult, style: Style, columns: int = 100) -> str:
     """Return the answer as text of `columns` columns (66 at the least, 100 at the most)."""
+    result = safe(result)
     page = Page(style, min(max(columns, 66), 100), False)
-    lines = page.fill(style(headline(result), bold=True), "", "")
+    lines = [style(line, bold=True) for line in page.fill(headline(result), "", "")]
     lines += page.fill(f"Cured: {result.cured:,} guests of {result.guests:,}.", "", "")
     where = f", only where {' and '.join(result.only)}" if result.only else ""
     lines += ["", *page.fill(f"Change: {', '.join(result.changes)}{where}.", "", "  ")]

@@ -6,6 +6,7 @@ import msgspec
 
 from archcaps.questions.shown_results import DifferentFeature, ShownFeature, ShownResult
 from archcaps.report.page import Page, Style
+from archcaps.report.safe import safe
 from archcaps.tables.bits import ARCH_CAPABILITIES
 
 __all__ = ["render", "render_json", "shown_schema"]
@@ -32,6 +33,7 @@ def render(result: ShownResult, style: Style, *, everything: bool = False, width
 
     `everything` lists the bits that are as KVM offers them too.
     """
+    result = safe(result)
     page = Page(style, min(max(width, 66), 100), everything)
     lines = [style(line, bold=True) for line in page.fill(result.headline)]
     if result.refused is not None:

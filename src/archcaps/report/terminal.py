@@ -16,6 +16,7 @@ from archcaps.questions.results import (
 from archcaps.report.asking import what_to_ask
 from archcaps.report.further import further_explained, further_lines, further_table
 from archcaps.report.page import FB_CLEAR_DIS, Page, Style, bit, coloured, inputs, listed, machine, plain, shown_bits
+from archcaps.report.safe import safe
 
 __all__ = ["render"]
 
@@ -52,6 +53,7 @@ def render(
     `everything` explains every vulnerability and names every deciding input; `further` explains what else
     IA32_ARCH_CAPABILITIES speaks of.
     """
+    result = safe(result)
     page = Page(style, min(max(width, 66), 100), everything)
     first, *rest = result.headline.split(". ")
     lines = [style(line, bold=True) for line in page.fill(first.rstrip(".") + ".", "", "")]

@@ -7,6 +7,7 @@ import msgspec
 from archcaps.questions.trace_results import Border, Entry, Step, TraceResult
 from archcaps.report.asking import what_to_ask
 from archcaps.report.page import Page, Style, bit, inputs
+from archcaps.report.safe import safe
 
 __all__ = ["render", "render_json", "trace_schema"]
 
@@ -27,6 +28,7 @@ def trace_schema() -> dict[str, object]:
 
 def render(result: TraceResult, style: Style, *, everything: bool = False, width: int = 100) -> str:
     """Return the answer as text of `width` columns (66 at the least, 100 at the most)."""
+    result = safe(result)
     page = Page(style, min(max(width, 66), 100), everything)
     kernel = "a kernel that is not known" if result.host_kernel is None else f"Linux {result.host_kernel}"
     by = f", {result.technology}" if result.technology else ""

@@ -11,6 +11,7 @@ from archcaps.questions.results import NO_SUCH_FILE
 from archcaps.questions.upgrade_results import FileChange, InputChange, Judged, Said, UpgradeResult, VerdictChange
 from archcaps.report.asking import what_to_ask
 from archcaps.report.page import Page, Style, plain
+from archcaps.report.safe import safe
 
 __all__ = ["render", "render_json", "upgrade_schema"]
 
@@ -38,6 +39,7 @@ def render(
 
     `everything` shows what stays the same too; `further`: further verdicts count, as `upgrade` was asked.
     """
+    result = safe(result)
     page = Page(style, min(max(width, 66), 100), everything)
     first, *rest = result.headline.split(". ")
     lines = [style(line, bold=True) for line in page.fill(first.rstrip(".") + ".", "", "")]

@@ -8,15 +8,10 @@ from pathlib import Path
 
 import click
 
+from archcaps.cli.extras import needs
 from archcaps.cli.input_lines import lines_of
 from archcaps.errors import InputError
 from archcaps.logic.sql_dialects import DIALECTS
-from archcaps.questions.sql.listing import list_rules
-from archcaps.questions.sql.lookups import rows_of
-from archcaps.questions.sql.query import query
-from archcaps.questions.sql.rows import machines_of
-from archcaps.questions.sql.tables import create_machines, load_lookups
-from archcaps.report.rules import render, render_json, render_lookups
 
 __all__ = ["rules"]
 
@@ -82,14 +77,16 @@ def rules(
     if dialect is None:
         if lookups or hosts or guests or possible or assumptions:
             raise click.UsageError("--sql is missing: for which engine?")
-        listed = list_rules(names)
-        click.echo(render_json(listed) if as_json else render(listed), nl=False)
+        _list(names, as_json=as_json)
         return
     if as_json:
         raise click.UsageError("--json is for the list, without --sql")
     if lookups is None:
         if hosts or guests:
             raise click.UsageError("--hosts and --guests are for --lookups; the query reads tables of these names")
+        needs("rules", "rules")
+        from archcaps.questions.sql.query import query  # noqa: PLC0415  # needs the extra
+
         sys.stdout.write(query(names, dialect, assumptions, possible=possible))
         return
     if hosts is None or guests is None:
@@ -101,6 +98,15 @@ def rules(
     _write(lookups, dialect, hosts, guests, frozenset(assumptions))
 
 
+def _list(names: tuple[str, ...], *, as_json: bool) -> None:
+    needs("rules", "rules")
+    from archcaps.questions.sql.listing import list_rules  # noqa: PLC0415  # needs the extra
+    from archcaps.report.rules import render, render_json  # noqa: PLC0415  # as above
+
+    listed = list_rules(names)
+    click.echo(render_json(listed) if as_json else render(listed), nl=False)
+
+
 def _lines(file: str) -> Iterator[tuple[str, bytes]]:
     """Yield the lines of a file, each with the file and where it stands there."""
     label = "standard input" if file == "-" else file
@@ -110,6 +116,12 @@ def _lines(file: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _write(folder: Path, dialect: str, hosts: str, guests: str, assumptions: frozenset[str]) -> None:
+    needs("rules", "rules")
+    from archcaps.questions.sql.lookups import rows_of  # noqa: PLC0415  # needs the extra
+    from archcaps.questions.sql.rows import machines_of  # noqa: PLC0415  # as above
+    from archcaps.questions.sql.tables import create_machines, load_lookups  # noqa: PLC0415  # as above
+    from archcaps.report.rules import render_lookups  # noqa: PLC0415  # as above
+
     rows = rows_of(machines_of(_lines(hosts), "host", assumptions), machines_of(_lines(guests), "guest", assumptions))
     try:
         statements = {"machines.sql": create_machines(dialect), "lookups.sql": load_lookups(dialect, str(folder))}

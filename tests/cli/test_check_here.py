@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 import archcaps
 from archcaps.cli import check as command
+from archcaps.cli import machines
 from archcaps.machine.snapshot import Snapshot
 from tests.cli.running import ROOT
 from tests.cli.running import archcaps as run
@@ -65,7 +66,8 @@ class TestOnAHost:
     @pytest.fixture(autouse=True)
     def host(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshot]:
         host = replace(HOST, kernel=replace(HOST.kernel, release="6.18.30"))
-        monkeypatch.setattr(command, "this_machine", lambda role=None: host)
+        for module in (command, machines):
+            monkeypatch.setattr(module, "this_machine", lambda role=None: host)
         yield host
 
     def test_what_guests_get_by_default_comes_first(self) -> None:

@@ -305,11 +305,10 @@ def test_an_interrupt_leaves_nothing_half_written(fleet: Path, tmp_path: Path) -
     program = [sys.executable, "-c", "from archcaps.cli.main import main; main()"]
     out = tmp_path / "out"
     with subprocess.Popen([*program, "audit", str(fleet), "--out", str(out)], stderr=subprocess.PIPE, text=True) as run:
-        end = time.monotonic() + 30
-        while not (out.exists() and any(out.iterdir())) and time.monotonic() < end:
+        while not (out.exists() and any(out.iterdir())) and run.poll() is None:
             time.sleep(0.005)
         run.send_signal(signal.SIGINT)
-        _, error = run.communicate(timeout=60)
+        _, error = run.communicate()
     assert (run.returncode, error) == (130, "")
     assert [path for path in out.iterdir() if not path.name.startswith(".audit-")] == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import duckdb
@@ -40,20 +39,24 @@ def test_the_share_of_a_running_query_grows_up_to_its_end() -> None:
         told.append((phase, done))
 
     database = connected(progress)
-    database.execute("CREATE TABLE t AS SELECT i FROM range(3000000) t(i)")
-    with watched(database, "sorting", progress):
-        assert len(watchers()) == 1
-        began = time.monotonic()
-        database.execute("SELECT count(*) FROM t WHERE regexp_matches(md5(CAST(i AS VARCHAR)), '(a.*b|c.*d)+e.*9$')")
-        took = time.monotonic() - began
-    shares = [done for _, done in told]
-    assert {phase for phase, _ in told} == {"sorting"}
-    assert shares[0] == 0.0
-    assert shares == sorted(shares)
-    assert all(0.0 <= share <= 1.0 for share in shares)
-    # A query of this length is seen on its way, not only before and after.
-    assert took < 0.5 or any(0.0 < share < 1.0 for share in shares)
-    assert watchers() == []
+    rows, shares = 3_000_000, [0.0]
+    # A query that is long enough is seen on its way, not only before and after: the machine says what is long.
+    while not any(0.0 < share < 1.0 for share in shares):
+        told.clear()
+        database.execute(f"CREATE OR REPLACE TABLE t AS SELECT i FROM range({rows}) t(i)")
+        with watched(database, "sorting", progress):
+            assert len(watchers()) == 1
+            database.execute(
+                "SELECT count(*) FROM t WHERE regexp_matches(md5(CAST(i AS VARCHAR)), '(a.*b|c.*d)+e.*9$')"
+            )
+        assert watchers() == []
+        shares = [done for _, done in told]
+        assert {phase for phase, _ in told} == {"sorting"}
+        assert shares[0] == 0.0
+        assert shares == sorted(shares)
+        assert all(0.0 <= share <= 1.0 for share in shares)
+        rows *= 4
+        assert rows < 1 << 32, "never seen on its way"
 
 
 def test_nobody_who_looks_is_no_thread() -> None:
@@ -69,10 +72,8 @@ def test_what_progress_raises_ends_the_query() -> None:
             raise RuntimeError("enough")
 
     database = connected(refuse)
-    began = time.monotonic()
     with pytest.raises(RuntimeError, match="enough"), watched(database, "counting", refuse):
-        database.execute(LONG.format(10**9))
-    assert time.monotonic() - began < 30
+        database.execute(LONG.format(10**9))  # days, if nothing ended it
     assert database.execute("SELECT 1").fetchone() == (1,)
 
 

@@ -45,7 +45,7 @@ def browse(page: Path, profile: Path, *options: str) -> tuple[str, list[str]]:
         pytest.skip("no Chromium (Debian package chromium: make debian)")
     done = subprocess.run(
         [CHROMIUM, *OPTIONS, *options, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "HOME": str(profile)},
+        capture_output=True, text=True, check=False, env={**os.environ, "HOME": str(profile)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-500:]
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -163,12 +162,10 @@ def test_a_document_type_is_refused_whatever_it_declares(text: str) -> None:
 )
 def test_hostile_xml_costs_little(text: str, said: str) -> None:
     tracemalloc.start()
-    begun = time.process_time()
     with pytest.raises(InputError, match=re.escape(said)):
         read_configuration(text, "x.xml")
-    spent, (_, peak) = time.process_time() - begun, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert spent < 20
     assert peak < 100 << 20
 
 

@@ -59,6 +59,23 @@ def tree(root: Path, files: Mapping[str, str | bytes] | None = None, **cpuinfo: 
     return root
 
 
+def open_kvm() -> int:
+    """Open this machine's KVM.
+
+    Raises:
+        OSError: there is none, it may not be opened, or what has its name is something else.
+    """
+    fd = os.open("/dev/kvm", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        version = fcntl.ioctl(fd, 0xAE00)  # KVM_GET_API_VERSION, which has been 12 ever since
+        if version != 12:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
 def look(root: Path, role: str | None = None, *, kvm: bool = False) -> dict[str, Any]:
     return probe_script.probe(role, kvm, True, str(root))
 

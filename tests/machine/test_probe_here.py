@@ -15,6 +15,7 @@ from archcaps.machine.snapshot import Snapshot
 from archcaps.machine.this import this_machine
 from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.names import VULNERABILITIES
+from tests.machine.probing import open_kvm
 
 SYSFS = Path("/sys/devices/system/cpu")
 
@@ -80,7 +81,7 @@ def test_both_ways_to_cpuid_agree() -> None:
 def test_its_kvm_is_asked_as_anybody_would() -> None:
     found = this_machine()
     try:
-        fd = os.open("/dev/kvm", os.O_RDWR)
+        fd = open_kvm()
     except OSError:
         assert found.unreadable["kvm"].startswith("/dev/kvm: ")
         assert found.kvm.offered == {}

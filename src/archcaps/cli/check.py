@@ -7,10 +7,10 @@ from functools import partial
 
 import click
 
+from archcaps.cli.extras import needs
 from archcaps.cli.here import guests_to_check, unknown_host
 from archcaps.cli.machines import Machines, machine_options
 from archcaps.cli.output import say, style
-from archcaps.cli.proving import needs_diagrams
 from archcaps.cli.screen import width
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.this import this_machine
@@ -80,7 +80,7 @@ def check(machines: Machines, further: bool, exact: bool, everything: bool, as_j
     """
     show = partial(_show, as_json=as_json, further=further, everything=everything, color=color)
     if exact:
-        needs_diagrams()
+        needs("prove", "check --exact")
     judge = partial(ask, exact=exact, further=further, brief=not (further or everything or as_json))
     if not machines.given:
         return _here(machines.assumptions, judge, show, as_json=as_json)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archcaps.cli.extras import needs
 from archcaps.cli.output import say, style
-from archcaps.cli.proving import bounds_of, bounds_options, needs_diagrams
+from archcaps.cli.proving import bounds_of, bounds_options
 from archcaps.cli.screen import width
 from archcaps.errors import InputError
 
@@ -58,7 +59,7 @@ def diff(first: str, second: str, about: tuple[str, ...], color: bool | None, **
     files), or two policies: Python files with other rules in place of KVM's. All else is the same on both sides: the
     host, what the VMM writes, and the kernels that are not compared.
     """
-    needs_diagrams()
+    needs("prove", "diff")
     from archcaps.questions.diff import BAD  # noqa: PLC0415  # needs the extra
     from archcaps.questions.diff import diff as ask  # noqa: PLC0415  # as above
     from archcaps.report.diff import render, render_json  # noqa: PLC0415  # as above

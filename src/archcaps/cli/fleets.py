@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from archcaps.cli.extras import needs
 from archcaps.errors import InputError
 
 if TYPE_CHECKING:
     from archcaps.fleet.engine import Name, Settings
     from archcaps.fleet.inventory import Inventory
 
-__all__ = ["FleetOptions", "answer_options", "inventory_options", "needs_engine"]
+__all__ = ["FleetOptions", "answer_options", "inventory_options"]
 
 _Command = Callable[..., int]
 
@@ -83,7 +83,7 @@ class FleetOptions:
         Raises:
             InputError: the libraries for fleets, or the engine, are not installed, or the options do not go together.
         """
-        needs_engine()
+        needs("spark" if self.engine == "spark" else "fleet", f"--engine {self.engine}")
         from archcaps.fleet.engine import Settings  # noqa: PLC0415  # needs the extra
 
         if self.spark_master and self.engine != "spark":
@@ -127,14 +127,3 @@ def answer_options(*, out: str, as_json: str) -> Callable[[_Command], _Command]:
         return found
 
     return decorate
-
-
-def needs_engine() -> None:
-    """Refuse to go on without the libraries for fleets.
-
-    Raises:
-        InputError: they are not installed.
-    """
-    missing = [name for name in ("duckdb", "jinja2", "numpy") if find_spec(name) is None]
-    if missing:
-        raise InputError(f"{', '.join(missing)} not installed (pip install 'archcaps[fleet]')", "fleets")

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 import click
 
-from archcaps.cli.fleets import needs_engine
+from archcaps.cli.extras import needs
 from archcaps.cli.output import say, style, tell
 from archcaps.cli.screen import width
 
@@ -71,7 +71,7 @@ def pool(hosts: tuple[str, ...], form: str, **options: object) -> int:
     on which and why, and the fewest hosts to leave out. Beside it stands libvirt's plain intersection (virsh
     cpu-baseline), and what that gets wrong.
     """
-    needs_engine()
+    needs("fleet", "pool")
     from archcaps.fleet.pool.answer import Wish  # noqa: PLC0415  # needs the extra
     from archcaps.fleet.pool.answer import pool as ask  # noqa: PLC0415  # as above
     from archcaps.fleet.pool.hosts import read_hosts  # noqa: PLC0415  # as above

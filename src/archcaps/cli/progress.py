@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from archcaps.fleet.classes import Progress, silent
+if TYPE_CHECKING:
+    from archcaps.fleet.classes import Progress
 
 __all__ = ["progress_line"]
 
@@ -24,7 +26,7 @@ _BAR = 20
 def progress_line(*, quiet: bool = False) -> Iterator[Progress]:
     """Give a function that shows a phase and how much of it is done (0 to 1); the line is taken away at the end."""
     if quiet or not sys.stderr.isatty():
-        yield silent
+        yield lambda phase, done: None
         return
     line = _Line()
     try:

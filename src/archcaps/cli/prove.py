@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from archcaps.cli.extras import needs
 from archcaps.cli.output import say, style, tell
-from archcaps.cli.proving import bounds_of, bounds_options, needs_diagrams, save_examples
+from archcaps.cli.proving import bounds_of, bounds_options, save_examples
 from archcaps.cli.screen import width
 from archcaps.tables.properties import properties
 
@@ -72,7 +73,7 @@ def prove(name: str | None, about: tuple[str, ...], save: Path | None, color: bo
         for each in properties().values():
             say(f"{each.name:24}{each.sentence}\n")
         return 0
-    needs_diagrams()
+    needs("prove", "prove")
     from archcaps.questions.prove import prove as ask  # noqa: PLC0415  # needs the extra
     from archcaps.report.prove import render, render_json  # noqa: PLC0415  # as above
 

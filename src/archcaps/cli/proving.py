@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from archcaps.questions.prove_results import CounterExample, ProveResult
     from archcaps.space.bounds import Bounds, PartPattern
 
-__all__ = ["bounds_of", "bounds_options", "needs_diagrams", "save_examples"]
+__all__ = ["bounds_of", "bounds_options", "save_examples"]
 
 _VENDORS = {"intel": "GenuineIntel", "amd": "AuthenticAMD", "hygon": "HygonGenuine", "zhaoxin": "  Shanghai  "}
 _PART = re.compile(r"(?:([a-z]+):)?(0x[0-9a-f]+|\d+)(?:/(0x[0-9a-f]+|\d+))?(?:/(0x[0-9a-f]+|\d+))?\Z")
@@ -57,16 +56,6 @@ def bounds_options(command: Callable[..., int]) -> Callable[..., int]:
     for option in reversed(_OPTIONS):
         found = option(found)
     return found
-
-
-def needs_diagrams() -> None:
-    """Refuse to go on without the package for decision diagrams.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    if find_spec("oxidd") is None:
-        raise InputError("this command needs decision diagrams: pip install 'archcaps[prove]'")
 
 
 def bounds_of(options: Mapping[str, object]) -> Bounds:

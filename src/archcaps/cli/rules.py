@@ -7,16 +7,11 @@ from pathlib import Path
 
 import click
 
+from archcaps.cli.extras import needs
 from archcaps.cli.input_lines import lines_of
 from archcaps.cli.output import say, tell
 from archcaps.errors import InputError
 from archcaps.logic.sql_dialects import DIALECTS
-from archcaps.questions.sql.listing import list_rules
-from archcaps.questions.sql.lookups import rows_of
-from archcaps.questions.sql.query import query
-from archcaps.questions.sql.rows import machines_of
-from archcaps.questions.sql.tables import create_machines, load_lookups
-from archcaps.report.rules import render, render_json, render_lookups
 from archcaps.safe_files import replace_file
 
 __all__ = ["rules"]
@@ -83,14 +78,16 @@ def rules(
     if dialect is None:
         if lookups or hosts or guests or possible or assumptions:
             raise click.UsageError("--sql is missing: for which engine?")
-        listed = list_rules(names)
-        say(render_json(listed) if as_json else render(listed))
+        _list(names, as_json=as_json)
         return
     if as_json:
         raise click.UsageError("--json is for the list, without --sql")
     if lookups is None:
         if hosts or guests:
             raise click.UsageError("--hosts and --guests are for --lookups; the query reads tables of these names")
+        needs("rules", "rules")
+        from archcaps.questions.sql.query import query  # noqa: PLC0415  # needs the extra
+
         say(query(names, dialect, assumptions, possible=possible))
         return
     if hosts is None or guests is None:
@@ -102,6 +99,15 @@ def rules(
     _write(lookups, dialect, hosts, guests, frozenset(assumptions))
 
 
+def _list(names: tuple[str, ...], *, as_json: bool) -> None:
+    needs("rules", "rules")
+    from archcaps.questions.sql.listing import list_rules  # noqa: PLC0415  # needs the extra
+    from archcaps.report.rules import render, render_json  # noqa: PLC0415  # as above
+
+    listed = list_rules(names)
+    say(render_json(listed) if as_json else render(listed))
+
+
 def _lines(file: str) -> Iterator[tuple[str, bytes]]:
     """Yield the lines of a file, each with the file and where it stands there."""
     label = "standard input" if file == "-" else file
@@ -111,6 +117,12 @@ def _lines(file: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _write(folder: Path, dialect: str, hosts: str, guests: str, assumptions: frozenset[str]) -> None:
+    needs("rules", "rules")
+    from archcaps.questions.sql.lookups import rows_of  # noqa: PLC0415  # needs the extra
+    from archcaps.questions.sql.rows import machines_of  # noqa: PLC0415  # as above
+    from archcaps.questions.sql.tables import create_machines, load_lookups  # noqa: PLC0415  # as above
+    from archcaps.report.rules import render_lookups  # noqa: PLC0415  # as above
+
     rows = rows_of(machines_of(_lines(hosts), "host", assumptions), machines_of(_lines(guests), "guest", assumptions))
     try:
         statements = {"machines.sql": create_machines(dialect), "lookups.sql": load_lookups(dialect, str(folder))}

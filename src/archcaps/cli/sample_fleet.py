@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from archcaps.cli.fleets import needs_engine
+from archcaps.cli.extras import needs
 from archcaps.cli.output import say
 
 __all__ = ["sample_fleet"]
@@ -32,7 +32,7 @@ def sample_fleet(guests: int, out: Path, hosts: int | None, seed: int) -> int:
     Writes hosts.parquet and guests.parquet, and planted.parquet, which says of each planted guest which published case
     it is and what the verdict must be. The lies are planted from the reports, not by archcaps' own rules.
     """
-    needs_engine()
+    needs("fleet", "sample-fleet")
     from archcaps.fleet.sample import sample_fleet as make  # noqa: PLC0415  # needs the extra
 
     rows = make(out, guests, hosts=hosts, seed=seed)

@@ -64,11 +64,10 @@ def test_an_interrupt_ends_java_and_leaves_nothing_half_written(tmp_path: Path) 
     out = tmp_path / "out"
     command = program("audit", where, "--engine", "spark", "--out", str(out))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        end = time.monotonic() + 300
-        while not list(out.glob(".audit-*/verdicts.parquet")) and time.monotonic() < end and run.poll() is None:
+        while not list(out.glob(".audit-*/verdicts.parquet")) and run.poll() is None:
             time.sleep(0.01)
         run.send_signal(signal.SIGINT)
-        said = run.communicate(timeout=120)
+        said = run.communicate()
     assert (run.returncode, *said) == (130, "", "")
     assert list(out.iterdir()) == []
     named = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(out).encode() in contents(path)]

@@ -37,7 +37,7 @@ def release() -> str:
 def accelerator() -> str:
     """What this machine can run QEMU with: KVM where there is one that may be used, else TCG."""
     try:
-        with open("/dev/kvm", "r+b", buffering=0) as device:
+        with Path("/dev/kvm").open("r+b", buffering=0) as device:
             return "kvm" if fcntl.ioctl(device, _KVM_GET_API_VERSION) == _API else "tcg"
     except OSError:  # none there, not to be opened, or no KVM behind that name
         return "tcg"

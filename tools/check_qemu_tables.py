@@ -10,7 +10,10 @@ from pathlib import Path
 __all__ = ["SOURCED", "qemu_faults"]
 
 #: Those whose rows each have a source; the others are recorded whole (sources.csv).
-SOURCED = [f"qemu/{name}.csv" for name in ("releases", "rules", "first_releases", "accelerator_defaults")]
+SOURCED = [
+    f"qemu/{name}.csv"
+    for name in ("releases", "rules", "first_releases", "accelerator_defaults", "distribution_machines")
+]
 KINDS = {"feature", "alias", "vmx", "kvm", "hyperv", "option", "value"}
 
 Rows = list[dict[str, str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ PROGRAM = os.environ.get("ARCHCAPS_QEMU") or shutil.which("qemu-system-x86_64")
 needs_qemu = pytest.mark.skipif(
     PROGRAM is None, reason="no qemu-system-x86_64 (as root, make debian installs it: tools/debian/install.sh)"
 )
+#: Source: Linux include/uapi/linux/kvm.h
+_KVM_GET_API_VERSION, _API = 0xAE00, 12
 
 
 @cache
@@ -32,8 +35,12 @@ def release() -> str:
 
 @cache
 def accelerator() -> str:
-    """What this machine can run QEMU with: KVM where it may be used, else TCG."""
-    return "kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) else "tcg"
+    """What this machine can run QEMU with: KVM where there is one that may be used, else TCG."""
+    try:
+        with Path("/dev/kvm").open("r+b", buffering=0) as device:
+            return "kvm" if fcntl.ioctl(device, _KVM_GET_API_VERSION) == _API else "tcg"
+    except OSError:  # none there, not to be opened, or no KVM behind that name
+        return "tcg"
 
 
 @contextmanager

@@ -263,6 +263,8 @@ class Vcpu:
             seen = self._kvm.tries.seen(shown, value)
             if seen is not None:
                 accepted, stored, read = self._observed(seen, value, stored)
+            elif shown is not None and self._kvm.tries.refuses(shown, value):
+                accepted = stored = False
             elif shown is not None and self._kvm.contradicted(shown):
                 accepted = stored = None
         self._read = read

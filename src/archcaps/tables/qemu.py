@@ -17,7 +17,7 @@ from archcaps.tables.files import read_csv
 __all__ = [
     "NEWEST", "RECORDED", "CpuModel", "Machine", "MachineChange", "Property", "Span", "accelerator_defaults",
     "fixed_alias", "holds", "machine_changes", "machine_type", "model_names", "model_versions", "parse_release",
-    "properties", "rule_source",
+    "possible_changes", "properties", "rule_source",
 ]  # fmt: skip
 
 Version = tuple[int, ...]
@@ -25,6 +25,8 @@ Version = tuple[int, ...]
 _RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,3})(?:[^\d.].*)?\Z", re.ASCII)
 #: More than any stable release's last number.
 _ANY: Final = 10_000
+#: Source: proxmox/qemu-server@e6352be src/PVE/QemuServer/Machine.pm
+_PROXMOX = re.compile(r"\+pve\d{1,4}\Z", re.ASCII)
 _MACHINE = re.compile(r"pc-(?:i440fx|q35)-(\d{1,3}\.\d{1,3}(?:\.\d{1,3})?)\Z", re.ASCII)
 
 
@@ -149,28 +151,47 @@ def fixed_alias(name: str) -> str | None:
 class Machine:
     """A machine type: its version, and which version of a model its plain name means there.
 
-    `newest`: the newest that the release has; else version 1. `version` is None for types without one. `known`: it was
-    recorded under this name.
+    `newest`: the newest that the release has; else version 1. `version` is None for types without one, and where it is
+    not known: then `known` is false too. `always_on`: what a distribution sets x-arch-cap-always-on to, itself.
     """
 
     name: str
     version: Version | None
     newest: bool
     known: bool
+    always_on: bool | None = None
 
-    def arch_cap_always_on(self, release: Version) -> bool:
-        """Return what x-arch-cap-always-on is: true on pc machine types up to 10.0."""
+    @property
+    def arch_cap_always_on(self) -> bool | None:
+        """What x-arch-cap-always-on is: true on pc machine types up to 10.0; None: the type's version is not known."""
+        if self.always_on is not None:
+            return self.always_on
+        if not self.known:
+            return None
         return self.version is not None and self.version <= (10, 0)
 
 
 @cache
 def machine_type(name: str) -> Machine:
-    """Return what is known of a machine type; pc and q35 are the newest of their kind."""
-    match = _MACHINE.match(name)
+    """Return what is known of a machine type; pc and q35 are the newest of their kind.
+
+    Proxmox VE puts its own revision behind QEMU's version (pc-q35-9.0+pve1); other distributions have names of their
+    own, of which only those in the table tell their version.
+    """
+    upstream = _PROXMOX.sub("", name)
+    match = _MACHINE.match(upstream)
+    if match is None and (own := _distributions().get(name)) is not None:
+        always_on = None if not own["arch_cap_always_on"] else own["arch_cap_always_on"] == "1"
+        return Machine(name, _numbers(own["version"]), newest=False, known=True, always_on=always_on)
     version = None if match is None else _numbers(match[1])
-    rows = [row for row in read_csv("qemu/machines.csv") if row["machine"] == name]
+    rows = [row for row in read_csv("qemu/machines.csv") if row["machine"] == upstream]
     newest = any(row["plain_name_means_version"] == "newest" for row in rows)
-    return Machine(name, version, newest, bool(rows) or name in ("pc", "q35", "none"))
+    return Machine(name, version, newest, version is not None or bool(rows) or name in ("pc", "q35", "none"))
+
+
+@cache
+def _distributions() -> Mapping[str, Mapping[str, str]]:
+    return {row["machine"]: row for row in read_csv("qemu/distribution_machines.csv")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +208,18 @@ def machine_changes(model: str, machine: Machine) -> tuple[MachineChange, ...]:
         return ()
     return tuple(
         MachineChange(row["property"], row["value"])
-        for row in read_csv("qemu/machine_changes.csv")
-        if model in row["models"].split()
-        and machine.version <= _numbers(row["last"])
-        and (not row["first"] or machine.version >= _numbers(row["first"]))
+        for row in _changes_of(model)
+        if machine.version <= _numbers(row["last"]) and (not row["first"] or machine.version >= _numbers(row["first"]))
     )
+
+
+def possible_changes(model: str, machine: Machine) -> frozenset[str]:
+    """Return what some pc machine type changes in a model, where it is not known which version this one has."""
+    return frozenset() if machine.known else frozenset(row["property"] for row in _changes_of(model))
+
+
+def _changes_of(model: str) -> list[dict[str, str]]:
+    return [row for row in read_csv("qemu/machine_changes.csv") if model in row["models"].split()]
 
 
 @cache
@@ -216,6 +244,11 @@ def holds(rule: str, release: Version) -> bool | None:
     """
     row = _rule(rule)
     release, first, without = _last_of(release), _numbers(row["first"]), _last_of(_numbers(row["without"]))
+    for word in row["stable"].split():  # 10.0.4-10.0.12:unknown, of stable releases that differ from their line
+        span, _, answer = word.partition(":")
+        low, _, high = span.partition("-")
+        if _numbers(low) <= release <= _numbers(high or low):
+            return {"yes": True, "no": False}.get(answer)
     if release >= first:
         return not row["last"] or release <= _numbers(row["last"])
     if release > without:

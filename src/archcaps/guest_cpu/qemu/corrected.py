@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import unified_diff
 from typing import Final
 
@@ -85,6 +85,7 @@ def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:
         why = "this was read over QMP: change the configuration that QEMU is started with, and start it anew"
         return Patch("qemu", asked.text, asked.text, "", tuple((change, why) for change in changes))
     text = _Text(asked)
+    hidden = {change.bit for change in changes if isinstance(change, SwitchChange) and not change.on}
     for change in changes:
         where = setting(asked.release, asked.machine, asked.where)
         match change:
@@ -95,7 +96,8 @@ def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:
             case ModelChange(model):
                 why = _set_model(text, model, where)
             case SwitchChange(bit, on):
-                why = _set_switch(text, bit, where, on=on)
+                why = _hidden_with_its_register(bit, hidden) if on else ""
+                why = why or _set_switch(text, bit, where, on=on)
         if why:
             impossible.append((change, why))
     diff = "".join(_diff(asked.text, text.text))
@@ -110,6 +112,14 @@ def _set_model(text: _Text, model: str, where: Setting) -> str:
         return str(error)
     text.set_cpu(",".join([model, *text.cpu.split(",")[1:]]))
     return ""
+
+
+def _hidden_with_its_register(bit: str, hidden: Collection[str]) -> str:
+    """Return why a bit can not be shown, where the same changes hide the register that it stands in."""
+    parent = _PARENTS.get(BITS[bit].register)
+    if parent is None or parent.replace("-", "_") not in hidden:
+        return ""
+    return f"the same changes hide {parent}, without which QEMU clears {bit}: it can not be shown too"
 
 
 def _set_switch(text: _Text, bit: str, where: Setting, *, on: bool) -> str:

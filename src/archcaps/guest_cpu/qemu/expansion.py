@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.asked import Asked, Identity
 from archcaps.guest_cpu.qemu.live import of_live_guest
 from archcaps.guest_cpu.qemu.models import Definition, Setting, definition, setting
 from archcaps.guest_cpu.qemu.refusals import refusal
@@ -69,7 +69,8 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
     work = _Expansion(asked, where, supported, model)
     wanted = _wanted(work, kvm=kvm)
     for bit in _FOLLOWED:
-        work.bits[bit] = _tcg(bit, wanted.get(bit, False)) if not kvm else _kvm(work, bit, wanted)
+        forced = asked.force_features
+        work.bits[bit] = _tcg(bit, wanted.get(bit, False), forced=forced) if not kvm else _kvm(work, bit, wanted)
     _hide_without_cpuid_bit(work)
     snapshot = _snapshot(work, host, offered, vendor)
     notices = _notices(work, kvm=kvm)
@@ -102,14 +103,21 @@ def _wanted(work: _Expansion, *, kvm: bool) -> dict[str, bool | None]:
     return {bit: own.get(name, features.get(name, default)) for bit, name in _NAMES.items()}
 
 
-def _tcg(bit: str, wanted: bool | None) -> bool | None:
-    """Return a bit of a guest without KVM: what is not asked for is not there, and ARCH_CAPABILITIES never is."""
-    if bit == "arch_capabilities" or bit in ARCH_CAPABILITIES:
+def _tcg(bit: str, wanted: bool | None, *, forced: bool) -> bool | None:
+    """Return a bit of a guest without KVM: what is not asked for is not there, and ARCH_CAPABILITIES never is offered.
+
+    Forced, its CPUID bit is shown all the same; MSR 0x10a reads 0 even then (seen with QEMU 7.2 and 11.1).
+    """
+    if bit in ARCH_CAPABILITIES:
         return False
+    if bit == "arch_capabilities":
+        return bool(wanted and forced)
     return False if wanted is False else True if bit == "hypervisor" else None
 
 
 def _kvm(work: _Expansion, bit: str, wanted: Mapping[str, bool | None]) -> bool | None:
+    if work.model is not None and _NAMES.get(bit) in _machine_decides(work):
+        return _perhaps_asked_for(work, bit)
     if work.model is not None and not wanted.get(bit):
         return False
     named = work.setting.has_property(_NAMES[bit]) if bit in _NAMES else False
@@ -119,6 +127,20 @@ def _kvm(work: _Expansion, bit: str, wanted: Mapping[str, bool | None]) -> bool 
     if named is False or not asked:
         return False
     return _asked_for(work, bit, named)
+
+
+def _machine_decides(work: _Expansion) -> frozenset[str]:
+    """Return the features that a machine type of unknown version may change, and no word of the user's sets."""
+    unsure = frozenset() if work.model is None else work.model.unsure
+    return unsure - {switch.name for switch in work.asked.switches}
+
+
+def _perhaps_asked_for(work: _Expansion, bit: str) -> bool | None:
+    """Return a bit of which it is not known whether it is asked for: not there where it is not supported."""
+    if work.supported.known and work.supported.of(bit).value is False:
+        return False
+    work.undecided.append(_NAMES[bit])
+    return None
 
 
 def _from_host(work: _Expansion, bit: str, named: bool | None) -> bool | None:
@@ -184,7 +206,8 @@ def _hide_without_cpuid_bit(work: _Expansion) -> None:
 
 def _snapshot(work: _Expansion, host: Snapshot | None, offered: Snapshot | None, vendor: str | None) -> Snapshot:
     asked, model, bits = work.asked, work.model, work.bits
-    of_host = Cpu() if host is None else host.cpu
+    # Without KVM, -cpu max is QEMU's own CPU, and nothing of the host's.
+    of_host = Cpu() if host is None or asked.accelerator == "tcg" else host.cpu
     identity, base = asked.identity, model or of_host
     what = f"QEMU {work.setting.text}, -cpu {asked.model}"
     word = sum(ARCH_CAPABILITIES[bit].mask for bit in ARCH_CAPABILITIES if bits[bit])
@@ -198,9 +221,9 @@ def _snapshot(work: _Expansion, host: Snapshot | None, offered: Snapshot | None,
         source=what if offered is None else f"{what}, on what KVM offers on this host",
         cpu=Cpu(
             vendor=vendor,
-            family=base.family if identity.family is None else identity.family,
-            model=base.model if identity.model is None else identity.model,
-            stepping=base.stepping if identity.stepping is None else identity.stepping,
+            family=_part(base, identity, "family"),
+            model=_part(base, identity, "model"),
+            stepping=_part(base, identity, "stepping"),
             core_type=of_host.core_type if model is None else None,
         ),
         cpuid=Cpuid(
@@ -211,6 +234,14 @@ def _snapshot(work: _Expansion, host: Snapshot | None, offered: Snapshot | None,
         registers={"ia32_arch_capabilities": Reading(value=f"{word:#x}", known=f"{known:#x}")},
         kernel=Kernel() if offered is None else offered.kernel,
     )
+
+
+def _part(base: Definition | Cpu, identity: Identity, part: str) -> int | str | None:
+    """Return family, model or stepping: the user's, else the model's or the host's; None: a machine type decides."""
+    own: int | None = getattr(identity, part)
+    unsure = isinstance(base, Definition) and part in base.unsure
+    of_base: int | str | None = None if unsure else getattr(base, part)
+    return of_base if own is None else own
 
 
 def _notices(work: _Expansion, *, kvm: bool) -> list[str]:

@@ -33,7 +33,10 @@ def _has_property(name: str, release: tuple[int, ...]) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A model as a release defines it on a machine type: who it is, and the features that are on."""
+    """A model as a release defines it on a machine type: who it is, and the features that are on.
+
+    `unsure` are features and parts of the identity that the machine type may change, whose version is not known.
+    """
 
     name: str
     vendor: str
@@ -41,6 +44,7 @@ class Definition:
     model: int
     stepping: int
     features: frozenset[str]
+    unsure: frozenset[str] = frozenset()
 
 
 def setting(release: str | None, machine: str | None, where: str) -> Setting:
@@ -73,7 +77,9 @@ def _machine(name: str, release: tuple[int, ...], assumed: list[str]) -> tables.
         found = replace(found, version=release[:2], known=True)
     if not found.known:
         like = "a pc type, on which a plain model name is version 1" if name.startswith("pc") else "one like pc"
-        assumed.append(f"the machine type {name} is not in archcaps' tables: taken as {like}")
+        assumed.append(
+            f"the machine type {name} is not in archcaps' tables: taken as {like}; what hangs on its version is unknown"
+        )
     return found
 
 
@@ -105,7 +111,8 @@ def definition(name: str, where_it_runs: Setting, where: str) -> Definition:
             identity[change.name] = int(change.value)
         else:
             (features.add if change.value == "on" else features.discard)(change.name)
-    return Definition(found.full_name, found.vendor, **identity, features=frozenset(features))
+    unsure = tables.possible_changes(name, where_it_runs.machine)
+    return Definition(found.full_name, found.vendor, **identity, features=frozenset(features), unsure=unsure)
 
 
 def _versions(name: str) -> tuple[tuple[tables.CpuModel, ...], int | None]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.qemu.models import Setting
+from archcaps.machine.msr_tries import kvm_refuses
 from archcaps.machine.snapshot import Reading, Snapshot, number
 from archcaps.tables import qemu as tables
 
@@ -34,19 +35,19 @@ def refusal(
 
 
 def _kvm_refuses(host: Snapshot | None, shown: Snapshot) -> str | None:
-    """Return that a scratch vCPU of this host refused the value that QEMU writes to MSR 0x10a."""
+    """Return that KVM on this host refuses the value that QEMU writes to MSR 0x10a, as scratch vCPUs were seen to."""
     reading = shown.registers.get("ia32_arch_capabilities", Reading())
     if host is None or shown.cpuid is None or reading.value is None or reading.known is None:
         return None
     value = number(reading.value, 64, "MSR 0x10a")
-    if number(reading.known, 64, "MSR 0x10a") != _ALL:
-        return None
+    unknown = ~number(reading.known, 64, "MSR 0x10a") & _ALL
     with_bit = "arch_capabilities" in shown.cpuid.shown
-    for one in host.kvm.accepts:
-        same = one.cpuid_arch_capabilities is with_bit and number(one.set, 64, "kvm.accepts") == value
-        if same and not one.accepted:
-            return (
-                f"KVM on this host refuses the value of MSR 0x10a that QEMU sets: it aborts with "
-                f'"error: failed to set MSR 0x10a to {value:#x}"'
-            )
-    return None
+    if not with_bit and "arch_capabilities" not in shown.cpuid.hidden:
+        return None
+    if not all(kvm_refuses(host, each, shown=with_bit) for each in (value, value | unknown)):
+        return None
+    written = f"{value:#x}" if not unknown else f"a value with the bits {value:#x}"
+    return (
+        f"KVM on this host refuses the value of MSR 0x10a that QEMU sets: it aborts with "
+        f'"error: failed to set MSR 0x10a to {written}"'
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from archcaps.guest_cpu.qemu.models import Setting
 from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot, number
 from archcaps.tables import qemu as tables
+from archcaps.tables.bits import ARCH_CAPABILITIES
 
 if TYPE_CHECKING:
     from archcaps.machine.facts import Datum
@@ -55,7 +56,9 @@ class Supported:
             seen = Snapshot(
                 format_version=FORMAT_VERSION, role="host", registers={} if host is None else dict(host.kvm.offered)
             )
-            self._offered = {**known_bits(seen), **known_bits(offered)}
+            # QEMU asks /dev/kvm for MSR 0x10a; what a vCPU then holds, which the default guest has, may be less.
+            of_msr = {bit: datum for bit, datum in known_bits(seen).items() if bit in ARCH_CAPABILITIES}
+            self._offered = {**known_bits(seen), **known_bits(offered), **of_msr}
 
     @property
     def known(self) -> bool:
@@ -109,14 +112,19 @@ class Supported:
             return Answer(False)
         rule = "arch_capabilities_not_for_amd"
         amd = None if self._vendor is None else self._vendor == "AuthenticAMD"
-        if tables.holds(rule, release) and not machine.arch_cap_always_on(release) and amd is not False:
+        # A distribution's machine type that sets the property itself comes with a QEMU that has the rule.
+        follows = True if machine.always_on is not None else tables.holds(rule, release)
+        if follows and machine.arch_cap_always_on is not True and amd is not False:
             why = "QEMU since 10.1.1 hides it from guests whose vendor is AMD, except on pc machine types up to 10.0"
-            return Answer(False, "qemu", why, tables.rule_source(rule)) if amd else Answer(None)
+            hides = amd and machine.arch_cap_always_on is False
+            return Answer(False, "qemu", why, tables.rule_source(rule)) if hides else Answer(None)
         rule = "arch_capabilities_as_host_cpuid"
         own = self._own.get("arch_capabilities")
-        if tables.holds(rule, release) and (own is None or not own.value):
-            why = "QEMU 10.1.0 hides it if the host's own CPUID does not show it"
-            return Answer(None) if own is None else Answer(False, "qemu", why, tables.rule_source(rule))
+        follows = tables.holds(rule, release)
+        if follows is not False and (own is None or not own.value):
+            why = "QEMU 10.1.0 and 10.0.3 hide it if the host's own CPUID does not show it"
+            sure = follows and own is not None
+            return Answer(False, "qemu", why, tables.rule_source(rule)) if sure else Answer(None)
         return Answer(offers)
 
     def _fb_clear(self, offers: bool | None) -> Answer:

@@ -36,7 +36,8 @@ class Distribution:
     """Who makes kernels with a certain suffix, and what their version tells.
 
     `point_release` finds the upstream release in ``uname -v``, /proc/version or /proc/version_signature (None: nothing
-    there tells it), and `observation` says where a user reads it.
+    there tells it), and `observation` says where a user reads it. `upstream`: with a point release its kernels do what
+    upstream's do, as far as the tables ask. `bases`: lines older than all readings whose texts are known all the same.
     """
 
     name: str
@@ -47,6 +48,8 @@ class Distribution:
     point_release: re.Pattern[str] | None
     examples: tuple[str, ...]
     source: str
+    upstream: bool = False
+    bases: tuple[str, ...] = ()
 
 
 @cache
@@ -62,6 +65,8 @@ def distributions() -> tuple[Distribution, ...]:
             re.compile(entry["point_release"], re.ASCII | re.MULTILINE) if "point_release" in entry else None,
             tuple(entry["examples"]),
             entry["source"],
+            entry.get("upstream", False),
+            tuple(entry.get("bases", ())),
         )
         for entry in read_toml("kernels/distributions.toml")["distribution"]
     )
@@ -124,8 +129,30 @@ class Release:
         return self.version.micro == 0 and not self.version.is_prerelease
 
     @property
+    def is_upstream(self) -> bool:
+        """Whether it does what the upstream release of its version does: upstream's own, or made with few patches.
+
+        Upstream's own is bare, or a release candidate: whatever else stands behind it somebody appended.
+        """
+        found = self.distribution
+        return not self.suffix or (found is not None and found.upstream and not self.hides_point_release)
+
+    @property
+    def why_unknown(self) -> str:
+        """Why what changed later is unknown; only for a release that is not upstream's."""
+        if self.hides_point_release:
+            return self.why_hidden
+        found = self.distribution
+        if found is None:
+            return (
+                f"{self.text} is not upstream's {self.version}, and nobody is known to call kernels -{self.suffix}: "
+                "it may have taken over anything that came later"
+            )
+        return f"{self.text} is not upstream's {self.version} ({found.name}: {found.meaning})"
+
+    @property
     def why_hidden(self) -> str:
-        """Why nothing can be said of this release; only for one that hides its point release."""
+        """Why what changed later is unknown; only for a release that hides its point release."""
         found = self.distribution
         if found is None:
             return f"{self.text} does not say which point release it is made from"

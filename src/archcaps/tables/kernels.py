@@ -21,8 +21,8 @@ from archcaps.tables.files import read_csv
 from archcaps.tables.releases import Release
 
 __all__ = [
-    "BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track", "behaviour", "newest_of_line", "readings_of",
-    "too_old",
+    "BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track", "behaviour", "is_newest", "newest_of_line",
+    "readings_of", "too_old",
 ]  # fmt: skip
 
 #: Lines kept for years, each with its own backports. Source: kernel.org/category/releases.html
@@ -51,10 +51,14 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of a behaviour at a release: its value (None: unknown), and where it was read or why not."""
+    """What is known of a behaviour at a release: its value (None: unknown), and where it was read or why not.
+
+    `assumed`: it is supposed, and `source` says what.
+    """
 
     value: bool | None
     source: str
+    assumed: bool = False
 
 
 def _behaviours() -> dict[str, Behaviour]:
@@ -250,7 +254,7 @@ def _never_taken_away() -> Mapping[str, str]:
 
 
 def _never_lost(name: str, release: Release) -> str:
-    """Return why a kernel has a behaviour that no kernel ever lost: from where it descends; empty: it may not have it."""
+    """Return why a kernel has a behaviour that none ever lost: from where it descends; empty: it may not have it."""
     why = _never_taken_away().get(name)
     if why is None:
         return ""
@@ -284,6 +288,11 @@ def _all_readings() -> Mapping[str, tuple[Version, ...]]:
 def newest_of_line(release: Release) -> Version | None:
     """Return the newest release of this line that was read; None: none was."""
     return _all_readings().get(release.line, (None,))[-1]
+
+
+def is_newest(release: Release) -> bool:
+    """Return whether a release is newer than all that was read, of any line."""
+    return release.version > max(versions[-1] for versions in _all_readings().values())
 
 
 def too_old(release: Release) -> str:

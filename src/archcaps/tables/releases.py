@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from typing import Final
@@ -80,11 +80,15 @@ def distribution_of(text: str) -> Distribution | None:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A kernel release as uname -r prints it: its upstream version, and what a distribution appended."""
+    """A kernel release as uname -r prints it: its upstream version, and what a distribution appended.
+
+    `is_doubted`: of nobody's kernels but upstream's own is it taken for granted that they do what upstream's do.
+    """
 
     text: str
     version: Version
     suffix: str
+    is_doubted: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Release:
@@ -135,7 +139,14 @@ class Release:
         Upstream's own is bare, or a release candidate: whatever else stands behind it somebody appended.
         """
         found = self.distribution
-        return not self.suffix or (found is not None and found.upstream and not self.hides_point_release)
+        if not self.suffix:
+            return True
+        return found is not None and found.upstream and not self.is_doubted and not self.hides_point_release
+
+    @property
+    def doubted(self) -> Release:
+        """The same release, of which only what was read of upstream's counts, unless it is supposed."""
+        return replace(self, is_doubted=True) if self.suffix else self
 
     @property
     def why_unknown(self) -> str:

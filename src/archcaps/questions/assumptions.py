@@ -11,7 +11,7 @@ from archcaps.questions.reader import Reader
 from archcaps.questions.results import Assumption, Deciding, Verdict
 from archcaps.tables.kernels import Release
 from archcaps.tables.names import ASSUMPTIONS, KERNEL_LOOKUPS, STRICT, VM_LOOKUPS
-from archcaps.tables.suppositions import supposition_of
+from archcaps.tables.suppositions import suppositions_of
 
 __all__ = ["assumptions_of", "held_assumptions", "naming"]
 
@@ -51,11 +51,17 @@ def assumptions_of(reader: Reader, verdicts: list[Verdict]) -> list[Assumption]:
             by_source.setdefault(item.source, set()).add(item.name)
     said = " ".join(assumption.text for assumption in found)
     for text, names in by_source.items():
-        if f"({text})" not in said and text not in said:
-            options = all(name.partition(".")[2] in KERNEL_LOOKUPS for name in names)
-            name = DEFAULT_OPTIONS if options and "guest_kernel.xen_pv" not in names else ""
-            found.append(Assumption(text, _inputs(verdicts, names), name))
+        if f"({text})" not in said and not all(part in said for part in text.split("; ")):
+            found.append(Assumption(text, _inputs(verdicts, names), _name(reader, text, names)))
     return found
+
+
+def _name(reader: Reader, text: str, names: Collection[str]) -> str:
+    """Return the name of an assumption by its text and the facts that rest on it: of options that nobody gave."""
+    options = all(name.partition(".")[2] in KERNEL_LOOKUPS for name in names) and "guest_kernel.xen_pv" not in names
+    kernels = (reader.host.kernel, reader.guest.kernel)
+    bare = any(kernel.options_provenance == "assumed" and kernel.options_source == text for kernel in kernels)
+    return DEFAULT_OPTIONS if options and (bare or DEFAULT_OPTIONS in reader.assumptions) else ""
 
 
 def naming(headline: str, assumptions: list[Assumption], *, safe: bool) -> str:
@@ -94,15 +100,12 @@ def _of_release(snapshot: Snapshot, verdicts: list[Verdict]) -> list[Assumption]
     kernel = snapshot.kernel
     if kernel.release is None or kernel.system != "linux":
         return []
-    supposition = supposition_of(Release.parse(kernel.release).doubted)
-    if supposition is None:
-        return []
     scopes = ("host", "kvm") if snapshot.role == "host" else ("guest", "offered", "true")
-    names = {
-        item.name for item in _assumed(verdicts) if item.source == supposition.text and item.name.startswith(scopes)
-    }
-    inputs = _inputs(verdicts, names)
-    return [Assumption(f"the {snapshot.role}'s kernel {text}", inputs, name) for name, text in supposition.supposes]
+    found = []
+    for one in suppositions_of(Release.parse(kernel.release).doubted):
+        names = {item.name for item in _assumed(verdicts) if one.text in item.source and item.name.startswith(scopes)}
+        found.append(Assumption(f"the {snapshot.role}'s kernel {one.text}", _inputs(verdicts, names), one.name))
+    return found
 
 
 def _identity(snapshot: Snapshot) -> list[Assumption]:

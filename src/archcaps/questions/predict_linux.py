@@ -25,7 +25,7 @@ from archcaps.rules.linux_files import TEXTS, FileTexts
 from archcaps.rules.linux_mitigations import Text
 from archcaps.rules.views import Cpu, Kernel
 from archcaps.tables.kernels import Release, is_newest, newest_of_line
-from archcaps.tables.suppositions import Supposition, limits_of, supposition_of
+from archcaps.tables.suppositions import limits_of, suppositions_of
 
 __all__ = ["ROWS", "Assumed", "LinuxPrediction", "Supposed", "predict_linux"]
 
@@ -80,10 +80,10 @@ def predict_linux(cases: Sequence[Case], *, strict: bool = False) -> list[LinuxP
     """
     answers = _predicted(cases, strict=True)
     releases = [None if case.kernel is None else Release.parse(case.kernel) for case in cases]
-    suppositions = [None if strict or release is None else supposition_of(release) for release in releases]
-    supposing = [place for place, supposition in enumerate(suppositions) if supposition is not None]
+    suppositions = [() if strict or release is None else suppositions_of(release) for release in releases]
+    supposing = [place for place, each in enumerate(suppositions) if each]
     for place, found in zip(supposing, _predicted([cases[place] for place in supposing], strict=False), strict=True):
-        assumptions = [Supposed(*each) for each in cast("Supposition", suppositions[place]).supposes]
+        assumptions = [Supposed(each.name, each.text) for each in suppositions[place]]
         under = Assumed(
             assumptions=assumptions, vuln=found.vuln, bugs=found.bugs, verw=found.verw,
             bugs_possible=found.bugs_possible, vuln_cut=found.vuln_cut,

@@ -22,7 +22,7 @@ from archcaps.tables.releases import Release
 
 __all__ = [
     "BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track", "behaviour", "is_newest", "newest_of_line",
-    "readings_of", "too_old",
+    "outruns_readings", "readings_of", "too_old",
 ]  # fmt: skip
 
 #: Lines kept for years, each with its own backports. Source: kernel.org/category/releases.html
@@ -53,11 +53,13 @@ class Behaviour:
 class Finding:
     """What is known of a behaviour at a release: its value (None: unknown), and where it was read or why not.
 
-    `assumed`: it is supposed, and `source` says what.
+    `newer`: the release is newer than all that was read and speaks for it; `assumed`: it is supposed, and `source` says
+    what.
     """
 
     value: bool | None
     source: str
+    newer: bool = False
     assumed: bool = False
 
 
@@ -201,7 +203,8 @@ def _read(name: str, release: Release) -> Finding:
     below, above = track.bracket(release.version)
     if below is None or above is None:
         side = "older" if below is None else "newer"
-        return Finding(None, f"{release.text} is {side} than every release that was read and speaks for it ({meaning})")
+        why = f"{release.text} is {side} than every release that was read and speaks for it ({meaning})"
+        return Finding(None, why, newer=above is None and below is not None)
     (first, source), (second, other) = readings[below], readings[above]
     if first is not second:
         return Finding(
@@ -288,6 +291,16 @@ def _all_readings() -> Mapping[str, tuple[Version, ...]]:
 def newest_of_line(release: Release) -> Version | None:
     """Return the newest release of this line that was read; None: none was."""
     return _all_readings().get(release.line, (None,))[-1]
+
+
+@lru_cache(maxsize=1024)
+def outruns_readings(release: Release) -> bool:
+    """Return whether a release is newer than the newest of its line that was read, and no later line speaks for it."""
+    newest = newest_of_line(release)
+    if newest is None or release.version <= newest:
+        return False
+    tracks = (Track.of(version for _, version in _in_order(table)) for table in READINGS)
+    return any(track.bracket(release.version)[1] is None for track in tracks)
 
 
 def is_newest(release: Release) -> bool:

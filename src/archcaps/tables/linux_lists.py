@@ -216,13 +216,15 @@ def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
     Where the release itself was not read, the lists on both sides of it must agree, or else every list there is.
     """
     versions, where = lists_for(name, flag, release)
+    below, above = _lists_with(flag)[0].bracket(release.version)
+    newer = below is not None and above is None
     if not versions:
-        return Finding(None, f"no {name} was read near {release.text}")
+        return Finding(None, f"no {name} was read near {release.text}", newer=newer)
     found = {_flag_in(version, name, flag, part) for version in versions}
     if len(found) > 1 and where is not EVERY_LIST:
         return Finding(None, f"{flag} differs between the {name}s around {release.text}")
     value = found.pop() if len(found) == 1 else None
-    return Finding(value, f"cpu_vuln_{name} (common.c), {where}")
+    return Finding(value, f"cpu_vuln_{name} (common.c), {where}", newer=newer)
 
 
 def bad_spectre_microcode(part: Part, revision: int | None) -> Finding:

@@ -112,7 +112,7 @@ def answer_options(*, out: str, as_json: str) -> Callable[[_Command], _Command]:
         def gathered(**given: object) -> int:
             options = assumptions_of_options(given)
             own = {field.name: options.pop(field.name) for field in fields(FleetOptions)}
-            return command(fleet=FleetOptions(**own), **options)  # type: ignore[arg-type]  # click has checked them
+            return command(fleet=FleetOptions(**own), **options)
 
         found: _Command = gathered
         for option in (

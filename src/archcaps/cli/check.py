@@ -18,6 +18,7 @@ from archcaps.questions.check import check as ask
 from archcaps.questions.of_configuration import with_configuration
 from archcaps.questions.results import CheckResult
 from archcaps.report.provider import provider_questions
+from archcaps.tables.names import STRICT
 
 __all__ = ["check"]
 
@@ -106,7 +107,7 @@ def _here(
             say("\n" + questions)
         return code
     worst = 0
-    for number, guest in enumerate(guests_to_check(this, None)):
+    for number, guest in enumerate(guests_to_check(this, None, strict=STRICT in assumptions)):
         if number and not as_json:
             say("\n")
         if isinstance(guest, ShownGuest):

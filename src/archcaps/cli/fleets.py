@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archcaps.cli.assuming import assumptions_of_options, strict_option
 from archcaps.cli.extras import needs
 from archcaps.errors import InputError
 
@@ -94,7 +95,7 @@ class FleetOptions:
 def inventory_options(command: _Command) -> _Command:
     """Add the options that say where an inventory is and what reads it: the first of a command's."""
     found = command
-    for option in reversed(_OPTIONS):
+    for option in (strict_option, *reversed(_OPTIONS)):
         found = option(found)
     return found
 
@@ -108,9 +109,10 @@ def answer_options(*, out: str, as_json: str) -> Callable[[_Command], _Command]:
 
     def decorate(command: _Command) -> _Command:
         @wraps(command)
-        def gathered(**options: object) -> int:
+        def gathered(**given: object) -> int:
+            options = assumptions_of_options(given)
             own = {field.name: options.pop(field.name) for field in fields(FleetOptions)}
-            return command(fleet=FleetOptions(**own), **options)  # type: ignore[arg-type]  # click has checked them
+            return command(fleet=FleetOptions(**own), **options)
 
         found: _Command = gathered
         for option in (

@@ -106,14 +106,16 @@ def of_process(pid: int, argv: list[str] | None = None) -> Asked:
     return with_fields(asked, name=f"QEMU process {pid} (-cpu {asked.model})")
 
 
-def shown_on(asked: Asked, host: Snapshot | None, kernel: str | None, vmm: Vmm) -> ShownGuest:
+def shown_on(asked: Asked, host: Snapshot | None, kernel: str | None, vmm: Vmm, *, strict: bool = False) -> ShownGuest:
     """Return what the guest is shown on a host; it runs `kernel`, without mitigation options.
+
+    `strict`: nothing is supposed of what KVM offers there.
 
     Raises:
         InputError: the VMM has no such model.
     """
     asked = with_fields(asked, release=vmm.release or asked.release, machine=vmm.machine or asked.machine)
-    offered = None if host is None else default_guest(host, kernel)
+    offered = None if host is None else default_guest(host, kernel, strict=strict)
     shown = expand(asked, host, offered)
     if offered is None and kernel is not None:
         options = "the guest's kernel has no mitigation options and upstream's configuration"

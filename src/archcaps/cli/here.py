@@ -21,13 +21,15 @@ def unknown_host() -> Snapshot:
     return Snapshot(format_version=FORMAT_VERSION, role="host", name="the host of this virtual machine")
 
 
-def guests_to_check(host: Snapshot, kernel: str | None) -> Iterator[Snapshot | ShownGuest]:
+def guests_to_check(host: Snapshot, kernel: str | None, *, strict: bool = False) -> Iterator[Snapshot | ShownGuest]:
     """Yield the guest that gets KVM's default on this host, then each running QEMU guest that this user can read.
+
+    `strict`: nothing is supposed of what KVM offers.
 
     Processes that may not be read are counted, on standard error: any of them could be a guest; a QEMU whose CPU
     archcaps can not tell is named there.
     """
-    yield default_guest(host, kernel)
+    yield default_guest(host, kernel, strict=strict)
     unreadable = 0
     for pid in process_ids():
         try:
@@ -37,7 +39,7 @@ def guests_to_check(host: Snapshot, kernel: str | None) -> Iterator[Snapshot | S
             continue
         if is_qemu(argv):
             try:
-                yield shown_on(of_process(pid, argv), host, kernel, Vmm())
+                yield shown_on(of_process(pid, argv), host, kernel, Vmm(), strict=strict)
             except InputError as error:
                 tell(f"archcaps: {error}")
     if unreadable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from archcaps.cli.assuming import strict_option
 from archcaps.cli.output import say, style
 from archcaps.cli.screen import width
 from archcaps.questions.kernel import kernel as ask
@@ -35,13 +36,19 @@ Exit codes:
     help="What uname -v, /proc/version or /proc/version_signature says there: Debian and Ubuntu name the upstream "
     "point release in it, and not in uname -r.",
 )  # fmt: skip
+@strict_option
 @click.option("--all", "everything", is_flag=True, help="With the source of every line, and the commits.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object (schemas/kernel-1.json).")
 @click.option(
     "--color/--no-color", default=None, help="Colours: on a terminal only, unless said; NO_COLOR is honoured."
 )
 def kernel(
-    releases: tuple[str, ...], version_text: str | None, everything: bool, as_json: bool, color: bool | None
+    releases: tuple[str, ...],
+    version_text: str | None,
+    everything: bool,
+    as_json: bool,
+    color: bool | None,
+    strict: bool,
 ) -> None:
     """Say what a kernel does: what its KVM offers, FB_CLEAR_DIS, VERW on entry, the MSR interface, what Linux prints.
 
@@ -49,7 +56,9 @@ def kernel(
     here. Each behaviour comes with the release since which kernels of that line have it, or with the reason why it is
     unknown and what would show it. More than one release: only what differs between them.
 
-    A release with a distribution's suffix says what its version tells there, and where the upstream release stands.
+    A release with a distribution's suffix says what its version tells there, and where the upstream release stands. Of
+    a kernel that somebody made of an upstream release only what no later one changed is known. A release newer than
+    all of its line that was read is answered as the newest of these, and so marked, unless --strict.
     """
     running = not releases
     if running:
@@ -57,7 +66,7 @@ def kernel(
             raise click.UsageError("--version-text is for the release of another machine: name it")
         here, version_text = running_kernel()
         releases = (here,)
-    answer = ask(releases, version_text)
+    answer = ask(releases, version_text, strict=strict)
     if as_json:
         say(render_json(answer))
         return

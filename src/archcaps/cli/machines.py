@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from archcaps.cli.assuming import assumptions_of_options, strict_option
 from archcaps.cli.guests import Vmm, configuration, data_of, is_inline, is_snapshot, of_process, shown_on, where_of
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.shown import ShownGuest
@@ -17,6 +18,7 @@ from archcaps.machine.read import parse_snapshot, read_snapshot
 from archcaps.machine.snapshot import Snapshot
 from archcaps.machine.this import this_machine
 from archcaps.questions.default_guest import default_guest
+from archcaps.tables.names import STRICT
 
 __all__ = ["Machines", "machine_options"]
 
@@ -133,6 +135,11 @@ class Machines:
         return bool(named) or self._host_options.given or self._guest_options.given
 
     @property
+    def strict(self) -> bool:
+        """Whether nothing is supposed."""
+        return STRICT in self.assumptions
+
+    @property
     def _running(self) -> bool:
         """Whether the guest runs on this machine."""
         return self.pid is not None or self.qmp is not None or self._local_domain
@@ -172,17 +179,19 @@ class Machines:
         asked = self.asked(data)
         if asked is not None:
             shown = shown_on(
-                asked, host if self.host_given else None, self.guest_kernel, Vmm(self.vmm_version, self.machine)
-            )
+                asked, host if self.host_given else None, self.guest_kernel, Vmm(self.vmm_version, self.machine),
+                strict=self.strict,
+            )  # fmt: skip
             return host, overlay(shown.snapshot, self._guest_options), shown
         if self.vmm_version is not None or self.machine is not None:
             raise click.UsageError("--vmm-version and --machine say more of a VMM's configuration: --guest names none")
         if self.guest_file == "default":
-            return host, overlay(default_guest(host, self.guest_kernel), self._guest_options), None
-        guest = _machine("this", "guest") if self.guest_file == "this" else None
+            guest = default_guest(host, self.guest_kernel, strict=self.strict)
+            return host, overlay(guest, self._guest_options), None
+        named = _machine("this", "guest") if self.guest_file == "this" else None
         if data is not None and self.guest_file is not None:
-            guest = parse_snapshot(data, where_of(self.guest_file), "guest")
-        return host, overlay(guest, self._guest_options), None
+            named = parse_snapshot(data, where_of(self.guest_file), "guest")
+        return host, overlay(named, self._guest_options), None
 
     def _guest_data(self) -> bytes | None:
         """Return what the guest's file holds; None: it is no file."""
@@ -225,12 +234,13 @@ def machine_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name a host, a guest and what is assumed; the command gets them as its first argument."""
 
     @wraps(command)
-    def with_machines(**given: object) -> int:
+    def with_machines(**options: object) -> int:
+        given = assumptions_of_options(options)
         named: dict[str, Any] = {field.name: given.pop(field.name) for field in fields(Machines)}
         return command(Machines(**named), **given)
 
     found: Callable[..., int] = with_machines
-    for option in reversed(_OPTIONS):
+    for option in (strict_option, *reversed(_OPTIONS)):
         found = option(found)
     return found
 

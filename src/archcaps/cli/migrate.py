@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from archcaps.cli.assuming import assumptions_of_options, strict_option
 from archcaps.cli.guests import Vmm, configuration, data_of, is_inline, is_snapshot, shown_on
 from archcaps.cli.output import say, style
 from archcaps.cli.screen import width
@@ -20,6 +21,7 @@ from archcaps.questions.migrate import migrate as ask
 from archcaps.questions.migrate_configuration import vmms_of
 from archcaps.questions.migrate_move import VMMS
 from archcaps.report.migrate import render, render_json
+from archcaps.tables.names import STRICT
 
 __all__ = ["migrate"]
 
@@ -68,6 +70,11 @@ class _Asked:
     color: bool | None
 
     @property
+    def strict(self) -> bool:
+        """Whether nothing is supposed."""
+        return STRICT in self.assumptions
+
+    @property
     def vmms(self) -> Vmms:
         """What runs the guest."""
         return Vmms(
@@ -98,6 +105,7 @@ class _Asked:
 @click.option("--to-vmm-version", metavar="VERSION", help="The QEMU on the destination.")
 @click.option("--enforce", is_flag=True, help="QEMU is started with enforce: it exits where a bit is missing.")
 @click.option("--passthrough", is_flag=True, help="The guest's CPU is the host's (-cpu host, host-passthrough).")
+@strict_option
 @click.option(
     "--saves-msr/--no-saves-msr", default=None,
     help="Firecracker: whether the CPU template names MSR 0x10a, so that a snapshot holds it.",
@@ -122,7 +130,7 @@ def migrate(**given: object) -> int:
     not offer it (fake); both are worked out by the verdicts of check. KVM itself never compares bits of MSR 0x10a.
     """
     options: dict[str, Any] = dict(given)
-    asked = _Asked(**options)
+    asked = _Asked(**assumptions_of_options(options))
     if [asked.from_, asked.to, asked.guest_file].count("-") > 1:
         raise click.UsageError("standard input can hold one of --from, --to and --guest")
     if asked.saves_msr is not None and asked.vmm != "firecracker":
@@ -149,7 +157,7 @@ def _guest(asked: _Asked, host: Snapshot) -> tuple[Snapshot, Vmms]:
     if is_inline(name) or (data is not None and not is_snapshot(data)):
         configured = configuration(name, data or b"")
         vmms = vmms_of(configured, vmms, vmm_given=asked.vmm is not None)
-        shown = shown_on(configured, host, kernel, Vmm(vmms.from_version, vmms.machine))
+        shown = shown_on(configured, host, kernel, Vmm(vmms.from_version, vmms.machine), strict=asked.strict)
         return shown.snapshot, vmms
-    guest = default_guest(host, kernel) if name == "default" else read_snapshot(name, "guest")
+    guest = default_guest(host, kernel, strict=asked.strict) if name == "default" else read_snapshot(name, "guest")
     return overlay(guest, InlineMachine("guest", kernel=kernel)), vmms

@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 import click
 
+from archcaps.cli.assuming import assumptions_of_options, strict_option
 from archcaps.cli.extras import needs
 from archcaps.cli.output import say, style, tell
 from archcaps.cli.screen import width
@@ -50,6 +51,7 @@ Exit codes:
     "--assume", "assumptions", multiple=True, type=click.Choice(["user-mmio", "host-mmio", "default-options"]),
     help="As for check.",
 )  # fmt: skip
+@strict_option
 @click.option(
     "--format", "form", default="text", show_default=True,
     type=click.Choice(["text", "json", "libvirt", "qemu", "firecracker", "kubevirt"]),
@@ -82,7 +84,7 @@ def pool(hosts: tuple[str, ...], form: str, **options: object) -> int:
     wish = Wish(
         cast("tuple[str, ...]", options["kernels"]), vmm, cast("str | None", options["release"]),
         cast("str | None", options["machine"]), form in ("libvirt", "kubevirt"),
-        frozenset(cast("tuple[str, ...]", options["assumptions"])),
+        frozenset(cast("tuple[str, ...]", assumptions_of_options(options)["assumptions"])),
     )  # fmt: skip
     result = ask(read_hosts(hosts), wish)
     if form == "json":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
+from archcaps.cli.assuming import strict_option
 from archcaps.cli.input_lines import lines_of
 from archcaps.cli.output import flush, say, tell
 from archcaps.cli.screen import width
@@ -67,15 +70,28 @@ Exit codes:
 @click.option("--microcode", metavar="REVISION", help="The microcode revision.")
 @click.option("--smt/--no-smt", default=None, help="Whether a core has two threads.")
 @click.option("--guest/--bare-metal", default=True, help="In a virtual machine (the default), or not.")
+@strict_option
 @click.option("--json", "as_json", is_flag=True, help="The one case's answer as JSON, as for lines.")
 def predict(
-    files: tuple[str, ...], *, kvm: bool, guest: bool, smt: bool | None, as_json: bool, **given: str | None
+    files: tuple[str, ...],
+    *,
+    kvm: bool,
+    guest: bool,
+    smt: bool | None,
+    as_json: bool,
+    strict: bool,
+    **given: str | None,
 ) -> int:
     """Say what a Linux kernel concludes on a CPU: one case a line in, one answer a line out, both JSON.
 
     The answer has the exact text of each file under /sys/devices/system/cpu/vulnerabilities, the bugs of
     /proc/cpuinfo, and the kernel's VERW features (schemas/predict-linux-1.json). Where a missing fact leaves several
     values possible it has the list of them; null in it is a file that is not there. FILE - or none is standard input.
+
+    What a release that was not read does is known only where everything read around it agrees. Beside that stands,
+    under assumed, what it says if it behaves as the newest release of its line that was read (newest-reading), or as
+    the upstream release that its name has (as-upstream); --strict leaves that out. A release older than all that was
+    read is refused.
 
     With --kvm the case is a host, and the answer what its KVM offers as MSR 0x10a, what a new vCPU holds there, and for
     each of guest_values whether KVM takes it, what is read back, and whether FB_CLEAR_DIS is set while the guest runs
@@ -89,13 +105,13 @@ def predict(
             raise click.UsageError("--kvm takes cases from files: a host has more to say than options can")
         if given["kernel"] is None:
             raise click.UsageError("--kernel is missing: which kernel looks at the CPU?")
-        case = single_case(given, smt=smt, guest=guest)
-        answers = predict_linux([case])
+        case = single_case(given, smt=smt, guest=guest, strict=strict)
+        answers = predict_linux([case], strict=strict)
         text = render_lines(answers).decode() if as_json else render_table(answers[0], width())
         say(text)
         return 0
     answered = failed = 0
-    answer = answer_kvm_lines if kvm else answer_lines
+    answer = answer_kvm_lines if kvm else partial(answer_lines, strict=strict)
     for batch in answer(lines_of(files or ("-",))):
         say(render_lines(batch.answers).decode())
         flush()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from archcaps.cli.assuming import assumptions_of_options, strict_option
 from archcaps.cli.extras import needs
 from archcaps.cli.input_lines import lines_of
 from archcaps.cli.output import say, tell
@@ -52,6 +53,7 @@ Exit codes:
     type=click.Choice(["user-mmio", "host-mmio", "default-options"]),
     help="As for check; default-options acts on the look-up tables, the others on the query.",
 )
+@strict_option
 @click.option("--json", "as_json", is_flag=True, help="The list as one JSON object (schemas/rules-1.json).")
 def rules(
     names: tuple[str, ...],
@@ -61,6 +63,7 @@ def rules(
     *,
     possible: bool,
     as_json: bool,
+    strict: bool,
     **files: str | None,
 ) -> None:
     """Print the rules as SQL for your own warehouse, or list them.
@@ -75,6 +78,7 @@ def rules(
     undecided throughout, and its column complete is false. docs/reference/sql.md has it all step by step.
     """
     hosts, guests = files["hosts"], files["guests"]
+    assumptions = assumptions_of_options({"assumptions": assumptions, "strict": strict})["assumptions"]
     if dialect is None:
         if lookups or hosts or guests or possible or assumptions:
             raise click.UsageError("--sql is missing: for which engine?")

@@ -48,7 +48,7 @@ def shown(machines: Machines, *, everything: bool, as_json: bool, color: bool | 
     if guest is None:
         raise click.UsageError("--guest names no VMM's configuration (nor do --pid or --qmp name a running QEMU)")
     given = machines.host_given
-    result = answer(guest, host if given else None, default_guest(host) if given else None)
+    result = answer(guest, host if given else None, default_guest(host, strict=machines.strict) if given else None)
     if as_json:
         say(render_json(result))
     else:

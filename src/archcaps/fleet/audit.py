@@ -27,12 +27,17 @@ from archcaps.fleet.summary import (
     totals,
 )
 from archcaps.fleet.worst import worst_classes
-from archcaps.tables.names import VULNERABILITIES
+from archcaps.tables.kernels import Release
+from archcaps.tables.names import STRICT, VULNERABILITIES
+from archcaps.tables.suppositions import suppositions_of
 
 __all__ = ["Audited", "audit"]
 
 #: The questions whose answers stand in the table of classes.
 _TABLE_QUESTIONS: Final = ("concludes", "claim", "truth", "safety", "responsible", "host_safety", "host_responsible")
+
+#: So many releases of which something is supposed are named; more are counted.
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,23 @@ def _class_columns(classes: Classes, judged: Judged, names: _Names) -> dict[str,
     return found
 
 
+def _assumed(names: _Names, assumptions: frozenset[str]) -> list[str]:
+    """Return what is assumed, and what is supposed of the kernels of the classes: a few by name, the rest counted."""
+    if STRICT in assumptions:
+        return []
+    rows = [row for row in (*names.hosts, *names.guests) if row.get("system") in (None, "linux")]
+    by_name: dict[str, dict[str, None]] = {}
+    for row in rows:
+        release = None if row.get("kernel") is None else Release.parse(str(row["kernel"])).doubted
+        for each in () if release is None else suppositions_of(release):
+            by_name.setdefault(each.name, {}).setdefault(each.text)
+    found = sorted(assumptions)
+    for name, texts in sorted(by_name.items()):
+        more = f"; and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+        found.append(f"{name} ({'; '.join(sorted(texts)[:_NAMED])}{more})")
+    return found
+
+
 def _result(
     classes: Classes,
     judged: Judged,
@@ -229,6 +251,6 @@ def _result(
         open_questions=still_open,
         collect=to_collect,
         rejected=rejected,
-        assumptions=sorted(assumptions),
+        assumptions=_assumed(names, assumptions),
         files={},
     )

@@ -101,9 +101,9 @@ class Concatenation:
         return Answer(tuple(texts[:LIMIT]), reasons, complete=len(texts) <= LIMIT)
 
 
-def joined(whole: Sequence[str | None], parts: Sequence[Sequence[str]]) -> list[str | None]:
-    """Return the whole texts, and where `JOINED` is one of them every text joined of `parts` (to one over `LIMIT`)."""
+def joined(whole: Sequence[str | None], parts: Sequence[Sequence[str]], most: int = LIMIT) -> list[str | None]:
+    """Return the whole texts, and where `JOINED` is one of them every text joined of `parts` (to one over `most`)."""
     texts: dict[str | None, None] = dict.fromkeys(text for text in whole if text != JOINED)
     if JOINED in whole:
-        texts |= dict.fromkeys("".join(each) for each in islice(product(*parts), LIMIT + 1))
+        texts |= dict.fromkeys("".join(each) for each in islice(product(*parts), most + 1))
     return list(texts)

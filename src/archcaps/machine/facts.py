@@ -6,7 +6,9 @@ What is not Boolean is looked up here, before the graph: list rows, a microcode 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
+
+from msgspec.structs import replace
 
 from archcaps.machine.cmdline import parse
 from archcaps.machine.datum import Datum, Facts
@@ -18,14 +20,15 @@ from archcaps.machine.silicon_facts import PUBLISHED, add_microcode, add_silicon
 from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, Bit, bits_of
 from archcaps.tables.files import read_toml
-from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
+from archcaps.tables.kernels import BEHAVIOURS, Finding, Release, behaviour
 from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
-from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, VM_LOOKUPS
+from archcaps.tables.names import ASSUMPTIONS, CPU_LOOKUPS, KERNEL_LOOKUPS, STRICT, VM_LOOKUPS
 from archcaps.tables.old_microcode import old_microcode
+from archcaps.tables.suppositions import supposed
 
 __all__ = [
-    "PUBLISHED", "Datum", "Facts", "add_identity", "add_kernel", "add_lists", "add_vm", "facts_between", "facts_of",
-    "facts_of_host", "guest_facts", "host_facts", "known_bits", "part_of",
+    "PUBLISHED", "Datum", "Facts", "add_identity", "add_kernel", "add_lists", "add_user_mmio", "add_vm",
+    "facts_between", "facts_of", "facts_of_host", "guest_facts", "host_facts", "known_bits", "part_of",
 ]  # fmt: skip
 
 #: Which list and flag each look-up of a CPU asks.
@@ -62,14 +65,15 @@ _HYBRID = {"hybrid": BITS["hybrid"]}
 def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> Facts:
     """Return every fact that two snapshots and the tables give about a guest on a host.
 
-    `assumptions` are names of `archcaps.tables.names.ASSUMPTIONS` that hold, or ``default-options``.
+    `assumptions` are names of `archcaps.tables.names.ASSUMPTIONS` that hold, ``default-options``, or ``strict``: then
+    nothing is supposed.
 
     Raises:
         InputError: a kernel configuration's name is unknown.
     """
     facts = host_facts(host, assumptions)
     facts.include(guest_facts(guest, assumptions))
-    facts.include(facts_between(host, guest))
+    facts.include(facts_between(host, guest, assumptions))
     return facts
 
 
@@ -79,9 +83,10 @@ def host_facts(host: Snapshot, assumptions: frozenset[str] = frozenset()) -> Fac
     Raises:
         InputError: a kernel configuration's name is unknown.
     """
-    facts = Facts()
+    facts, strict = Facts(), STRICT in assumptions
+    host = stated(host) if strict else host
     part = part_of(host)
-    _add_machine(facts, "host", host, part, defaults="default-options" in assumptions)
+    _add_machine(facts, "host", host, part, defaults="default-options" in assumptions, strict=strict)
     for scope in ("offered", "true"):
         add_microcode(facts, scope, host, part, unlisted=False)
     add_silicon(facts, host, part)
@@ -94,22 +99,22 @@ def guest_facts(guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> F
     Raises:
         InputError: a kernel configuration's name is unknown.
     """
-    facts = Facts()
-    _add_machine(facts, "guest", guest, part_of(guest), defaults="default-options" in assumptions)
+    facts, strict = Facts(), STRICT in assumptions
+    guest = stated(guest) if strict else guest
+    _add_machine(facts, "guest", guest, part_of(guest), defaults="default-options" in assumptions, strict=strict)
     for name, why in (
         ("guest_kernel.xen_pv", "a guest of KVM is no Xen PV guest"),
         ("guest.ram_above_half", "the guest's RAM lies below half of its physical addresses"),
     ):
-        if name not in facts.known:
+        if name not in facts.known and not (strict and name == "guest.ram_above_half"):
             facts.add(name, False, "assumed", why)
             facts.unknown.pop(name, None)
-    user_mmio = "user-mmio" in assumptions
-    facts.add("assume.user_mmio", user_mmio, "assumed", _assumed("user_mmio", holds=user_mmio))
-    add_vm(facts, guest, host_mmio="host-mmio" in assumptions)
+    add_user_mmio(facts, assumptions)
+    add_vm(facts, guest, assumptions)
     return facts
 
 
-def facts_between(host: Snapshot, guest: Snapshot) -> Facts:
+def facts_between(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> Facts:
     """Return the facts that hang on both: the host's part in the guest kernel's lists, and whether it is shown.
 
     They hang on no more than the two parts, the guest's release, and how the snapshots know them.
@@ -117,7 +122,7 @@ def facts_between(host: Snapshot, guest: Snapshot) -> Facts:
     facts = Facts()
     part, shown = part_of(host), part_of(guest)
     for scope in ("offered", "true"):
-        add_lists(facts, scope, part, _linux_release(guest))
+        add_lists(facts, scope, part, _linux_release(guest), strict=STRICT in assumptions)
     identities = [(one.vendor, one.family, one.model, one.stepping) for one in (part, shown)]
     known = None not in (*identities[0], *identities[1])
     same = identities[0] == identities[1] if known else None
@@ -135,22 +140,36 @@ def _assumed(name: str, *, holds: bool) -> str:
     return ASSUMPTIONS[name][0 if holds else 1]
 
 
-def facts_of_host(host: Snapshot) -> Facts:
+def facts_of_host(host: Snapshot, *, strict: bool = False) -> Facts:
     """Return every fact that a host's snapshot and the tables give about the host and its KVM alone.
+
+    `strict`: nothing is supposed.
 
     Raises:
         InputError: a kernel configuration's name is unknown.
     """
     facts = Facts()
-    _add_machine(facts, "host", host, part_of(host), defaults=False)
+    host = stated(host) if strict else host
+    _add_machine(facts, "host", host, part_of(host), defaults=False, strict=strict)
     return facts
 
 
-def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, part: Part, *, defaults: bool) -> None:
+def stated(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot without what was only supposed when it was made: a bare machine's options and CPUID."""
+    cpuid, kernel = snapshot.cpuid, snapshot.kernel
+    if cpuid is not None and cpuid.provenance == "assumed":
+        snapshot = replace(snapshot, cpuid=None)
+    if kernel.options_provenance == "assumed":
+        bare = replace(kernel, cmdline=None, config=None, options_provenance=None, options_source=None)
+        snapshot = replace(snapshot, kernel=bare)
+    return snapshot
+
+
+def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, part: Part, *, defaults: bool, strict: bool) -> None:
     _add_bits(facts, scope, snapshot)
-    add_identity(facts, scope, snapshot, part)
-    add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults)
-    add_lists(facts, scope, part, _linux_release(snapshot))
+    add_identity(facts, scope, snapshot, part, strict=strict)
+    add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults and not strict, strict=strict)
+    add_lists(facts, scope, part, _linux_release(snapshot), strict=strict)
 
 
 def part_of(snapshot: Snapshot) -> Part:
@@ -218,18 +237,18 @@ def _add_bits(facts: Facts, scope: str, snapshot: Snapshot) -> None:
         facts.known[f"{scope}.{name}"] = datum
 
 
-def add_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Part) -> None:
+def add_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Part, *, strict: bool = False) -> None:
     """Add what hangs on the CPU's identity, its microcode and its threads (`Snapshot.cpu`), but no kernel's lists."""
     cpu = snapshot.cpu
     provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
     for name, value in identity_lookups(part).items():
         facts.add(f"{scope}.{name}", value, provenance, source)
     facts.add(f"{scope}.smt_active", cpu.smt_active, provenance, source)
-    _add_branch_identity(facts, scope, snapshot, part)
+    _add_branch_identity(facts, scope, snapshot, part, strict=strict)
     add_microcode(facts, scope, snapshot, part, unlisted=False)
 
 
-def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Part) -> None:
+def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Part, *, strict: bool) -> None:
     """Add what the rules about branch prediction ask of the CPU: threads, microcode, and how MSRs answer."""
     cpu = snapshot.cpu
     provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
@@ -250,23 +269,30 @@ def _add_branch_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Par
     if named is None:
         facts.add(f"{scope}.old_microcode", None, "", "the kernel release is not known")
     else:
-        release = Release.parse(named)
-        old = old_microcode(part, _int(cpu.platform_id), _int(cpu.microcode), release)
-        facts.add(f"{scope}.old_microcode", old.value, provenance, old.source)
+        platform, revision = _int(cpu.platform_id), _int(cpu.microcode)
+        old = supposed(
+            lambda at: old_microcode(part, platform, revision, at), Release.parse(named).doubted, strict=strict
+        )
+        facts.add(f"{scope}.old_microcode", old.value, "assumed" if old.assumed else provenance, old.source)
 
 
-def add_lists(facts: Facts, scope: str, part: Part, kernel: str | None) -> None:
+def add_lists(facts: Facts, scope: str, part: Part, kernel: str | None, *, strict: bool = False) -> None:
     """Add what the lists of a kernel release say of a part."""
-    release = None if kernel is None else Release.parse(kernel)
+    release = None if kernel is None else Release.parse(kernel).doubted
     for name, (which, flag) in LIST_FLAGS.items():
         if release is None:
             facts.add(f"{scope}.{name}", None, "", "the kernel release is not known")
         else:
-            finding = list_flag(which, flag, part, release)
-            facts.add(f"{scope}.{name}", finding.value, "published", finding.source)
+            finding = supposed(partial(list_flag, which, flag, part), release, strict=strict)
+            facts.add(f"{scope}.{name}", finding.value, _by(finding), finding.source)
 
 
-def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) -> None:
+def _by(finding: Finding) -> str:
+    """Return the provenance of what a table says."""
+    return "assumed" if finding.assumed else "published"
+
+
+def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool, strict: bool = False) -> None:
     """Add what hangs on the kernel: its release's behaviours, its options, and what its KVM's parameters say.
 
     Raises:
@@ -278,7 +304,7 @@ def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) 
         _add_other_system(facts, scope, kernel.system)
         return
     values: dict[str, bool | None] = {}
-    release = None if kernel.release is None else Release.parse(kernel.release)
+    release = None if kernel.release is None else Release.parse(kernel.release).doubted
     for name in BEHAVIOURS:
         if name in kernel.behaviours:
             values[name] = kernel.behaviours[name]
@@ -286,9 +312,9 @@ def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool) 
         elif release is None:
             facts.add(f"{scope}.{name}", None, "", "the kernel release is not known")
         else:
-            finding = behaviour(name, release)
+            finding = supposed(partial(behaviour, name), release, strict=strict)
             values[name] = finding.value
-            facts.add(f"{scope}.{name}", finding.value, "published", finding.source)
+            facts.add(f"{scope}.{name}", finding.value, _by(finding), finding.source)
     assumed = defaults and (kernel.cmdline is None or kernel.config is None)
     cmdline = "" if defaults and kernel.cmdline is None else kernel.cmdline
     config = config_items(kernel, f"{snapshot.role}: kernel.config")
@@ -338,13 +364,24 @@ def _add_xen(facts: Facts, scope: str, snapshot: Snapshot) -> None:
     facts.add(f"{scope}.xen_pv", xen_pv, snapshot.provenance, _source(snapshot, snapshot.kernel.source))
 
 
-def add_vm(facts: Facts, guest: Snapshot, *, host_mmio: bool) -> None:
+def add_user_mmio(facts: Facts, assumptions: frozenset[str]) -> None:
+    """Whether guest user code maps MMIO: as assumed; unknown where nothing is supposed."""
+    user_mmio = "user-mmio" in assumptions
+    if user_mmio or STRICT not in assumptions:
+        facts.add("assume.user_mmio", user_mmio, "assumed", _assumed("user_mmio", holds=user_mmio))
+    else:
+        facts.add("assume.user_mmio", None, "", "nothing is supposed, and no snapshot says it")
+
+
+def add_vm(facts: Facts, guest: Snapshot, assumptions: frozenset[str]) -> None:
     """What KVM sees of the guest: as its snapshot says, else as assumed, a device mapped and counted or none."""
-    vm = guest.vm
+    vm, host_mmio = guest.vm, "host-mmio" in assumptions
     provenance, source = vm.provenance or guest.provenance, _source(guest, vm.source)
     for name in VM_LOOKUPS:
         given: bool | None = getattr(vm, name)
-        if given is None:
+        if given is None and STRICT in assumptions and not host_mmio:
+            facts.add(f"vm.{name}", None, "", "not given, and nothing is supposed")
+        elif given is None:
             facts.add(f"vm.{name}", host_mmio, "assumed", _assumed("host_mmio", holds=host_mmio))
         else:
             facts.add(f"vm.{name}", given, provenance, source)

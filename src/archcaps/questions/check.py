@@ -8,7 +8,7 @@ from archcaps.errors import InputError
 from archcaps.logic.choice import Answer
 from archcaps.logic.graph import Node
 from archcaps.machine.snapshot import Snapshot
-from archcaps.questions.assumptions import assumptions_of
+from archcaps.questions.assumptions import assumptions_of, held_assumptions, naming
 from archcaps.questions.further import further_verdicts
 from archcaps.questions.headline import headline
 from archcaps.questions.lines import line_of
@@ -55,6 +55,7 @@ def check(
     further: bool = False,
     brief: bool = False,
     exact: bool = False,
+    strict: bool = False,
 ) -> CheckResult:
     """Return what `guest` is shown, concludes and gets on `host`.
 
@@ -65,14 +66,16 @@ def check(
 
     `assumptions`: ``user-mmio`` (guest user code can map MMIO), ``host-mmio`` (host MMIO is mapped into the guest by a
     device assigned to it), ``default-options`` (a kernel whose command line or
-    configuration is not given has no mitigation options and upstream's configuration).
+    configuration is not given has no mitigation options and upstream's configuration). `strict`: nothing is supposed.
 
     Raises:
-        InputError: a snapshot speaks of something that archcaps does not know.
+        InputError: a snapshot speaks of something that archcaps does not know, or something is to be supposed and
+            nothing.
     """
     for snapshot in (host, guest):
         refuse_other_cpus(snapshot)
-    return judge(Reader(host, guest, frozenset(assumptions)), further=further, brief=brief, exact=exact)
+    held = held_assumptions(assumptions, strict=strict)
+    return judge(Reader(host, guest, held), further=further, brief=brief, exact=exact)
 
 
 def judge(reader: Reader, *, further: bool = False, brief: bool = False, exact: bool = False) -> CheckResult:
@@ -86,10 +89,13 @@ def judge(reader: Reader, *, further: bool = False, brief: bool = False, exact: 
     others = further_verdicts(reader, brief=brief and not further)
     notices = notices_of(reader, verdicts)
     disable = reader.ternary.value(reader.model.guest.disable_fb_clear)
+    assumptions = assumptions_of(reader, verdicts)
+    exit_code = _exit_code(verdicts, others if further else [], bool(notices))
+    said = headline(verdicts, others, disable_fb_clear=disable, strict=further)
     return CheckResult(
         FORMAT_VERSION,
-        headline(verdicts, others, disable_fb_clear=disable, strict=further),
-        _exit_code(verdicts, others if further else [], bool(notices)),
+        naming(said, assumptions, safe=exit_code in (0, 1)),
+        exit_code,
         host.name or "host",
         host.kernel.release,
         guest.name or "guest",
@@ -99,7 +105,7 @@ def judge(reader: Reader, *, further: bool = False, brief: bool = False, exact: 
         verdicts,
         others,
         notices,
-        assumptions_of(reader, verdicts),
+        assumptions,
     )
 
 

@@ -8,19 +8,21 @@ from archcaps.questions.reader import Reader
 from archcaps.questions.word import ALL
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.tables.bits import ARCH_CAPABILITIES
+from archcaps.tables.names import STRICT
 
 __all__ = ["default_guest"]
 
 _SOURCE = "what KVM offers by default on this host"
 
 
-def default_guest(host: Snapshot, kernel: str | None = None) -> Snapshot:
+def default_guest(host: Snapshot, kernel: str | None = None, *, strict: bool = False) -> Snapshot:
     """Return the guest that is shown what KVM offers on `host`, observed where it was observed, else modelled.
 
     What a scratch vCPU was seen to hold after KVM's value was set goes before that value. It runs `kernel`; without
-    one, the host's own release, which is then an assumption.
+    one, the host's own release, which is then an assumption. `strict`: nothing is supposed, of KVM nor of the release.
     """
-    reader = Reader(host, Snapshot(format_version=FORMAT_VERSION, role="guest"))
+    assumptions = frozenset((STRICT,)) if strict else frozenset[str]()
+    reader = Reader(host, Snapshot(format_version=FORMAT_VERSION, role="guest"), assumptions)
     value, kvm = reader.ternary.value, reader.model.kvm
     bits = {name: value(kvm_get_arch_capabilities(kvm, name)) for name in ARCH_CAPABILITIES}
     cpuid = {name: value(kvm_get_supported_cpuid(kvm, name)) for name in OFFERED_CPUID}
@@ -28,7 +30,7 @@ def default_guest(host: Snapshot, kernel: str | None = None) -> Snapshot:
     known = sum(ARCH_CAPABILITIES[name].mask for name, bit in bits.items() if bit is not None)
     word, known = _taken(host, word, known)
     offered = {name: reading for name, reading in host.kvm.offered.items() if name != "ia32_arch_capabilities"}
-    release = kernel or host.kernel.release
+    release = kernel if strict else kernel or host.kernel.release
     return Snapshot(
         format_version=FORMAT_VERSION,
         role="guest",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from archcaps.errors import InputError
@@ -15,6 +15,7 @@ from archcaps.questions.kernel_results import (
     BehaviourLine,
     DistributionFacts,
     KernelAnswer,
+    KernelAssumption,
     KernelProfile,
     Mask,
     ShortAnswer,
@@ -25,14 +26,15 @@ from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.files import read_csv, read_toml
 from archcaps.tables.history import OTHER, change, observation_of, since
 from archcaps.tables.kernels import BEHAVIOURS, Finding, Release, behaviour
+from archcaps.tables.suppositions import Supposition, limits_of, supposed, suppositions_of
 
 __all__ = ["kernel", "running_kernel"]
 
 _SIGNATURE = Path("/proc/version_signature")
 
 
-def kernel(releases: Sequence[str], version_text: str | None = None) -> KernelAnswer:
-    """Return what each of `releases` does.
+def kernel(releases: Sequence[str], version_text: str | None = None, *, strict: bool = False) -> KernelAnswer:
+    """Return what each of `releases` does, under what is supposed of them; nothing is, if `strict`.
 
     `version_text` is what ``uname -v``, /proc/version or /proc/version_signature says on a machine that runs the only
     one of them: some distributions name the upstream point release there alone.
@@ -42,7 +44,7 @@ def kernel(releases: Sequence[str], version_text: str | None = None) -> KernelAn
     """
     if version_text is not None and len(releases) != 1:
         raise InputError("the text of uname -v belongs to one release", "--version-text")
-    profiles = [_profile(_release(text), version_text) for text in releases]
+    profiles = [_profile(_release(text), version_text, strict=strict) for text in releases]
     return KernelAnswer(FORMAT_VERSION, profiles, list(_differences(profiles)))
 
 
@@ -69,42 +71,47 @@ def _release(text: str) -> Release:
         raise InputError(str(error)) from error
 
 
-def _profile(asked: Release, version_text: str | None) -> KernelProfile:
+def _profile(asked: Release, version_text: str | None, *, strict: bool) -> KernelProfile:
     made_from = None if version_text is None else asked.made_from(version_text)
     if version_text is not None and made_from is None:
         raise InputError(
             f"{_short(version_text)!r} does not name the upstream release that {asked.text} is made from",
             "--version-text",
         )
-    release = made_from or asked
-    findings = {name: behaviour(name, release) for name in BEHAVIOURS}
+    release = (made_from or asked).doubted
+    findings = {name: supposed(partial(behaviour, name), release, strict=strict) for name in BEHAVIOURS}
     values = {name: finding.value for name, finding in findings.items()}
+    suppositions = () if strict else suppositions_of(release)
     lines = [_line(name, finding, release) for name, finding in _in_reading_order(findings)]
-    hidden = release.hides_point_release
     return KernelProfile(
         asked.text,
-        None if hidden else _upstream(release),
+        _upstream(release, suppositions),
         _distribution(asked),
-        "" if hidden else _assumption(asked, release, named=made_from is not None),
-        _one_reason(lines),
+        _assumption(asked, made_from, suppositions),
+        [KernelAssumption(each.name, each.text) for each in suppositions],
+        _one_reason(lines, release),
         _mask(values),
         list(_short_answers(values)),
         lines,
     )
 
 
-def _one_reason(lines: Sequence[BehaviourLine]) -> str:
-    """Return why nothing at all is known of a release, if that is so and has one reason."""
+def _one_reason(lines: Sequence[BehaviourLine], release: Release) -> str:
+    """Return why what is not known of a release is not: nothing is, or what somebody may have patched."""
     reasons = {line.source for line in lines if line.value is None}
-    return reasons.pop() if len(reasons) == 1 and all(line.value is None for line in lines) else ""
+    nothing = all(line.value is None for line in lines)
+    return reasons.pop() if len(reasons) == 1 and (nothing or limits_of(release)) else ""
 
 
 def _short(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _upstream(release: Release) -> str:
-    return release.text if not release.suffix else f"{release.version}".replace("rc", "-rc")
+def _upstream(release: Release, suppositions: Sequence[Supposition]) -> str | None:
+    """Return the upstream release whose readings speak for another; None: only those of what all later ones share."""
+    if suppositions:
+        return suppositions[-1].stands_in.text
+    return f"{release.version}".replace("rc", "-rc") if release.is_upstream else None
 
 
 def _distribution(release: Release) -> DistributionFacts | None:
@@ -114,20 +121,16 @@ def _distribution(release: Release) -> DistributionFacts | None:
     return DistributionFacts(found.name, found.version.value, found.meaning, found.observation, found.source)
 
 
-def _assumption(asked: Release, release: Release, *, named: bool) -> str:
-    if not asked.suffix:
-        return ""
-    found = asked.distribution
-    if found is None:
-        return (
-            f"it behaves as upstream {_upstream(release)}: no distribution is known to call its kernels -{asked.suffix}"
+def _assumption(asked: Release, made_from: Release | None, suppositions: Sequence[Supposition]) -> str:
+    said = [each.text for each in suppositions]
+    if made_from is not None:
+        changed = asked.distribution.name if asked.distribution else "somebody"
+        said.insert(
+            0,
+            f"{asked.text} is made from {made_from.text}, as its version text says, and does what that does; what "
+            f"{changed} changed besides is not known",
         )
-    if named:
-        return (
-            f"it is made from {release.text}, as its version text says, and does what that does; what {found.name} "
-            "changed besides is not known"
-        )
-    return f"it behaves as upstream {_upstream(release)} ({found.name}: {found.meaning})"
+    return "; ".join(said)
 
 
 def _mask(values: Mapping[str, bool | None]) -> Mask:
@@ -181,13 +184,20 @@ def _line(name: str, finding: Finding, release: Release) -> BehaviourLine:
     if finding.value is None:  # the meaning stands beside it
         source = source.replace(f"{item.meaning}: ", "").replace(f" ({item.meaning})", "")
     else:
-        first, later = since(name, release), change(name, release, value=finding.value)
+        of = _stand_in(finding, release)
+        first, later = since(name, of), change(name, of, value=finding.value)
     return BehaviourLine(
         name, seen.theme, item.meaning, finding.value, source,
         first.first if first else None, first.before if first else None, first is not None and first.exact,
         later.first if later else None, later is not None and later.exact,
-        item.source, seen.observation,
+        item.source, seen.observation, finding.assumed,
     )  # fmt: skip
+
+
+def _stand_in(finding: Finding, release: Release) -> Release:
+    """Return the release whose readings a finding is of."""
+    standing_in = [each.stands_in for each in suppositions_of(release) if each.text in finding.source]
+    return standing_in[-1] if finding.assumed else release
 
 
 def _differences(profiles: Sequence[KernelProfile]) -> Iterator[str]:

@@ -9,6 +9,7 @@ __all__ = [
     "BehaviourLine",
     "DistributionFacts",
     "KernelAnswer",
+    "KernelAssumption",
     "KernelProfile",
     "Mask",
     "ShortAnswer",
@@ -57,6 +58,8 @@ class ShortAnswer:
 class BehaviourLine:
     """One behaviour of this kernel: `value` is null where it is unknown, and `source` then says why.
 
+    `assumed`: it is so under the assumptions of its profile.
+
     `since` is the first release read that has it so, without a gap; `not_in` the last one before, with the other value
     (null: none was read); `exact`: nothing lies between the two. `until` names a later release of the same line that
     has it otherwise. `observation` says what would show it on a machine.
@@ -74,6 +77,15 @@ class BehaviourLine:
     until_exact: bool
     commit: str
     observation: str
+    assumed: bool = False
+
+
+@dataclass(eq=False)
+class KernelAssumption:
+    """What is supposed of a release: the assumption's name, and the sentence."""
+
+    name: str
+    text: str
 
 
 @dataclass(eq=False)
@@ -81,13 +93,15 @@ class KernelProfile:
     """What one kernel release does.
 
     `asked` is the release as given, `upstream` the upstream release whose readings speak for it (null: none can),
-    `assumption` what is taken for granted with that, `unknown_because` why nothing can be said.
+    `assumption` what is taken for granted with that, in a sentence, and `assumptions` the same by name;
+    `unknown_because` why what is not known is not, where that has one reason.
     """
 
     asked: str
     upstream: str | None
     distribution: DistributionFacts | None
     assumption: str
+    assumptions: list[KernelAssumption]
     unknown_because: str
     mask: Mask
     profile: list[ShortAnswer]

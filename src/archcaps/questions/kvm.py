@@ -52,6 +52,7 @@ class Kvm:
     `parameters` of its modules, by name as below /sys/module/kvm*/parameters, go before those that the snapshot has;
     one that neither has is unknown. `patch`: the value that KVM offers is computed as a patch that never landed does.
     What the snapshot says was observed of this KVM (what it offers, what a scratch vCPU took) goes before the rules.
+    `strict`: nothing is supposed of a kernel release that was not read.
 
     Raises:
         InputError: `kernel` is not a kernel release, or a parameter is not modelled.
@@ -63,6 +64,8 @@ class Kvm:
         kernel: str | None = None,
         parameters: Mapping[str, str] | None = None,
         patch: Patch | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
         if patch not in (None, "v1", "v2"):
             raise InputError(f"unknown patch {patch!r} (expected v1, v2 or None)", "Kvm")
@@ -72,10 +75,11 @@ class Kvm:
         had = self.host.kvm.parameters
         differ = [name for name, value in (parameters or {}).items() if had.get(name, value) != value]
         self._with_parameters(parameters or {})
-        self.patch = patch
+        self.patch, self._strict = patch, strict
         #: Whether something was changed since what the snapshot says was observed.
         self.changed = bool(differ)
-        self.reader = KvmReader(self.host, _SKIP_OFFER if "vmentry_l1d_flush" in differ else ())
+        without = _SKIP_OFFER if "vmentry_l1d_flush" in differ else ()
+        self.reader = KvmReader(self.host, without, strict=strict)
         self.tries = Tries(self.host)
         self._contradicted: dict[bool, bool] = {}
         self._now: Word | None = None
@@ -188,7 +192,7 @@ class Kvm:
         effect = (
             name == "vmentry_l1d_flush" and self.reader.value(kvm_offer.l1tf_vmx_mitigation_needed(KVM)) is not False
         )
-        self.reader, self._now = KvmReader(self.host, _SKIP_OFFER if effect else ()), None
+        self.reader, self._now = KvmReader(self.host, _SKIP_OFFER if effect else (), strict=self._strict), None
         self.changed = self.changed or name == "ignore_msrs" or self._offer() != before
         return taken
 
@@ -259,7 +263,7 @@ class Kvm:
     def modelled(self) -> Kvm:
         """Return the same KVM with nothing observed: what the rules alone say."""
         bare = replace(self.host, kvm=replace(self.host.kvm, offered={}, vcpu_initial=None, accepts=[]))
-        return Kvm(bare, patch=self.patch)
+        return Kvm(bare, patch=self.patch, strict=self._strict)
 
 
 def differences(kvm: Kvm, shown: bool) -> list[tuple[int, str, str]]:

@@ -28,14 +28,14 @@ _NOBODY = Snapshot(format_version=FORMAT_VERSION, role="guest")
 class KvmReader:
     """The facts and observations of one host, and the values that KVM's rules get from them.
 
-    `without` names observations (names of rules) that no longer hold.
+    `without` names observations (names of rules) that no longer hold. `strict`: nothing is supposed of its kernel.
 
     Raises:
         InputError: the host's kernel configuration has an unknown name.
     """
 
-    def __init__(self, host: Snapshot, without: Iterable[str] = ()) -> None:
-        self.facts: Facts = facts_of_host(host)
+    def __init__(self, host: Snapshot, without: Iterable[str] = (), *, strict: bool = False) -> None:
+        self.facts: Facts = facts_of_host(host, strict=strict)
         self.observed: dict[str, Datum] = observations_of(host, _NOBODY)
         for name in without:
             self.observed.pop(name, None)

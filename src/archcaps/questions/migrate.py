@@ -7,6 +7,7 @@ from functools import partial
 
 from archcaps.errors import InputError
 from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.assumptions import held_assumptions
 from archcaps.questions.check import judge, refuse_other_cpus
 from archcaps.questions.migrate_advice import advice_of
 from archcaps.questions.migrate_bits import bits_of
@@ -41,16 +42,17 @@ def migrate(
     assumptions: Iterable[str] = (),
     *,
     further: bool = False,
+    strict: bool = False,
 ) -> MigrateResult:
     """Return whether `guest`, which runs on host `from_`, is taken on host `to`, and what is to be said of it there.
 
-    `guest`: the guest as it was shown its CPU when it booted. `assumptions` as for `check`; `further`: what else
-    IA32_ARCH_CAPABILITIES speaks of counts for headline and exit code too.
+    `guest`: the guest as it was shown its CPU when it booted. `assumptions` and `strict` as for `check`;
+    `further`: what else IA32_ARCH_CAPABILITIES speaks of counts for headline and exit code too.
 
     Raises:
         InputError: a snapshot speaks of something unknown, is of the wrong role, or a version is none.
     """
-    return _migrate(from_, to, guest, vmms, frozenset(assumptions), further=further, advise=True)
+    return _migrate(from_, to, guest, vmms, held_assumptions(assumptions, strict=strict), further=further, advise=True)
 
 
 def _migrate(

@@ -16,6 +16,7 @@ from archcaps.questions.reader import Reader
 from archcaps.questions.vcpu import ARCH_CAP, TSX_CTRL
 from archcaps.questions.word import ALL, Word
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS, REGISTERS
+from archcaps.tables.names import STRICT
 from archcaps.tables.qemu import parse_release
 
 __all__ = ["accepted", "kvm_takes", "layers_of"]
@@ -62,15 +63,17 @@ def accepted(layers: Iterable[LayerAnswer]) -> Accepts:
 # --- KVM ----------------------------------------------------------------------------------------------------------
 
 
-def kvm_takes(host: Snapshot, guest: Snapshot, *, listed_only: bool = False) -> bool | None:
+def kvm_takes(
+    host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = frozenset(), *, listed_only: bool = False
+) -> bool | None:
     """Return whether the KVM of `host` takes the MSRs that a VMM sets for `guest` after its CPUID; None: unknown.
 
     `listed_only`: the VMM sets MSR 0x122 only where KVM lists it among those to save, as QEMU does.
     """
-    reader = Reader(host, guest)
+    reader = Reader(host, guest, assumptions)
     visible = reader.ternary.value(reader.model.guest.cpu.arch_capabilities)
     names = names_shown(reader) - {"arch_capabilities"}
-    kvm = Kvm(host)
+    kvm = Kvm(host, strict=STRICT in assumptions)
     lists_tsx_ctrl = kvm.get_msr_index_list()[TSX_CTRL] if listed_only else True
     answers = set()
     for shown in (True, False) if visible is None else (visible,):
@@ -94,7 +97,7 @@ def _kvm(move: Move) -> LayerAnswer:
     if move.same_place:
         return LayerAnswer("KVM", "yes", "it is the KVM that the guest runs on now", "", [], _KVM)
     listed_only = move.vmms.vmm in QEMU_FAMILY
-    answers = {kvm_takes(move.to, guest, listed_only=listed_only) for guest in move.carried}
+    answers = {kvm_takes(move.to, guest, move.assumptions, listed_only=listed_only) for guest in move.carried}
     answer = answers.pop() if len(answers) == 1 else None
     if answer:
         why = "KVM_SET_MSRS takes any value of MSR 0x10a before the vCPU runs: KVM does not compare it with its offer"
@@ -103,7 +106,7 @@ def _kvm(move: Move) -> LayerAnswer:
     if answer is None:
         return LayerAnswer("KVM", "unknown", f"{why}; not known whether that comes to it here", "", [], _KVM)
     message = ""
-    word = stored_word(Reader(move.to, move.carried[0]))
+    word = stored_word(Reader(move.to, move.carried[0], move.assumptions))
     if move.vmms.vmm in QEMU_FAMILY and word.known == ALL:
         message = f"error: failed to set MSR 0x10a to {word.value:#x}"
     bits = ["arch_capabilities"]

@@ -14,6 +14,7 @@ from archcaps.questions.default_guest import default_guest
 from archcaps.questions.migrate_guest import booted_anew, hidden_register, shown_bits, with_bits
 from archcaps.questions.migrate_support import QEMU_FAMILY, Place, common
 from archcaps.questions.reader import Reader
+from archcaps.tables.names import STRICT
 
 __all__ = ["LIBVIRT_FAMILY", "VMMS", "Check", "Move", "Vmms"]
 
@@ -147,7 +148,7 @@ class Move:
 
     def _restored_by_firecracker(self) -> list[Snapshot]:
         """Return the guest with MSR 0x10a as it was saved, or as KVM gives it to any new vCPU there."""
-        reading = default_guest(self.to).registers[_MSR]
+        reading = default_guest(self.to, strict=STRICT in self.assumptions).registers[_MSR]
         anew = replace(self.guest, registers={**self.guest.registers, _MSR: reading})
         return {True: [self.guest], False: [anew], None: [self.guest, anew]}[self.vmms.saved]
 

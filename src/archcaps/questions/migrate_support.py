@@ -14,6 +14,7 @@ from archcaps.questions.reader import Reader
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.tables import qemu as tables
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
+from archcaps.tables.names import STRICT
 
 __all__ = ["COMPARED", "QEMU_FAMILY", "Place", "common"]
 
@@ -108,5 +109,5 @@ class Place:
     @cached_property
     def _supported(self) -> list[Supported]:
         host, vendor = self.reader.host, self.reader.guest.cpu.vendor
-        offered = default_guest(host)
+        offered = default_guest(host, strict=STRICT in self.reader.assumptions)
         return [Supported(host, offered, each, vendor) for each in self._settings]

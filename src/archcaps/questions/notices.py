@@ -14,7 +14,7 @@ from archcaps.rules.kvm_vmx_entry import verw_with_fb_clear_dis
 from archcaps.rules.linux_mitigations import TEXTS
 from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.files import read_toml
-from archcaps.tables.names import VULNERABILITIES
+from archcaps.tables.names import STRICT, VULNERABILITIES
 
 __all__ = ["notices_of", "system_name"]
 
@@ -111,7 +111,7 @@ def _scratch(reader: Reader) -> list[Notice]:
     host = reader.host
     if host.kvm.vcpu_initial is None and not host.kvm.accepts:
         return []
-    kvm = Kvm(host)
+    kvm = Kvm(host, strict=STRICT in reader.assumptions)
     found = []
     initial = kvm.tries.initial
     modelled = kvm.modelled().create_vm().create_vcpu().get_msrs([ARCH_CAP])

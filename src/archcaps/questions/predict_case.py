@@ -16,9 +16,9 @@ from archcaps.errors import InputError, nearest
 from archcaps.machine.given_options import config_items
 from archcaps.machine.snapshot import Kernel
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS, REGISTERS
-from archcaps.tables.kernels import Release
+from archcaps.tables.kernels import Release, too_old
 
-__all__ = ["UNSAID_BITS", "Case", "number_of", "parse_case"]
+__all__ = ["UNSAID_BITS", "Case", "check_release", "number_of", "parse_case"]
 
 #: CPUID bits that `bits` may leave out without their being 0: cases were recorded without a name for them.
 UNSAID_BITS: Final = frozenset(("null_sel_clr_base", "monitor"))
@@ -134,14 +134,25 @@ def parse_case(line: bytes, where: str) -> Case:
     _check_numbers(case, where)
     _check_bits(case, where)
     if case.kernel is not None:
-        try:
-            Release.parse(case.kernel)
-        except ValueError as error:
-            raise InputError(f"kernel: {error}", where) from error
+        check_release(case.kernel, f"{where}: kernel")
     if case.smp is not None and not _SMP.match(str(case.smp)):
         raise InputError(f'smp: {case.smp!r}, expected a number of CPUs, as 1 or "2,threads=2"', where)
     config_items(Kernel(config=case.config), f"{where}: config")
     return case
+
+
+def check_release(text: str, where: str) -> None:
+    """Refuse what is no kernel release, and one so old that nothing is known of its texts.
+
+    Raises:
+        InputError: it is such a release; `where` says where it was given.
+    """
+    try:
+        old = too_old(Release.parse(text))
+    except ValueError as error:
+        raise InputError(str(error), where) from error
+    if old:
+        raise InputError(old, where)
 
 
 def _check_numbers(case: Case, where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import msgspec
@@ -22,6 +22,7 @@ from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
 from archcaps.tables.linux_lists import Part, bad_spectre_microcode, list_flag
 from archcaps.tables.old_microcode import old_microcode
 from archcaps.tables.silicon import tsa_microcode
+from archcaps.tables.suppositions import supposed
 
 __all__ = ["CPU", "KERNEL", "parts_of_facts"]
 
@@ -35,8 +36,11 @@ _UCODE_REV, _PLATFORM_ID, _FEAT_CTL, _MCU_OPT_CTRL, _LS_CFG = 0x8B, 0x17, 0x3A, 
 _GDS_LOCKED: Final = bits_of("ia32_mcu_opt_ctrl")["gds_mitg_locked"].mask
 
 
-def parts_of_facts(case: Case) -> Iterator[tuple[str, Values]]:
-    """Yield the facts of a case in parts, each with its scope; parts that cases have in common are the same object."""
+def parts_of_facts(case: Case, *, strict: bool = True) -> Iterator[tuple[str, Values]]:
+    """Yield the facts of a case in parts, each with its scope; parts that cases have in common are the same object.
+
+    Unless `strict`, what the tables leave open of its release is what is supposed of it.
+    """
     bits = case.bit_values()
     part = Part(
         case.vendor, case.number("family"), case.number("model"), case.number("stepping"), bits["hybrid"],
@@ -46,10 +50,10 @@ def parts_of_facts(case: Case) -> Iterator[tuple[str, Values]]:
     yield KERNEL, _kernel(
         case.kernel, case.cmdline,
         json.dumps(case.config, sort_keys=True), case.xen_pv,
-        tuple(sorted(case.kvm_parameters.items())),
+        tuple(sorted(case.kvm_parameters.items())), strict,
     )  # fmt: skip
-    yield CPU, _part(part, case.kernel)
-    yield CPU, _microcode(part, _revision(case, intel=intel), _platform(case), case.kernel)
+    yield CPU, _part(part, case.kernel, strict)
+    yield CPU, _microcode(part, _revision(case, intel=intel), _platform(case), case.kernel, strict)
     yield CPU, bits
     yield CPU, _arch_capabilities(case)
     yield CPU, _rest(case)
@@ -70,9 +74,10 @@ def _platform(case: Case) -> int | None:
 
 @lru_cache(maxsize=1 << 10)
 def _kernel(
-    release: str | None, cmdline: str | None, config: str, xen_pv: bool | None, parameters: tuple[tuple[str, str], ...]
-) -> Values:
-    behaviours = _behaviours(release)
+    release: str | None, cmdline: str | None, config: str, xen_pv: bool | None,
+    parameters: tuple[tuple[str, str], ...], strict: bool,
+) -> Values:  # fmt: skip
+    behaviours = _behaviours(release, strict)
     items = config_items(Kernel(config=json.loads(config)), "config")
     values: dict[str, bool | None] = dict(behaviours)
     values |= option_values(cmdline, items, behaviours)
@@ -83,25 +88,27 @@ def _kernel(
 
 
 @lru_cache(maxsize=1 << 10)
-def _behaviours(release: str | None) -> Values:
+def _behaviours(release: str | None, strict: bool) -> Values:
     if release is None:
         return dict.fromkeys(BEHAVIOURS)
     parsed = Release.parse(release)
-    return {name: behaviour(name, parsed).value for name in BEHAVIOURS}
+    return {name: supposed(partial(behaviour, name), parsed, strict=strict).value for name in BEHAVIOURS}
 
 
 @lru_cache(maxsize=1 << 13)
-def _part(part: Part, release: str | None) -> Values:
+def _part(part: Part, release: str | None, strict: bool) -> Values:
     values = dict(identity_lookups(part))
     parsed = None if release is None else Release.parse(release)
     for name, (which, flag) in LIST_FLAGS.items():
-        values[name] = None if parsed is None else list_flag(which, flag, part, parsed).value
+        look_up = partial(list_flag, which, flag, part)
+        values[name] = None if parsed is None else supposed(look_up, parsed, strict=strict).value
     return values
 
 
 @lru_cache(maxsize=1 << 14)
-def _microcode(part: Part, revision: int | None, platform: int | None, release: str | None) -> Values:
-    old = None if release is None else old_microcode(part, platform, revision, Release.parse(release)).value
+def _microcode(part: Part, revision: int | None, platform: int | None, release: str | None, strict: bool) -> Values:
+    look_up = partial(old_microcode, part, platform, revision)
+    old = None if release is None else supposed(look_up, Release.parse(release), strict=strict).value
     return {
         "tsa_microcode": tsa_microcode(part, revision, unlisted=False),
         "bad_spectre_microcode": bad_spectre_microcode(part, revision).value,

@@ -70,7 +70,7 @@ class _Kvms:
     def of(self, host: Snapshot) -> Kvm:
         """Return the KVM of a host, the same one for the same description."""
         key = msgspec.json.encode(host)
-        kvm = self._kept.pop(key, None) or Kvm(host)
+        kvm = self._kept.pop(key, None) or Kvm(host, strict=True)
         self._kept[key] = kvm
         if len(self._kept) > _KEPT:
             del self._kept[next(iter(self._kept))]

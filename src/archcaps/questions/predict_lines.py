@@ -34,8 +34,11 @@ class Answered:
     failed: int
 
 
-def answer_lines(lines: Iterable[tuple[str, bytes] | None]) -> Iterator[Answered]:
-    """Yield answers for `lines`, each with where it stands; None asks for an answer to what has come so far."""
+def answer_lines(lines: Iterable[tuple[str, bytes] | None], *, strict: bool = False) -> Iterator[Answered]:
+    """Yield answers for `lines`, each with where it stands; None asks for an answer to what has come so far.
+
+    `strict`: without what the kernels would conclude under assumptions.
+    """
     cases: list[Case | NotACase] = []
     weight = 0
     for each in lines:
@@ -47,10 +50,10 @@ def answer_lines(lines: Iterable[tuple[str, bytes] | None]) -> Iterator[Answered
             except InputError as error:
                 cases.append(NotACase(str(error)))
         if cases and (each is None or weight >= ROWS or len(cases) >= ROWS):
-            yield _answer(cases)
+            yield _answer(cases, strict=strict)
             cases, weight = [], 0
     if cases:
-        yield _answer(cases)
+        yield _answer(cases, strict=strict)
 
 
 def answer_kvm_lines(lines: Iterable[tuple[str, bytes] | None]) -> Iterator[Answered]:
@@ -63,8 +66,8 @@ def answer_kvm_lines(lines: Iterable[tuple[str, bytes] | None]) -> Iterator[Answ
             yield Answered([NotACase(str(error))], 1)
 
 
-def _answer(cases: list[Case | NotACase]) -> Answered:
+def _answer(cases: list[Case | NotACase], *, strict: bool) -> Answered:
     good = [case for case in cases if isinstance(case, Case)]
-    found = iter(predict_linux(good))
+    found = iter(predict_linux(good, strict=strict))
     answers = [next(found) if isinstance(case, Case) else case for case in cases]
     return Answered(answers, len(cases) - len(good))

@@ -11,10 +11,11 @@ from itertools import product
 from typing import Final, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from archcaps.logic.bitplanes import BitPlanes, Planes
 from archcaps.logic.choice import Choice
-from archcaps.logic.concatenation import JOINED, LIMIT, Concatenation, Split, joined
+from archcaps.logic.concatenation import JOINED, Concatenation, Split, joined
 from archcaps.logic.graph import Node
 from archcaps.questions.predict_case import Case
 from archcaps.questions.predict_facts import CPU, KERNEL, parts_of_facts
@@ -23,21 +24,28 @@ from archcaps.rules.linux_bug_names import BUGS
 from archcaps.rules.linux_files import TEXTS, FileTexts
 from archcaps.rules.linux_mitigations import Text
 from archcaps.rules.views import Cpu, Kernel
+from archcaps.tables.kernels import Release, is_newest, newest_of_line
+from archcaps.tables.suppositions import limits_of, suppositions_of
 
-__all__ = ["ROWS", "LinuxPrediction", "predict_linux"]
+__all__ = ["ROWS", "Assumed", "LinuxPrediction", "Supposed", "predict_linux"]
 
 #: Cases answered at once: more take memory and save little time.
 ROWS: Final = 1024
+#: So many texts of a file are listed, several times what a kernel of which little is known was seen to leave possible.
+MOST_TEXTS: Final = 50_000
 
 
-class LinuxPrediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the kernel concludes. A list holds every value that missing facts leave possible, null in it is no file.
+class Supposed(msgspec.Struct, frozen=True):
+    """One assumption: its name, and what it supposes."""
 
-    `vuln`: the text of each file that there is; `vuln_cut`: files whose list was cut, so that it is not all; `bugs`:
-    what /proc/cpuinfo lists for sure, in its order; `bugs_possible`: what it may list besides; `verw`: the features
-    that say where VERW runs, null: no such feature.
-    """
+    name: str
+    supposes: str
 
+
+class Assumed(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the kernel concludes if all of `assumptions` hold; the other fields as in the answer that has it."""
+
+    assumptions: list[Supposed]
     vuln: dict[str, str | list[str | None]]
     bugs: list[str]
     verw: dict[str, bool | list[bool | None] | None]
@@ -45,21 +53,68 @@ class LinuxPrediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     vuln_cut: list[str] = []
 
 
-def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
-    """Return what each case's kernel concludes.
+class LinuxPrediction(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the kernel concludes. A list holds every value that missing facts leave possible, null in it is no file.
+
+    `vuln`: the text of each file that there is; `vuln_cut`: files of which that is not all: the list was cut, or the
+    release is of a line newer than all that was read, so that any text is possible; `bugs`: what /proc/cpuinfo lists
+    for sure, in its order; `bugs_possible`: what it may list besides; `verw`: the features that say where VERW runs,
+    null: no such feature; `notes`: what of the release keeps values open, or was supposed; `assumed`: the answer under
+    the assumptions that the release allows (a list in it lies within the one above).
+    """
+
+    vuln: dict[str, str | list[str | None]]
+    bugs: list[str]
+    verw: dict[str, bool | list[bool | None] | None]
+    bugs_possible: list[str] = []
+    vuln_cut: list[str] = []
+    notes: list[str] = []
+    assumed: Assumed | None = None
+
+
+def predict_linux(cases: Sequence[Case], *, strict: bool = False) -> list[LinuxPrediction]:
+    """Return what each case's kernel concludes; if `strict`, nothing of what it would under assumptions.
 
     Raises:
         InputError: a kernel configuration's name is unknown.
     """
-    planes = BitPlanes(len(cases), _facts(cases))
+    answers = _predicted(cases, strict=True)
+    releases = [None if case.kernel is None else Release.parse(case.kernel) for case in cases]
+    suppositions = [() if strict or release is None else suppositions_of(release) for release in releases]
+    supposing = [place for place, each in enumerate(suppositions) if each]
+    for place, found in zip(supposing, _predicted([cases[place] for place in supposing], strict=False), strict=True):
+        assumptions = [Supposed(each.name, each.text) for each in suppositions[place]]
+        under = Assumed(
+            assumptions=assumptions, vuln=found.vuln, bugs=found.bugs, verw=found.verw,
+            bugs_possible=found.bugs_possible, vuln_cut=found.vuln_cut,
+        )  # fmt: skip
+        answers[place] = replace(answers[place], assumed=under)
+    return [
+        answer if release is None else _bounded(answer, release)
+        for answer, release in zip(answers, releases, strict=True)
+    ]
+
+
+def _bounded(answer: LinuxPrediction, release: Release) -> LinuxPrediction:
+    """Return an answer with what there is to say of its release; of a line that nobody read no list is all."""
+    note = limits_of(release)
+    if not note:
+        return answer
+    if newest_of_line(release) is None and is_newest(release):
+        answer = replace(answer, vuln_cut=list(answer.vuln))
+    return replace(answer, notes=[note])
+
+
+def _predicted(cases: Sequence[Case], *, strict: bool) -> list[LinuxPrediction]:
+    planes = BitPlanes(len(cases), _facts(cases, strict=strict))
     answers = [LinuxPrediction(vuln={}, bugs=[], verw={}) for _ in cases]
     for file, texts in _texts().items():
         line = _lines(texts, planes) if isinstance(texts, Concatenation) else _labels(texts, planes)
         for answer, text in zip(answers, line, strict=True):
-            if isinstance(text, list) and len(text) > LIMIT:
+            if isinstance(text, list) and len(text) > MOST_TEXTS:
                 answer.vuln_cut.append(file)
             if text is not None:
-                answer.vuln[file] = text[:LIMIT] if isinstance(text, list) else text
+                answer.vuln[file] = text[:MOST_TEXTS] if isinstance(text, list) else text
     for name, bug in _bugs().items():
         there, not_there = planes.planes(bug)
         for row in _rows(there):
@@ -73,11 +128,11 @@ def predict_linux(cases: Sequence[Case]) -> list[LinuxPrediction]:
     return answers
 
 
-def _facts(cases: Sequence[Case]) -> dict[str, Planes]:
+def _facts(cases: Sequence[Case], *, strict: bool) -> dict[str, Planes]:
     """Return the planes of all facts. A part of facts that cases share is looked at once, whatever their number."""
     shared: dict[int, tuple[str, Mapping[str, bool | None], list[int]]] = {}
     for row, case in enumerate(cases):
-        for scope, part in parts_of_facts(case):
+        for scope, part in parts_of_facts(case, strict=strict):
             shared.setdefault(id(part), (scope, part, []))[2].append(row)
     sides: dict[str, dict[str, list[int]]] = {}
     for scope, part, rows in shared.values():
@@ -145,7 +200,7 @@ def _lines(line: Concatenation, planes: BitPlanes) -> list[str | list[str | None
         if rows:
             of_parts = _joined(line, observing, rows)
             for row in _rows(rows):
-                if len(texts[row]) <= LIMIT:
+                if len(texts[row]) <= MOST_TEXTS:
                     texts[row] |= dict.fromkeys(_list(of_parts[row]))
     for row, possible in texts.items():
         found[row] = next(iter(possible)) if len(possible) == 1 else list(possible)
@@ -175,7 +230,7 @@ def _joined(line: Concatenation, planes: BitPlanes, rows: int) -> list[str | lis
         if JOINED in possible:
             parts = (tuple(possible), *(tuple(_list(field[row])) for field in fields))
             if parts not in made:
-                made[parts] = joined(possible, [[text or "" for text in part] for part in parts[1:]])
+                made[parts] = joined(possible, [[text or "" for text in part] for part in parts[1:]], MOST_TEXTS)
             found[row] = made[parts][0] if len(made[parts]) == 1 else made[parts]
     return found
 

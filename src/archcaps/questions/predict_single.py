@@ -8,15 +8,16 @@ from archcaps.errors import InputError
 from archcaps.machine.given_options import ASSUMED_CONFIG, config_items
 from archcaps.machine.inline import InlineMachine, overlay
 from archcaps.machine.snapshot import Kernel
-from archcaps.questions.predict_case import Case
+from archcaps.questions.predict_case import Case, check_release
 
 __all__ = ["single_case"]
 
 
-def single_case(given: Mapping[str, str | None], *, smt: bool | None, guest: bool) -> Case:
+def single_case(given: Mapping[str, str | None], *, smt: bool | None, guest: bool, strict: bool = False) -> Case:
     """Return the case that options describe, each as the user wrote it; None: not given.
 
-    `given` has kernel, cpu, arch_capabilities, flags, cmdline, config, microcode.
+    `given` has kernel, cpu, arch_capabilities, flags, cmdline, config, microcode. `strict`: a command line and a
+    configuration that are not given are unknown, not supposed to be empty and upstream's.
 
     Raises:
         InputError: an option's value can not be read.
@@ -24,6 +25,8 @@ def single_case(given: Mapping[str, str | None], *, smt: bool | None, guest: boo
     kernel, flags, config = given["kernel"], given["flags"], given["config"]
     values = (given["cpu"], flags, given["arch_capabilities"], kernel, given["cmdline"], given["microcode"])
     options = InlineMachine("guest", *values)
+    if kernel is not None:
+        check_release(kernel, "--kernel")
     machine = overlay(None, options)
     identity, shown = machine.cpu, machine.cpuid
     bits = None
@@ -33,7 +36,8 @@ def single_case(given: Mapping[str, str | None], *, smt: bool | None, guest: boo
     config_items(Kernel(config=config), "--config")
     case = Case(
         kernel=kernel, vendor=identity.vendor, family=identity.family, model=identity.model, stepping=identity.stepping,
-        hypervisor=guest, bits=bits, cmdline=given["cmdline"] or "", config=config or ASSUMED_CONFIG,
+        hypervisor=guest, bits=bits, cmdline=given["cmdline"] if strict else given["cmdline"] or "",
+        config=config if strict else config or ASSUMED_CONFIG,
         smp=None if smt is None else "2,threads=2" if smt else 1,
     )  # fmt: skip
     if register is not None:

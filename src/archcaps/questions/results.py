@@ -181,10 +181,14 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class Assumption(msgspec.Struct, frozen=True):
-    """Something that the verdicts take for granted, and the inputs that rest on it."""
+    """Something that the verdicts take for granted, and the inputs that rest on it.
+
+    `name`: as ``newest-reading``; empty for what has none, as how the VMM's configuration was read.
+    """
 
     text: str
     inputs: list[str] = []
+    name: str = ""
 
 
 class CheckResult(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from archcaps.logic.graph import FALSE, TRUE, Node
 from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.assumptions import assumptions_of, held_assumptions
 from archcaps.questions.lines import line_of
 from archcaps.questions.notices import notices_of
 from archcaps.questions.reader import Reader
@@ -31,15 +32,15 @@ _VMX_BUFFERS = ("L1D", "fill buffers", "store buffers, load ports", "register fi
 _SVM_BUFFERS = ("TSA's structures",)
 
 
-def trace(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> TraceResult:
+def trace(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = (), *, strict: bool = False) -> TraceResult:
     """Return the steps of one VM entry and exit of `guest` on `host`, and what they come to.
 
-    `assumptions` are those of `check`. Where the L1D flush is conditional there are two kinds of entries.
+    `assumptions` and `strict` are those of `check`. Where the L1D flush is conditional there are two kinds of entries.
 
     Raises:
         InputError: a snapshot speaks of something that archcaps does not know.
     """
-    reader = Reader(host, guest, frozenset(assumptions))
+    reader = Reader(host, guest, held_assumptions(assumptions, strict=strict))
     value, case = reader.ternary.value, reader.model.guest
     svm = value(on_svm(case.kvm))
     technology = {True: "SVM", False: "VMX", None: None}[svm]
@@ -58,6 +59,7 @@ def trace(host: Snapshot, guest: Snapshot, assumptions: Iterable[str] = ()) -> T
         borders,
         _missing(reader, entries),
         [notice for notice in notices_of(reader, []) if notice.kind == "derived"],
+        assumptions_of(reader, []),
     )
 
 

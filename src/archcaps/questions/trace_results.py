@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from archcaps.questions.results import Line, Notice
+from archcaps.questions.results import Assumption, Line, Notice
 
 __all__ = ["FORMAT_VERSION", "Border", "Buffer", "Entry", "Step", "TraceResult"]
 
@@ -66,3 +66,4 @@ class TraceResult(msgspec.Struct, frozen=True):
     borders: list[Border]
     missing: dict[str, str]
     notices: list[Notice]
+    assumptions: list[Assumption]

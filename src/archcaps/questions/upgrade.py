@@ -10,6 +10,7 @@ from archcaps.errors import InputError
 from archcaps.logic.graph import Node
 from archcaps.logic.ternary import Ternary
 from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.assumptions import held_assumptions
 from archcaps.questions.check import judge, refuse_other_cpus
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import NO_SUCH_FILE, Assumption, CheckResult, Notice
@@ -48,12 +49,13 @@ def upgrade(
     assumptions: Iterable[str] = (),
     *,
     further: bool = False,
+    strict: bool = False,
 ) -> UpgradeResult:
     """Return what changes for `guest` on `host` if it runs kernel release `to` in place of `from_`.
 
     `from_` is the release of the guest's snapshot where it is not given. What was observed of the guest (the texts of
-    its files) counts for the kernel under which it was observed, for no other. `assumptions` as for `check`; `further`:
-    what else IA32_ARCH_CAPABILITIES speaks of counts for headline and exit code too.
+    its files) counts for the kernel under which it was observed, for no other. `assumptions` and `strict` as for
+    `check`; `further`: what else IA32_ARCH_CAPABILITIES speaks of counts for headline and exit code too.
 
     Raises:
         InputError: a release is none, the present one is not known, or a snapshot speaks of something unknown.
@@ -64,7 +66,7 @@ def upgrade(
         raise InputError("the guest's present kernel release is not known: say which (uname -r)", "--from")
     before = guest if from_ is None else _under(guest, from_, "--from")
     after = _under(before, to, "--to")
-    held = frozenset(assumptions)
+    held = held_assumptions(assumptions, strict=strict)
     kernels = TwoKernels(Reader(host, before, held), Reader(host, after, held))
     results = judge(kernels.before), judge(kernels.after)
     files = [_file(kernels, file) for file in TEXTS]

@@ -84,7 +84,7 @@ def _one(page: _Page, item: KernelProfile, *, everything: bool, running: bool) -
     page.heading(f"Linux {item.asked}" + (" (running here)" if running else ""))
     for sentence in _provenance(item):
         page.text(sentence)
-    if everything or not item.unknown_because:
+    if everything or _known(item):
         _in_short(page, item, everything=everything)
     for theme, lines in groupby(item.behaviours, lambda line: line.theme):
         page.heading(theme)
@@ -108,17 +108,23 @@ def _in_short(page: _Page, item: KernelProfile, *, everything: bool) -> None:
 def _provenance(item: KernelProfile) -> Iterator[str]:
     """Yield whose kernel it is, and what is assumed or unknown because of that."""
     if item.unknown_because:
-        yield f"Nothing can be said by the release alone: {item.unknown_because}."
+        start = "What changed later is not known" if _known(item) else "Nothing can be said by the release alone"
+        yield f"{start}: {item.unknown_because}."
         if item.distribution and item.distribution.observation:
             yield "With that text in --version-text the point release is known."
         yield (
             "What would show each behaviour on a machine stands beside it; archcaps check takes what was observed "
             "from a snapshot (kernel.behaviours)."
         )
-    elif item.assumption:
+    if item.assumption:
         yield f"Assumed: {item.assumption}."
     if item.distribution:
         yield f"[{item.distribution.source}]"
+
+
+def _known(item: KernelProfile) -> bool:
+    """Whether anything is known of a kernel."""
+    return any(line.value is not None for line in item.behaviours)
 
 
 def _mask(mask: Mask) -> str:
@@ -154,6 +160,8 @@ def _when(line: BehaviourLine) -> str:
         parts.append(f"since {since}" if line.value else f"no longer since {since}")
     elif line.since is not None and line.value:
         parts.append(f"since before {line.since}, the oldest read")
+    if line.assumed:
+        parts.append("assumed")
     if line.until is not None:
         start = "from" if line.until_exact else "at the latest from"
         parts.append(f"{start} {line.until} on: {_SIGNS[not line.value]}")

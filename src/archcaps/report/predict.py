@@ -9,7 +9,7 @@ import msgspec
 
 from archcaps.questions.predict_kvm import KvmPrediction
 from archcaps.questions.predict_lines import NotACase
-from archcaps.questions.predict_linux import LinuxPrediction
+from archcaps.questions.predict_linux import Assumed, LinuxPrediction
 
 __all__ = ["predict_kvm_schema", "predict_linux_schema", "render_lines", "render_table"]
 
@@ -28,7 +28,26 @@ def render_lines(answers: Iterable[LinuxPrediction | KvmPrediction | NotACase]) 
 
 
 def render_table(answer: LinuxPrediction, width: int) -> str:
-    """Return one answer as a table of files and texts, uncut; where several texts are possible, one a line."""
+    """Return one answer as a table of files and texts, uncut; where several texts are possible, one a line.
+
+    Under it stands what keeps the answer open, and the same table as it is under assumptions where that differs.
+    """
+    lines = _table(answer, width)
+    for note in answer.notes:
+        lines += ["", *_filled(f"Note: {note}.", width)]
+    if answer.vuln_cut:
+        lines += ["", *_filled(f"Not all that is possible: {', '.join(answer.vuln_cut)}.", width)]
+    if answer.assumed is not None:
+        supposed = "; ".join(f"{each.supposes} ({each.name})" for each in answer.assumed.assumptions)
+        lines += ["", *_filled(f"Assumed: {supposed}. Then:", width), "", *_table(answer.assumed, width)]
+    return "\n".join(lines) + "\n"
+
+
+def _filled(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(width, 40), subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _table(answer: LinuxPrediction | Assumed, width: int) -> list[str]:
     column = max(map(len, answer.vuln), default=0) + 2
     lines = []
     for file, text in answer.vuln.items():
@@ -42,7 +61,7 @@ def render_table(answer: LinuxPrediction, width: int) -> str:
     for name, value in answer.verw.items():
         values = value if isinstance(value, list) else [value]
         lines.append(f"{name}: {' or '.join(map(_said, values))}")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _listed(title: str, names: list[str], width: int) -> list[str]:

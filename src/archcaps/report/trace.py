@@ -47,6 +47,7 @@ def render(result: TraceResult, style: Style, *, everything: bool = False, width
     lines += [""] if page.sources else []
     lines += [line for text, number in page.sources.items() for line in page.fill(f"[{number}] {text}", "", "    ")]
     lines += [line for notice in result.notices for line in page.fill(f"Notice: {notice.text}")]
+    lines += page.fill("Assumed: " + "; ".join(assumption.text for assumption in result.assumptions) + ".")
     return "\n".join(lines).rstrip() + "\n"
 
 

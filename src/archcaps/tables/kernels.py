@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -19,7 +20,10 @@ from packaging.version import Version
 from archcaps.tables.files import read_csv
 from archcaps.tables.releases import Release
 
-__all__ = ["BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track", "behaviour", "readings_of"]
+__all__ = [
+    "BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track", "behaviour", "is_newest", "newest_of_line",
+    "outruns_readings", "readings_of", "too_old",
+]  # fmt: skip
 
 #: Lines kept for years, each with its own backports. Source: kernel.org/category/releases.html
 LONG_TERM: Final = frozenset(("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.18"))
@@ -47,10 +51,16 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of a behaviour at a release: its value (None: unknown), and where it was read or why not."""
+    """What is known of a behaviour at a release: its value (None: unknown), and where it was read or why not.
+
+    `newer`: the release is newer than all that was read and speaks for it; `assumed`: it is supposed, and `source` says
+    what.
+    """
 
     value: bool | None
     source: str
+    newer: bool = False
+    assumed: bool = False
 
 
 def _behaviours() -> dict[str, Behaviour]:
@@ -179,17 +189,132 @@ def behaviour(name: str, release: Release) -> Finding:
     Raises:
         KeyError: no table has that behaviour.
     """
+    BEHAVIOURS[name]  # unknown names are an error
+    found = _read(name, release) if release.is_upstream else _kept(name, release)
+    if found.value is None and (source := _never_lost(name, release)):
+        return Finding(True, source)
+    return found
+
+
+def _read(name: str, release: Release) -> Finding:
+    """Return what the readings on both sides of an upstream release say."""
     meaning = BEHAVIOURS[name].meaning
-    if release.hides_point_release:
-        return Finding(None, release.why_hidden)
     track, readings = _readings(name)
     below, above = track.bracket(release.version)
     if below is None or above is None:
         side = "older" if below is None else "newer"
-        return Finding(None, f"{release.text} is {side} than every release that was read and speaks for it ({meaning})")
+        why = f"{release.text} is {side} than every release that was read and speaks for it ({meaning})"
+        return Finding(None, why, newer=above is None and below is not None)
     (first, source), (second, other) = readings[below], readings[above]
     if first is not second:
         return Finding(
             None, f"{meaning}: {'yes' if first else 'no'} in {below}, {'yes' if second else 'no'} in {above}"
         )
     return Finding(first, source if below == above else f"{source}; the same in {other}")
+
+
+def _kept(name: str, release: Release) -> Finding:
+    """Return what a kernel does that somebody made of an upstream release and may have patched.
+
+    It may have taken back whatever changed later, in upstream or in another line: what is the same in the release that
+    it is made from (at the earliest) and in everything later holds, what is not is unknown.
+    """
+    track, readings = _readings(name)
+    below, above = track.bracket(release.version)
+    if below is None or above is None or readings[below][0] is not readings[above][0]:
+        return Finding(None, release.why_unknown)
+    value, source = readings[below]
+    later = [version for version in readings if _can_be_taken_back(name, version, release.version)]
+    if all(version.release[:2] <= release.version.release[:2] for version in later):
+        return Finding(None, release.why_unknown)  # too new: nothing was read that came later
+    if any(readings[version][0] is not value for version in later):
+        return Finding(None, release.why_unknown)
+    return Finding(value, f"{source}; the same in every release read that came later")
+
+
+def _can_be_taken_back(name: str, reading: Version, base: Version) -> bool:
+    """Whether what a reading says may have come into a kernel made from `base`: it is later, or its line changed."""
+    if reading > base:
+        return True
+    first = _first_change(name).get(f"{reading.major}.{reading.minor}")
+    return first is not None and reading >= first
+
+
+@cache
+def _first_change(name: str) -> Mapping[str, Version]:
+    """Return for each long-term line the first reading that differs from the one before it in that line."""
+    track, readings = _readings(name)
+    return {
+        line: next(new for old, new in pairwise(own) if readings[old][0] is not readings[new][0])
+        for line, own in track.lines.items()
+        if line in LONG_TERM and len({readings[version][0] for version in own}) > 1
+    }
+
+
+@cache
+def _never_taken_away() -> Mapping[str, str]:
+    return {row["behaviour"]: row["source"] for row in read_csv("kernels/never_taken_away.csv")}
+
+
+def _never_lost(name: str, release: Release) -> str:
+    """Return why a kernel has a behaviour that none ever lost: from where it descends; empty: it may not have it."""
+    why = _never_taken_away().get(name)
+    if why is None:
+        return ""
+    _, readings = _readings(name)
+    having = [version for version, (value, _) in readings.items() if value and _descends(release.version, version)]
+    return f"{readings[max(having)][1]}; {why}" if having else ""
+
+
+def _descends(version: Version, reading: Version) -> bool:
+    """Whether all that a reading has without ever losing it, a release `version` has too.
+
+    A point release may hold fixes that the first releases of the next line have not: 6.7.10 has RFDS, 6.8.0 has not.
+    """
+    if (version.major, version.minor) == (reading.major, reading.minor):
+        return reading <= version
+    if reading.micro == 0:
+        return reading <= version
+    return _place(reading)[1] and _after_next(reading) <= version
+
+
+@cache
+def _all_readings() -> Mapping[str, tuple[Version, ...]]:
+    """Return every release that any table of readings has, by its line, oldest first."""
+    found: dict[str, set[Version]] = {}
+    for table in READINGS:
+        for _, version in _in_order(table):
+            found.setdefault(f"{version.major}.{version.minor}", set()).add(version)
+    return {line: tuple(sorted(versions)) for line, versions in found.items()}
+
+
+def newest_of_line(release: Release) -> Version | None:
+    """Return the newest release of this line that was read; None: none was."""
+    return _all_readings().get(release.line, (None,))[-1]
+
+
+@lru_cache(maxsize=1024)
+def outruns_readings(release: Release) -> bool:
+    """Return whether a release is newer than the newest of its line that was read, and no later line speaks for it."""
+    newest = newest_of_line(release)
+    if newest is None or release.version <= newest:
+        return False
+    tracks = (Track.of(version for _, version in _in_order(table)) for table in READINGS)
+    return any(track.bracket(release.version)[1] is None for track in tracks)
+
+
+def is_newest(release: Release) -> bool:
+    """Return whether a release is newer than all that was read, of any line."""
+    return release.version > max(versions[-1] for versions in _all_readings().values())
+
+
+def too_old(release: Release) -> str:
+    """Return why nothing can be said of a release that is older than all that was read; empty: it is not."""
+    oldest = min(versions[0] for versions in _all_readings().values())
+    found = release.distribution
+    if release.version >= oldest or (found is not None and release.line in found.bases):
+        return ""
+    return (
+        f"{release.text} is older than Linux {oldest.major}.{oldest.minor}, the oldest that was read: archcaps does "
+        f"not know its texts (expected a release from {oldest.major}.{oldest.minor} on)"
+    )

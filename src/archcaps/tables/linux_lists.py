@@ -40,6 +40,8 @@ VENDORS: Final = {
 CORE_TYPES: Final = {0x20: "ATOM", 0x40: "CORE"}
 #: Where a release's own lists were not read: what all lists agree on.
 EVERY_LIST: Final = "the same in every list read that has the flag"
+#: Stands for the list of a release that may be older than the flag, and then gives it to no part.
+_NO_LIST: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,12 @@ def _lists_with(flag: str) -> tuple[Track, dict[Version, tuple[str, str]]]:
         if flag not in row["later"].split("|") and (not row["only"] or flag in row["only"].split("|"))
     }
     return Track.of(found), found
+
+
+@cache
+def _oldest() -> Version:
+    """Return the oldest release whose lists were read: the flags that it has are older than all that is modelled."""
+    return min(Release.parse(row["release"]).version for row in read_csv("linux_lists/releases.csv"))
 
 
 def list_files() -> tuple[str, ...]:
@@ -179,6 +187,8 @@ def _flags(version: str, name: str, part: Part) -> tuple[frozenset[str], frozens
 
 def _flag_in(version: str, name: str, flag: str, part: Part) -> bool | None:
     """Return whether the first row of the list that fits has `flag`: every row that may be the first must agree."""
+    if version == _NO_LIST:
+        return False
     sure, possible = _flags(version, name, part)
     return True if flag in sure else None if flag in possible else False
 
@@ -187,13 +197,16 @@ def _flag_in(version: str, name: str, flag: str, part: Part) -> bool | None:
 def lists_for(name: str, flag: str, release: Release) -> tuple[frozenset[str], str]:
     """Return the versions of the list that speak for `flag` at `release`, and where; none: nothing near was read."""
     track, lists = _lists_with(flag)
-    below, above = (None, None) if release.hides_point_release else track.bracket(release.version)
-    if below is not None and above is not None:
+    below, above = track.bracket(release.version)
+    if release.is_upstream and below is not None and above is not None:
         return frozenset((lists[below][0], lists[above][0])), lists[below][1]
-    if lists and min(lists) <= release.version <= max(lists):
-        knowing = frozenset(version for version, _ in lists.values() if _knows(version, name, flag))
-        return knowing, EVERY_LIST
-    return frozenset(), ""
+    if not lists or not min(lists) <= release.version <= max(lists):
+        return frozenset(), ""
+    versions = {version for version, _ in lists.values() if _knows(version, name, flag)}
+    nearest = min(lists) if below is None and min(lists) == _oldest() else below
+    if nearest is None or not _knows(lists[nearest][0], name, flag):
+        versions.add(_NO_LIST)
+    return frozenset(versions), EVERY_LIST
 
 
 @lru_cache(maxsize=4096)
@@ -203,13 +216,15 @@ def list_flag(name: str, flag: str, part: Part, release: Release) -> Finding:
     Where the release itself was not read, the lists on both sides of it must agree, or else every list there is.
     """
     versions, where = lists_for(name, flag, release)
+    below, above = _lists_with(flag)[0].bracket(release.version)
+    newer = below is not None and above is None
     if not versions:
-        return Finding(None, f"no {name} was read near {release.text}")
+        return Finding(None, f"no {name} was read near {release.text}", newer=newer)
     found = {_flag_in(version, name, flag, part) for version in versions}
     if len(found) > 1 and where is not EVERY_LIST:
         return Finding(None, f"{flag} differs between the {name}s around {release.text}")
     value = found.pop() if len(found) == 1 else None
-    return Finding(value, f"cpu_vuln_{name} (common.c), {where}")
+    return Finding(value, f"cpu_vuln_{name} (common.c), {where}", newer=newer)
 
 
 def bad_spectre_microcode(part: Part, revision: int | None) -> Finding:

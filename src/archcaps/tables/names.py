@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "ACCESS_LOOKUPS", "ASSUMPTIONS", "CPU_LOOKUPS", "FURTHER", "KERNEL_LOOKUPS", "SILICON_LOOKUPS", "VM_LOOKUPS",
-    "VULNERABILITIES",
+    "ACCESS_LOOKUPS", "ASSUMPTIONS", "CPU_LOOKUPS", "FURTHER", "KERNEL_LOOKUPS", "SILICON_LOOKUPS", "STRICT",
+    "VM_LOOKUPS", "VULNERABILITIES",
 ]  # fmt: skip
 
 #: The vulnerabilities of the VERW family, by the names of their sysfs files, in the order they are reported.
@@ -219,6 +219,9 @@ VM_LOOKUPS: Final = {
 }
 
 #: Assumptions by name: what holds if it is made, and what is supposed otherwise.
+#: In the place of an assumption: nothing is supposed.
+STRICT: Final = "strict"
+
 ASSUMPTIONS: Final = {
     "user_mmio": (
         "guest user code maps MMIO (a device given to guest user space, as by VFIO or UIO)",

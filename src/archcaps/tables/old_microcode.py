@@ -66,9 +66,10 @@ def old_microcode(part: Part, platform: int | None, revision: int | None, releas
     if part.vendor is not None and part.vendor != "GenuineIntel":
         return Finding(False, f"{where}: Intel's parts only")
     track, tables = _releases()
-    below, above = (None, None) if release.hides_point_release else track.bracket(release.version)
+    below, above = track.bracket(release.version) if release.is_upstream else (None, None)
     if below is None or above is None:
-        return Finding(None, f"no {where} was read near {release.text}")
+        newer = below is not None and above is None
+        return Finding(None, f"no {where} was read near {release.text}", newer=newer)
     found: set[bool | None] = set() if part.vendor is not None else {False}
     for version in {tables[below][0], tables[above][0]}:
         found |= _answers(version, part, platform, revision)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from typing import Final
@@ -36,7 +36,8 @@ class Distribution:
     """Who makes kernels with a certain suffix, and what their version tells.
 
     `point_release` finds the upstream release in ``uname -v``, /proc/version or /proc/version_signature (None: nothing
-    there tells it), and `observation` says where a user reads it.
+    there tells it), and `observation` says where a user reads it. `upstream`: with a point release its kernels do what
+    upstream's do, as far as the tables ask. `bases`: lines older than all readings whose texts are known all the same.
     """
 
     name: str
@@ -47,6 +48,8 @@ class Distribution:
     point_release: re.Pattern[str] | None
     examples: tuple[str, ...]
     source: str
+    upstream: bool = False
+    bases: tuple[str, ...] = ()
 
 
 @cache
@@ -62,6 +65,8 @@ def distributions() -> tuple[Distribution, ...]:
             re.compile(entry["point_release"], re.ASCII | re.MULTILINE) if "point_release" in entry else None,
             tuple(entry["examples"]),
             entry["source"],
+            entry.get("upstream", False),
+            tuple(entry.get("bases", ())),
         )
         for entry in read_toml("kernels/distributions.toml")["distribution"]
     )
@@ -75,11 +80,15 @@ def distribution_of(text: str) -> Distribution | None:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A kernel release as uname -r prints it: its upstream version, and what a distribution appended."""
+    """A kernel release as uname -r prints it: its upstream version, and what a distribution appended.
+
+    `is_doubted`: of nobody's kernels but upstream's own is it taken for granted that they do what upstream's do.
+    """
 
     text: str
     version: Version
     suffix: str
+    is_doubted: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Release:
@@ -124,8 +133,37 @@ class Release:
         return self.version.micro == 0 and not self.version.is_prerelease
 
     @property
+    def is_upstream(self) -> bool:
+        """Whether it does what the upstream release of its version does: upstream's own, or made with few patches.
+
+        Upstream's own is bare, or a release candidate: whatever else stands behind it somebody appended.
+        """
+        found = self.distribution
+        if not self.suffix:
+            return True
+        return found is not None and found.upstream and not self.is_doubted and not self.hides_point_release
+
+    @property
+    def doubted(self) -> Release:
+        """The same release, of which only what was read of upstream's counts, unless it is supposed."""
+        return replace(self, is_doubted=True) if self.suffix else self
+
+    @property
+    def why_unknown(self) -> str:
+        """Why what changed later is unknown; only for a release that is not upstream's."""
+        if self.hides_point_release:
+            return self.why_hidden
+        found = self.distribution
+        if found is None:
+            return (
+                f"{self.text} is not upstream's {self.version}, and nobody is known to call kernels -{self.suffix}: "
+                "it may have taken over anything that came later"
+            )
+        return f"{self.text} is not upstream's {self.version} ({found.name}: {found.meaning})"
+
+    @property
     def why_hidden(self) -> str:
-        """Why nothing can be said of this release; only for one that hides its point release."""
+        """Why what changed later is unknown; only for a release that hides its point release."""
         found = self.distribution
         if found is None:
             return f"{self.text} does not say which point release it is made from"

@@ -28,6 +28,7 @@ from archcaps.questions.fix.models import machines, models
 from archcaps.questions.fix.results import Step, Text
 from archcaps.questions.reader import Reader
 from archcaps.tables.changes import bits
+from archcaps.tables.names import STRICT
 
 __all__ = ["ConfiguredCpu"]
 
@@ -149,7 +150,9 @@ class ConfiguredCpu:
     def _offer(self, host: Variant) -> Snapshot:
         key = (host.steps, host.machine.kernel.release)
         if key not in self._offers:
-            self._offers[key] = default_guest(host.machine, self._bare.guest.kernel.release)
+            self._offers[key] = default_guest(
+                host.machine, self._bare.guest.kernel.release, strict=STRICT in self._bare.assumptions
+            )
         return self._offers[key]
 
     def look(self, form: Form, host: Variant) -> Hashable:

@@ -20,6 +20,7 @@ from archcaps.questions.fix.flags import Toggle, offered, shown, toggles, with_b
 from archcaps.questions.fix.hosts import Variant
 from archcaps.questions.fix.results import Step, Text
 from archcaps.questions.reader import Reader
+from archcaps.tables.names import STRICT
 
 __all__ = ["Form", "GuestCpu", "SnapshotCpu"]
 
@@ -99,7 +100,7 @@ class SnapshotCpu:
                 seen = with_bits(guest, {step.bit: True})
                 guest = replace(seen, registers={**seen.registers, "ia32_arch_capabilities": Reading(value="0x0")})
             else:
-                default = default_guest(host.machine, guest.kernel.release)
+                default = default_guest(host.machine, guest.kernel.release, strict=STRICT in self._bare.assumptions)
                 guest = replace(default, name=guest.name, kernel=guest.kernel, vm=guest.vm)
         return guest
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked
 from archcaps.machine.snapshot import Snapshot
-from archcaps.questions.assumptions import assumptions_of
+from archcaps.questions.assumptions import assumptions_of, held_assumptions, naming
 from archcaps.questions.check import judge, refuse_other_cpus
 from archcaps.questions.fix.changes import Rules
 from archcaps.questions.fix.cures import cure_of
@@ -48,13 +48,14 @@ def fix(  # noqa: PLR0913  # what may be changed has many sides
     max_changes: int = 6,
     max_worlds: int | None = None,
     configuration: Asked | Literal["default"] | None = None,
+    strict: bool = False,
 ) -> FixResult:
     """Return the smallest sets of changes after which `guest` on `host` is told the truth and is safe.
 
     `allow` names the kinds of change that may be made (`archcaps.tables.changes.kinds`); without it first those that
     the VM's owner can make, then all. `costs` replaces the cost of kinds, `max_changes` limits a set. `max_worlds`:
     only so many combinations of kernels, options, microcode and CPUs are looked at, the cheapest; the answer says how
-    many were left out. `assumptions` as for `check`.
+    many were left out. `assumptions` and `strict` as for `check`.
 
     `configuration` is what the guest comes from; then only changes count that its language can say, and each cure has
     the new text. ``default``: the guest is shown whatever KVM offers, as with ``-cpu host``; without a word it is taken
@@ -72,17 +73,19 @@ def fix(  # noqa: PLR0913  # what may be changed has many sides
             "guest: kernel.system",
         )
     rules = Rules(tuple(dict.fromkeys(ALL if allow is None else allow)), dict(costs or {}), max_changes, max_worlds)
-    reader = Reader(host, guest, frozenset(assumptions))
+    held = held_assumptions(assumptions, strict=strict)
+    reader = Reader(host, guest, held)
     now = judge(reader, brief=True)
     asked = configuration if isinstance(configuration, Asked) else None
     follows = asked is None and (configuration == "default" or _follows(reader))
-    start = Start(host, guest, frozenset(assumptions), rank_of(reader.ternary.value), follows, _bad(reader), asked)
+    start = Start(host, guest, held, rank_of(reader.ternary.value), follows, _bad(reader), asked)
     answers = [] if start.rank == TOP else _answers(start, rules, now, staged=allow is None)
     last = answers[-1].cures[0].after if answers and answers[-1].cures else in_short(now.vulnerabilities)
+    assumed, code = _assumed(reader, now, start), _exit_code(last)
     return FixResult(
         FORMAT_VERSION,
-        headline(in_short(now.vulnerabilities), start.rank[0], answers),
-        _exit_code(last),
+        naming(headline(in_short(now.vulnerabilities), start.rank[0], answers), assumed, safe=code in (0, 1)),
+        code,
         now.host,
         now.host_kernel,
         now.guest,
@@ -92,7 +95,7 @@ def fix(  # noqa: PLR0913  # what may be changed has many sides
         answers,
         _limits(start, rules, answers),
         notices_of(reader, now.vulnerabilities),
-        _assumed(reader, now, start),
+        assumed,
     )
 
 

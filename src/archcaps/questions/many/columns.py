@@ -16,14 +16,14 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from archcaps.machine.datum import Datum, Facts
-from archcaps.machine.facts import add_identity, add_kernel, add_lists, add_vm, part_of
+from archcaps.machine.facts import add_identity, add_kernel, add_lists, add_user_mmio, add_vm, part_of
 from archcaps.machine.observations import guest_observations, host_observations
 from archcaps.machine.row import CPU_COLUMNS, KERNEL_COLUMNS, OFFERED, VM_COLUMNS, snapshot_of
 from archcaps.machine.silicon_facts import add_microcode, add_silicon
 from archcaps.machine.snapshot import Cpuid, Snapshot
 from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.linux_lists import Part
-from archcaps.tables.names import VULNERABILITIES
+from archcaps.tables.names import STRICT, VULNERABILITIES
 
 __all__ = ["FALSE", "TRUE", "UNKNOWN", "Machines", "Vector"]
 
@@ -98,6 +98,10 @@ class Machines:
         return index, [dict(zip(present, row, strict=True)) for row in different]
 
     @property
+    def _strict(self) -> bool:
+        return STRICT in self.assumptions
+
+    @property
     def _scopes(self) -> tuple[str, ...]:
         return ("host", "silicon") if self.role == "host" else ("guest",)
 
@@ -156,14 +160,14 @@ class Machines:
     def _cpu_facts(self, row: Mapping[str, Any]) -> dict[str, bool]:
         facts, snapshot = Facts(), self._snapshot(row)
         part = part_of(snapshot)
-        add_identity(facts, self.role, snapshot, part)
+        add_identity(facts, self.role, snapshot, part, strict=self._strict)
         if self.role == "host":
             for scope in ("offered", "true"):
                 add_microcode(facts, scope, snapshot, part, unlisted=False)
             if row.get("hypervisor") is False:
                 facts.add("host.hypervisor", False, "imported", "")
             add_silicon(facts, snapshot, part)
-        else:
+        elif not self._strict:
             facts.known.setdefault("guest.ram_above_half", _FALSE)
         return {name: value for name, value in facts.values.items() if name.partition(".")[2] not in _LOOKED_AT}
 
@@ -171,8 +175,8 @@ class Machines:
         facts = Facts()
         if row.get("hypervisor") is not None:
             facts.add(f"{self.role}.hypervisor", row["hypervisor"], "imported", "")
-        defaults = "default-options" in self.assumptions
-        add_kernel(facts, f"{self.role}_kernel", self._snapshot(row), defaults=defaults)
+        defaults = "default-options" in self.assumptions and not self._strict
+        add_kernel(facts, f"{self.role}_kernel", self._snapshot(row), defaults=defaults, strict=self._strict)
         facts.known.pop(f"{self.role}.hypervisor", None)
         if self.role == "guest":
             facts.known.setdefault("guest_kernel.xen_pv", _FALSE)
@@ -181,13 +185,13 @@ class Machines:
     def _vm_facts(self, row: Mapping[str, Any]) -> dict[str, bool]:
         facts = Facts()
         if self.role == "guest":
-            add_vm(facts, self._snapshot(row), host_mmio="host-mmio" in self.assumptions)
-            facts.add("assume.user_mmio", "user-mmio" in self.assumptions, "assumed", "")
+            add_vm(facts, self._snapshot(row), self.assumptions)
+            add_user_mmio(facts, self.assumptions)
         return facts.values
 
     def _list_facts(self, part: Part, release: str | None) -> dict[str, bool]:
         facts = Facts()
-        add_lists(facts, self.role, part, release)
+        add_lists(facts, self.role, part, release, strict=self._strict)
         return facts.values
 
     def _observations(self, row: Mapping[str, Any]) -> dict[str, bool]:

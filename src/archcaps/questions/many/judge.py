@@ -19,7 +19,7 @@ from archcaps.questions.many.columns import FALSE, TRUE, Machines, Vector, sprea
 from archcaps.rules import host_border, verdict
 from archcaps.rules import linux_mitigations as linux
 from archcaps.rules.shown import model
-from archcaps.tables.names import VULNERABILITIES
+from archcaps.tables.names import STRICT, VULNERABILITIES
 
 __all__ = ["PAIRS_AT_ONCE", "QUESTIONS", "Pairs", "Verdicts", "judge_pairs", "questions"]
 
@@ -148,7 +148,7 @@ class _Between:
     """The facts that hang on host and guest: the host's part in the guest kernel's lists, and whether it is shown."""
 
     def __init__(self, hosts: Machines, guests: Machines, facts: frozenset[str]) -> None:
-        self._facts = facts
+        self._facts, self._strict = facts, STRICT in guests.assumptions
         self._host_index, self._parts = _numbered([part for part, _ in hosts.parts_and_releases])
         self._guest_index, self._guests = _numbered(guests.parts_and_releases)
         self._known: dict[tuple[int, int], dict[str, bool]] = {}
@@ -165,7 +165,7 @@ class _Between:
             facts = Facts()
             part, (shown, release) = self._parts[host], self._guests[guest]
             for scope in ("offered", "true"):
-                add_lists(facts, scope, part, release)
+                add_lists(facts, scope, part, release, strict=self._strict)
             identities = [(one.vendor, one.family, one.model, one.stepping) for one in (part, shown)]
             if None not in (*identities[0], *identities[1]):
                 facts.add("guest.host_identity", identities[0] == identities[1], "imported", "")

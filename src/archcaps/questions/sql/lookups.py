@@ -22,6 +22,7 @@ from archcaps.questions.many.judge import questions
 from archcaps.rules.linux_files import TEXTS
 from archcaps.tables.bits import BITS
 from archcaps.tables.linux_lists import Part
+from archcaps.tables.names import STRICT
 
 __all__ = [
     "CPU_KEY",
@@ -171,7 +172,7 @@ def _lists(hosts: Machines, guests: Machines) -> Iterator[Row]:
         )
     for part, release in own | dict.fromkeys((part, release) for part in parts for release in releases):
         facts = Facts()
-        add_lists(facts, "of", part, release)
+        add_lists(facts, "of", part, release, strict=STRICT in guests.assumptions)
         flags = {name.removeprefix("of."): value for name, value in facts.values.items()}
         yield key_of([*_identity(part), release]), flags
 

@@ -20,7 +20,7 @@ from archcaps.questions.many.judge import questions
 from archcaps.questions.sql.lookups import CPU_KEY, KERNEL_KEY, PART_KEY, Role, columns_of, table_of, used
 from archcaps.questions.sql.tables import PREFIX
 from archcaps.tables.bits import BITS
-from archcaps.tables.names import VULNERABILITIES
+from archcaps.tables.names import STRICT, VULNERABILITIES
 
 __all__ = ["check_names", "outputs_of", "query"]
 
@@ -106,13 +106,16 @@ class _Sources:
     def __init__(self, dialect: Dialect, assumptions: Collection[str]) -> None:
         self._dialect = dialect
         self._assumptions = assumptions
+        self._strict = STRICT in assumptions
         self._joins: set[str] = set()
 
     def fact(self, name: str) -> str:
         """Return a fact's expression."""
         scope, _, own = name.partition(".")
         if scope == "assume":
-            return _boolean("user-mmio" in self._assumptions)
+            return "CAST(NULL AS BOOLEAN)" if self._strict else _boolean("user-mmio" in self._assumptions)
+        if scope == "vm" and self._strict:
+            return f"g.{own}"
         if scope == "vm":
             return f"COALESCE(g.{own}, {_boolean('host-mmio' in self._assumptions)})"
         table = table_of(name)

@@ -18,6 +18,7 @@ from archcaps.machine.row import snapshot_of
 from archcaps.questions.check import refuse_other_cpus
 from archcaps.questions.many.columns import Machines
 from archcaps.questions.many.judge import judge_pairs
+from archcaps.questions.results import FINE
 from archcaps.tables.names import VULNERABILITIES
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
 #: The verdict on a guest in one word, the worst first; the exit code of `check` without its notices.
 VERDICTS: Final = ("exposed", "undecided", "untruthful", "truthful")
 UNDECIDED: Final = "undecided"
-_TRUE_ENOUGH: Final = ("truthful", "unsaid")
 Progress = Callable[[str, float], None]
 #: Why a class of hosts or of guests, by its number, can not be judged.
 Refused = Mapping[tuple[Literal["host", "guest"], int], str]
@@ -78,6 +78,24 @@ class Judged:
     columns: Mapping[str, npt.NDArray[np.int16]]
     possible: Mapping[str, npt.NDArray[np.uint64]]
     refused: Refused = field(default_factory=dict)
+
+    def is_open(self, column: str) -> npt.NDArray[np.bool_]:
+        """Return the pairs that hang on facts that are missing: more than one answer, and they are not alike."""
+        return open_in(self.labels, self.columns, self.possible, column)
+
+
+def open_in(
+    labels: Mapping[str, Sequence[str]],
+    columns: Mapping[str, npt.NDArray[np.int16]],
+    possible: Mapping[str, npt.NDArray[np.uint64]],
+    column: str,
+) -> npt.NDArray[np.bool_]:
+    """Return in which pairs a question is open; for truth not where nothing but truths without a fault is left."""
+    found = columns[column] < 0
+    if column.endswith("_truth"):
+        fine = sum(1 << number for number, label in enumerate(labels[column]) if label in FINE)
+        found = found & ((possible[column] & ~np.uint64(fine)) != 0)
+    return found
 
 
 def content_id(values: Mapping[str, Any]) -> str:
@@ -153,7 +171,7 @@ def judge(classes: Classes, progress: Progress = silent) -> Judged:
         numbers = np.full(len(good), -1, dtype=np.int16)
         numbers[good] = np.concatenate([part.decided(name) for part in parts])
         columns[name], possible[name] = numbers, masks
-    verdict = _overall(labels, columns, len(good))
+    verdict = _overall(labels, columns, possible, len(good))
     verdict[~good] = -1
     return Judged(hosts, guests, verdict, labels, columns, possible, refused)
 
@@ -170,7 +188,10 @@ def _without(machines: Machines, bad: Mapping[int, str]) -> Machines:
 
 
 def _overall(
-    labels: Mapping[str, Sequence[str]], columns: Mapping[str, npt.NDArray[np.int16]], count: int
+    labels: Mapping[str, Sequence[str]],
+    columns: Mapping[str, npt.NDArray[np.int16]],
+    possible: Mapping[str, npt.NDArray[np.uint64]],
+    count: int,
 ) -> npt.NDArray[np.int8]:
     exposed, undecided, untruthful = (np.zeros(count, dtype=bool) for _ in range(3))
     for name in VULNERABILITIES:
@@ -178,11 +199,11 @@ def _overall(
             column = f"{name}_{question}"
             if column in labels:
                 exposed |= columns[column] == labels[column].index("exposed")
-                undecided |= columns[column] < 0
+                undecided |= open_in(labels, columns, possible, column)
         column = f"{name}_truth"
         if column in labels:
-            undecided |= columns[column] < 0
-            fine = [labels[column].index(label) for label in _TRUE_ENOUGH]
+            undecided |= open_in(labels, columns, possible, column)
+            fine = [labels[column].index(label) for label in FINE]
             untruthful |= (columns[column] >= 0) & ~np.isin(columns[column], fine)
     ranks = {word: number for number, word in enumerate(VERDICTS)}
     found = np.full(count, ranks["truthful"], dtype=np.int8)

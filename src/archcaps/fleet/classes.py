@@ -14,11 +14,12 @@ import numpy.typing as npt
 from archcaps.errors import InputError
 from archcaps.machine.given_options import config_items
 from archcaps.machine.read import check_snapshot
-from archcaps.machine.row import snapshot_of
+from archcaps.machine.row import OFFERED, WORDS, snapshot_of
 from archcaps.questions.check import refuse_other_cpus
 from archcaps.questions.many.columns import Machines
 from archcaps.questions.many.judge import judge_pairs
 from archcaps.questions.results import FINE
+from archcaps.tables.bits import REGISTERS
 from archcaps.tables.names import VULNERABILITIES
 
 __all__ = [
@@ -117,6 +118,7 @@ def _short(text: bytes) -> str:
 
 def refusals(machines: Machines) -> dict[int, str]:
     """Return the machines that can not be judged: a release that is none, an unknown configuration or vendor."""
+    ones = _all_ones(machines)
     names = [name for name in machines.columns if name in _CHECKED]
     index, rows = machines.grouped(names)
     why: dict[int, str] = {}
@@ -129,14 +131,26 @@ def refusals(machines: Machines) -> dict[int, str]:
         except InputError as error:
             why[number] = str(error)
     if not why:
-        return {}
-    return {machine: why[group] for machine, group in enumerate(index.tolist()) if group in why}
+        return ones
+    return ones | {machine: why[group] for machine, group in enumerate(index.tolist()) if group in why}
+
+
+def _all_ones(machines: Machines) -> dict[int, str]:
+    """Return the machines that have a register of nothing but ones, which no CPU has."""
+    found: dict[int, str] = {}
+    for name in (*WORDS, *OFFERED):
+        every = (1 << REGISTERS[name.removeprefix("kvm_offered_")].width) - 1
+        known = machines.columns.get(f"{name}_known") or [None] * machines.count
+        for number, (value, mask) in enumerate(zip(machines.columns.get(name, ()), known, strict=False)):
+            if value is not None and mask is None and value & every == every:
+                found[number] = f"{name}: all ones is what a failed read leaves (leave the register out)"
+    return found
 
 
 #: Columns whose values can be such that no verdict is possible.
 _CHECKED: Final = frozenset(
     ("vendor", "family", "model", "stepping", "kernel", "config", "behaviours", "system", "vulnerabilities",
-     "kvm_parameters")
+     "kvm_parameters", "microcode", "platform_id", "core_type")
 )  # fmt: skip
 
 

@@ -107,6 +107,8 @@ class Further:
                 field = guest_files.bhi_field(chosen)
                 if field.endswith("BHI_DIS_S"):
                     return self._silicon("bhi_ctrl")
+                if field.startswith("; BHI: SW loop"):  # five times five is too few from Alder Lake on
+                    return not self._silicon("bhi_ctrl")
                 return self._retpolines_work() if field.endswith("Retpoline") else True
             case _:
                 return True

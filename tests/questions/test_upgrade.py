@@ -88,11 +88,12 @@ def test_unknown_becomes_not_affected_without_any_other_change() -> None:
 
 def test_what_was_observed_counts_for_its_own_kernel_only() -> None:
     host, guest = machine(THREAD, "host"), machine(THREAD, "guest")
-    seen = replace(guest, vulnerabilities={"mds": "Vulnerable", "retbleed": "Not affected"})
+    seen = replace(guest, vulnerabilities={"mds": ATTEMPTED + "; SMT Host state unknown", "retbleed": "Not affected"})
     result = archcaps.upgrade(host, seen, "6.18.9")
-    assert texts(result, "mds") == ("Vulnerable", "Mitigation: Clear CPU buffers; SMT Host state unknown")
+    # Neither is what this kernel prints on this CPU: which of the two is so is not known.
+    assert texts(result, "mds") == (None, "Mitigation: Clear CPU buffers; SMT Host state unknown")
     assert (result["mds"].before.observed, result["mds"].after.observed) == (True, False)
-    assert texts(result, "retbleed") == ("Not affected", "Mitigation: IBRS")
+    assert texts(result, "retbleed") == (None, "Mitigation: IBRS")
     notes = [notice.text for notice in result.notices]
     assert any(
         note.startswith("retbleed: the guest says 'Not affected', modelled: 'Mitigation: IBRS'") for note in notes

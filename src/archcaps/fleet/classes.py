@@ -14,10 +14,12 @@ import numpy.typing as npt
 from archcaps.errors import InputError
 from archcaps.machine.given_options import config_items
 from archcaps.machine.read import check_snapshot
-from archcaps.machine.row import snapshot_of
+from archcaps.machine.row import OFFERED, WORDS, snapshot_of
 from archcaps.questions.check import refuse_other_cpus
 from archcaps.questions.many.columns import Machines
 from archcaps.questions.many.judge import judge_pairs
+from archcaps.questions.results import FINE
+from archcaps.tables.bits import REGISTERS
 from archcaps.tables.names import VULNERABILITIES
 
 __all__ = [
@@ -36,7 +38,6 @@ __all__ = [
 #: The verdict on a guest in one word, the worst first; the exit code of `check` without its notices.
 VERDICTS: Final = ("exposed", "undecided", "untruthful", "truthful")
 UNDECIDED: Final = "undecided"
-_TRUE_ENOUGH: Final = ("truthful", "unsaid")
 Progress = Callable[[str, float], None]
 #: Why a class of hosts or of guests, by its number, can not be judged.
 Refused = Mapping[tuple[Literal["host", "guest"], int], str]
@@ -79,6 +80,24 @@ class Judged:
     possible: Mapping[str, npt.NDArray[np.uint64]]
     refused: Refused = field(default_factory=dict)
 
+    def is_open(self, column: str) -> npt.NDArray[np.bool_]:
+        """Return the pairs that hang on facts that are missing: more than one answer, and they are not alike."""
+        return open_in(self.labels, self.columns, self.possible, column)
+
+
+def open_in(
+    labels: Mapping[str, Sequence[str]],
+    columns: Mapping[str, npt.NDArray[np.int16]],
+    possible: Mapping[str, npt.NDArray[np.uint64]],
+    column: str,
+) -> npt.NDArray[np.bool_]:
+    """Return in which pairs a question is open; for truth not where nothing but truths without a fault is left."""
+    found = columns[column] < 0
+    if column.endswith("_truth"):
+        fine = sum(1 << number for number, label in enumerate(labels[column]) if label in FINE)
+        found = found & ((possible[column] & ~np.uint64(fine)) != 0)
+    return found
+
 
 def content_id(values: Mapping[str, Any]) -> str:
     """Return a name for what a row says: 12 characters, the same for the same values whatever engine read them."""
@@ -99,6 +118,7 @@ def _short(text: bytes) -> str:
 
 def refusals(machines: Machines) -> dict[int, str]:
     """Return the machines that can not be judged: a release that is none, an unknown configuration or vendor."""
+    ones = _all_ones(machines)
     names = [name for name in machines.columns if name in _CHECKED]
     index, rows = machines.grouped(names)
     why: dict[int, str] = {}
@@ -111,14 +131,26 @@ def refusals(machines: Machines) -> dict[int, str]:
         except InputError as error:
             why[number] = str(error)
     if not why:
-        return {}
-    return {machine: why[group] for machine, group in enumerate(index.tolist()) if group in why}
+        return ones
+    return ones | {machine: why[group] for machine, group in enumerate(index.tolist()) if group in why}
+
+
+def _all_ones(machines: Machines) -> dict[int, str]:
+    """Return the machines that have a register of nothing but ones, which no CPU has."""
+    found: dict[int, str] = {}
+    for name in (*WORDS, *OFFERED):
+        every = (1 << REGISTERS[name.removeprefix("kvm_offered_")].width) - 1
+        known = machines.columns.get(f"{name}_known") or [None] * machines.count
+        for number, (value, mask) in enumerate(zip(machines.columns.get(name, ()), known, strict=False)):
+            if value is not None and mask is None and value & every == every:
+                found[number] = f"{name}: all ones is what a failed read leaves (leave the register out)"
+    return found
 
 
 #: Columns whose values can be such that no verdict is possible.
 _CHECKED: Final = frozenset(
     ("vendor", "family", "model", "stepping", "kernel", "config", "behaviours", "system", "vulnerabilities",
-     "kvm_parameters")
+     "kvm_parameters", "microcode", "platform_id", "core_type")
 )  # fmt: skip
 
 
@@ -153,7 +185,7 @@ def judge(classes: Classes, progress: Progress = silent) -> Judged:
         numbers = np.full(len(good), -1, dtype=np.int16)
         numbers[good] = np.concatenate([part.decided(name) for part in parts])
         columns[name], possible[name] = numbers, masks
-    verdict = _overall(labels, columns, len(good))
+    verdict = _overall(labels, columns, possible, len(good))
     verdict[~good] = -1
     return Judged(hosts, guests, verdict, labels, columns, possible, refused)
 
@@ -170,7 +202,10 @@ def _without(machines: Machines, bad: Mapping[int, str]) -> Machines:
 
 
 def _overall(
-    labels: Mapping[str, Sequence[str]], columns: Mapping[str, npt.NDArray[np.int16]], count: int
+    labels: Mapping[str, Sequence[str]],
+    columns: Mapping[str, npt.NDArray[np.int16]],
+    possible: Mapping[str, npt.NDArray[np.uint64]],
+    count: int,
 ) -> npt.NDArray[np.int8]:
     exposed, undecided, untruthful = (np.zeros(count, dtype=bool) for _ in range(3))
     for name in VULNERABILITIES:
@@ -178,11 +213,11 @@ def _overall(
             column = f"{name}_{question}"
             if column in labels:
                 exposed |= columns[column] == labels[column].index("exposed")
-                undecided |= columns[column] < 0
+                undecided |= open_in(labels, columns, possible, column)
         column = f"{name}_truth"
         if column in labels:
-            undecided |= columns[column] < 0
-            fine = [labels[column].index(label) for label in _TRUE_ENOUGH]
+            undecided |= open_in(labels, columns, possible, column)
+            fine = [labels[column].index(label) for label in FINE]
             untruthful |= (columns[column] >= 0) & ~np.isin(columns[column], fine)
     ranks = {word: number for number, word in enumerate(VERDICTS)}
     found = np.full(count, ranks["truthful"], dtype=np.int8)

@@ -48,7 +48,7 @@ def open_questions(
     Every class is looked at. A guest counts whose truth or safety over a border is undecided for some vulnerability,
     also where it is surely exposed besides.
     """
-    is_open = np.logical_or.reduce([judged.columns[name] < 0 for name in ASKED]) & (judged.verdict >= 0)
+    is_open = np.logical_or.reduce([judged.is_open(name) for name in ASKED]) & (judged.verdict >= 0)
     chosen = np.flatnonzero(is_open)
     weights = classes.guests_of_pair[chosen]
     lacks = lacks_of(classes, judged, chosen, progress)
@@ -79,11 +79,12 @@ def lacks_of(
     if not len(chosen):
         return {}
     asked = {name: choice for name, choice in questions().items() if name in ASKED}
+    open_ = {name: judged.is_open(name) for name in asked}
     pairs, lacking = Pairs(judged.hosts, judged.guests, asked), Lacking(judged.hosts, judged.guests)
     for start in range(0, len(chosen), PAIRS_AT_ONCE):
         part = chosen[start : start + PAIRS_AT_ONCE]
         on, of = classes.pair_host[part], classes.pair_guest[part]
-        still_open = {name: _plane(judged.columns[name][part] < 0) for name in asked}
+        still_open = {name: _plane(open_[name][part]) for name in asked}
         for fact, plane in missing_rows(pairs.planes(on, of), asked, still_open).items():
             rows = _rows(plane, len(part))
             for columns in lacking.of(fact):

@@ -184,7 +184,7 @@ def _compared(before: Judged, after: Judged) -> tuple[_Mask, _Mask, _Mask, _Mask
             cured |= was & ~becomes & (after.columns[f"{name}_{question}"] >= 0)
         for question in ("truth", "safety", "host_safety"):
             column = f"{name}_{question}"
-            undecided |= (after.columns[column] < 0) & (before.columns[column] >= 0)
+            undecided |= after.is_open(column) & ~before.is_open(column)
     return lied, exposed, opened, undecided, cured & ~(lied | exposed | opened), vain
 
 

@@ -22,6 +22,10 @@ __all__ = [
 _SHORT: Final[Mapping[str, str]] = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
 
 
+#: Which of the two is not known, and does not matter.
+_NO_MATTER: Final = "truthful or unsaid"
+
+
 def totals(classes: Classes, judged: Judged) -> dict[str, int]:
     """Return the guests by verdict, every verdict named."""
     return _tally(judged.verdict, classes.guests_of_pair)
@@ -43,7 +47,9 @@ def by_vulnerability(classes: Classes, judged: Judged) -> list[ByVulnerability]:
             numbers = judged.columns[column][judged_pairs]
             words = (*judged.labels[column], UNDECIDED)
             sums = {word: int(weights[numbers == number].sum()) for number, word in enumerate(words[:-1])}
-            sums[UNDECIDED] = int(weights[numbers < 0].sum())
+            still_open = judged.is_open(column)[judged_pairs]
+            sums[_NO_MATTER] = int(weights[(numbers < 0) & ~still_open].sum())
+            sums[UNDECIDED] = int(weights[still_open].sum())
             counts[question] = {word: count for word, count in sums.items() if count}
         found.append(ByVulnerability(name, counts["truth"], counts["safety"], counts["host_safety"]))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Generic, TypeVar
 
 from archcaps.logic.bitplanes import BitPlanes
@@ -41,21 +42,24 @@ class Choice(Generic[L]):
     """
 
     rows: tuple[tuple[Node, L], ...]
+    #: The conditions as they were given, where the first that holds wins; else nothing.
+    ladder: tuple[tuple[Node, L], ...] = field(default=(), compare=False, repr=False)
     _cache: dict[frozenset[L], Node] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def first_true(cls, rows: Iterable[tuple[Node, L]]) -> Choice[L]:
         """Return the choice in which the first true condition gives the label; the last row must be `TRUE`."""
+        ladder = tuple(rows)
         chosen: list[tuple[Node, L]] = []
         earlier = FALSE
         last = FALSE
-        for condition, label in rows:
+        for condition, label in ladder:
             chosen.append((~earlier & condition, label))
             earlier |= condition
             last = condition
         if last is not TRUE:
             raise ValueError("the last row of a choice must be TRUE")
-        return cls(tuple(chosen))
+        return cls(tuple(chosen), ladder)
 
     @classmethod
     def one_of(cls, rows: Iterable[tuple[Node, L]]) -> Choice[L]:
@@ -133,6 +137,21 @@ class Choice(Generic[L]):
 
     def _split(self, wanted: frozenset[L]) -> tuple[Node, Node]:
         """Return the nodes that say the choice falls on one of `wanted`, and that it falls on another label."""
+        if self.ladder:
+            return self._climb(wanted)
         these = any_of(condition for condition, label in self.rows if label in wanted)
         others = any_of(condition for condition, label in self.rows if label not in wanted)
         return these, others
+
+    def _climb(self, wanted: frozenset[L]) -> tuple[Node, Node]:
+        """Return the nodes of `_split` with the rows of one side that follow each other taken together.
+
+        Which of them it is does not matter then: where one may hold and else the next does, one of them surely does.
+        """
+        sides = {True: FALSE, False: FALSE}
+        earlier = FALSE
+        for side, run in groupby(self.ladder, lambda row: row[1] in wanted):
+            together = any_of(condition for condition, _ in run)
+            sides[side] |= ~earlier & together
+            earlier |= together
+        return sides[True], sides[False]

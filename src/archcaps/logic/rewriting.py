@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from archcaps.logic.graph import Kind, Node, all_of, any_of, arguments_of, walk
 
-__all__ = ["Override", "rewritten"]
+__all__ = ["Override", "rewritten", "spelled_out"]
 
 #: What stands in for a rule: called with the rule's own arguments.
 Override = Callable[..., Node]
@@ -43,3 +43,24 @@ def _one(part: Node, found: Mapping[Node, Node], facts: Mapping[str, Node], rule
             return all_of(found[arg] for arg in part.args)
         case Kind.OR:
             return any_of(found[arg] for arg in part.args)
+
+
+def spelled_out(node: Node, rules: Container[str]) -> Node:
+    """Return `node` with the formulas of those rules, by their names in the graph, in place of them."""
+    found: dict[Node, Node] = {}
+    for part in walk((node,)):
+        args = [found[arg] for arg in part.args]
+        match part.kind:
+            case Kind.RULE if part.name not in rules and args[0] is part.args[0]:
+                found[part] = part
+            case Kind.RULE:
+                found[part] = args[0]
+            case Kind.NOT:
+                found[part] = ~args[0]
+            case Kind.AND:
+                found[part] = all_of(args)
+            case Kind.OR:
+                found[part] = any_of(args)
+            case _:
+                found[part] = part
+    return found[node]

@@ -32,7 +32,8 @@ class Inputs:
     """What the query reads: SQL expressions over the columns of `source`, a relation.
 
     `facts` are Boolean and may be NULL: unknown, as is a fact that is not there. `observed` holds what somebody read
-    of rules, by name: where it is not NULL it stands in for the rule's own result. `opaque` tells by rule where it does
+    of rules, by name: where it is not NULL it stands in for the rule's own result; for a rule in `doubtful` only where
+    that node there is not known to be otherwise, else neither is known. `opaque` tells by rule where it does
     not hold, and `complete` where the inputs are there at all: neither may be NULL. `keep` are further columns of the
     result, by name.
     """
@@ -41,6 +42,7 @@ class Inputs:
     facts: Mapping[str, str]
     observed: Mapping[str, str] = field(default_factory=dict)
     opaque: Mapping[str, str] = field(default_factory=dict)
+    doubtful: Mapping[str, Node] = field(default_factory=dict)
     keep: Mapping[str, str] = field(default_factory=dict)
     complete: str = ""
 
@@ -139,7 +141,10 @@ class _Writer:
         self._columns: dict[str, _Column] = {}
         self._texts: dict[Node, _Text] = {}
         self._uses = Counter(roots := roots_of(outputs))
-        nodes = walk(roots)
+        apart = [node for name, node in inputs.doubtful.items() if name in inputs.observed]
+        self._uses.update(apart)
+        # What decides on an observation stands before what reads that.
+        nodes = list(dict.fromkeys([*walk(apart), *walk(roots)]))
         for node in nodes:
             self._uses.update(node.args)
         for name, text in inputs.keep.items():
@@ -245,7 +250,14 @@ class _Writer:
             own = _joined([own, out], f"CASE WHEN NOT {out.text} THEN {own.text} END")
         if node.name in self._inputs.observed:
             seen = self._input(f"{node.name} observed", self._inputs.observed[node.name])
-            own = _joined([own, seen], f"COALESCE({seen.text}, {own.text})")
+            text = f"COALESCE({seen.text}, {own.text})"
+            parts = [own, seen]
+            if node.name in self._inputs.doubtful:
+                bare = self._texts[self._inputs.doubtful[node.name]]
+                differ = f"({bare.text} AND NOT {seen.text}) OR (NOT {bare.text} AND {seen.text})"
+                text = f"CASE WHEN {differ} THEN {self._dialect.unknown} ELSE {text} END"
+                parts += [seen, seen, bare, bare]
+            own = _joined(parts, text)
         return own
 
     def _input(self, name: str, text: str) -> _Text:

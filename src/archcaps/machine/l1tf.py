@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Final
 
@@ -11,6 +11,9 @@ from archcaps.machine.given_options import Options
 __all__ = ["L1TF_WITHOUT_SMT", "flush_states", "kvm_lookups", "l1d_flush_state", "l1tf_choices"]
 
 _L1TF: Final = ("off", "flush", "flush,nowarn", "flush,nosmt", "full", "full,force")
+#: What vmentry_l1d_flush can be or read as. Source: Linux 7.1.5 arch/x86/kvm/vmx/vmx.c vmentry_l1d_param,
+#: vmentry_l1d_flush_get
+_FLUSH: Final = ("auto", "never", "cond", "always", "EPT disabled", "not required", "???")
 #: Choices that take SMT away. Source: Linux arch/x86/kernel/cpu/bugs.c l1tf_apply_mitigation
 L1TF_WITHOUT_SMT: Final = frozenset(("flush,nosmt", "full", "full,force"))
 
@@ -65,6 +68,8 @@ def l1d_flush_state(parameter: str | None, l1tf: str) -> str | None:
 
 def flush_states(parameter: str | None, options: Options | None) -> dict[str, bool | None]:
     """Return whether kvm_intel never flushes the L1D, and whether it always does, as look-ups of the kernel."""
+    if parameter is not None and parameter not in _FLUSH:
+        return {"l1d_flush_never": None, "l1d_flush_always": None}
     states = {l1d_flush_state(parameter, each) for each in l1tf_choices(options)}
     found: dict[str, bool | None] = {}
     for state in ("never", "always"):
@@ -80,11 +85,16 @@ def kvm_lookups(parameters: Mapping[str, str], options: Options | None) -> dict[
     """
     flush, ept, split = (parameters.get(name) for name in ("vmentry_l1d_flush", "ept", "nx_huge_pages"))
     found = flush_states(flush, options)
-    found["ept_off"] = None if ept is None else ept.upper() in ("N", "0")
+    found["ept_off"] = _switched(ept, on=("N", "0"), off=("Y", "1"))
     # These two belong to kvm_intel: where they can be read it is loaded.
     found["kvm_intel_loaded"] = True if flush is not None or ept is not None else None
-    ignore = parameters.get("ignore_msrs")
-    found["ignore_msrs"] = None if ignore is None else ignore.upper() in ("Y", "1")
+    found["ignore_msrs"] = _switched(parameters.get("ignore_msrs"), on=("Y", "1"), off=("N", "0"))
     if split is not None:
-        found["kvm_splits_huge_pages"] = split.upper() in ("Y", "1")
+        found["kvm_splits_huge_pages"] = _switched(split, on=("Y", "1", "FORCE"), off=("N", "0", "OFF", "NEVER"))
     return found
+
+
+def _switched(text: str | None, on: Collection[str], off: Collection[str]) -> bool | None:
+    """Return what a parameter's text says; None where it is not known, or neither."""
+    said = None if text is None else text.strip().upper()
+    return True if said in on else False if said in off else None

@@ -8,11 +8,12 @@ from archcaps.machine.facts import Datum
 from archcaps.machine.snapshot import Reading, Snapshot, number
 from archcaps.rules.further import claim_of_subject, file_of
 from archcaps.rules.kvm_offer import OFFERED_CPUID
+from archcaps.rules.linux_said import said_of
 from archcaps.rules.verdict import Claim, claim_of
 from archcaps.tables.bits import REGISTERS, bits_of
 from archcaps.tables.names import FURTHER, VULNERABILITIES
 
-__all__ = ["guest_observations", "host_observations", "observations_of", "runs_verw"]
+__all__ = ["guest_observations", "host_observations", "observations_of", "runs_verw", "texts_of"]
 
 #: The bug bit behind each file of a host. Source: Linux arch/x86/kernel/cpu/bugs.c cpu_show_*
 _BUGS = {
@@ -34,35 +35,43 @@ def observations_of(host: Snapshot, guest: Snapshot) -> dict[str, Datum]:
     return host_observations(host) | guest_observations(guest)
 
 
+def texts_of(snapshot: Snapshot) -> dict[str, str]:
+    """Return the texts of a machine's files that a kernel writes; what no kernel writes there tells nothing."""
+    said = {file: said_of(file, text) for file, text in snapshot.vulnerabilities.items()}
+    return {file: each.text for file, each in said.items() if each is not None}
+
+
 def host_observations(host: Snapshot) -> dict[str, Datum]:
     """Return what was read on a host: what its KVM offers, its bugs, and whether it runs VERW."""
     found: dict[str, Datum] = {}
+    texts = texts_of(host)
     for register, reading in host.kvm.offered.items():
         found |= _offered(register, reading, host)
     for name, bug in _BUGS.items():
-        if name in host.vulnerabilities:
-            found[f"host.{bug}"] = _sysfs(host, name, host.vulnerabilities[name] != "Not affected")
-    if "mmio_stale_data" in host.vulnerabilities:
-        claim = claim_of(host.vulnerabilities["mmio_stale_data"])
+        if name in texts:
+            found[f"host.{bug}"] = _sysfs(host, name, texts[name] != "Not affected")
+    if "mmio_stale_data" in texts:
+        claim = claim_of(texts["mmio_stale_data"])
         affected = claim not in (Claim.NOT_AFFECTED, Claim.SAYS_UNKNOWN)
         found["host.x86_bug_mmio_stale_data"] = _sysfs(host, "mmio_stale_data", affected)
-    if "gather_data_sampling" in host.vulnerabilities:
-        text = host.vulnerabilities["gather_data_sampling"]
+    if "gather_data_sampling" in texts:
+        text = texts["gather_data_sampling"]
         mitigated = text.startswith("Mitigation: Microcode")
         found["kvm.gds_mitigated"] = _sysfs(host, "gather_data_sampling", mitigated)
-    return found | _verw(host)
+    return found | _verw(host, texts)
 
 
 def guest_observations(guest: Snapshot) -> dict[str, Datum]:
     """Return what was read in a guest: what it concluded, and whether it runs VERW."""
-    found = _verw(guest)
+    texts = texts_of(guest)
+    found = _verw(guest, texts)
     for name in VULNERABILITIES:
-        if name in guest.vulnerabilities:
-            seen = claim_of(guest.vulnerabilities[name])
+        if name in texts:
+            seen = claim_of(texts[name])
             for claim in Claim:
                 found[f"guest.concludes[{name},{claim.value}]"] = _sysfs(guest, name, claim is seen)
     for subject in FURTHER:
-        said = guest.vulnerabilities.get(file_of(subject))
+        said = texts.get(file_of(subject))
         if said is not None:
             claim_seen = claim_of_subject(subject, said)
             for claim in Claim:
@@ -71,8 +80,8 @@ def guest_observations(guest: Snapshot) -> dict[str, Datum]:
     return found
 
 
-def _verw(snapshot: Snapshot) -> dict[str, Datum]:
-    runs = runs_verw(snapshot.vulnerabilities, guest=snapshot.role == "guest")
+def _verw(snapshot: Snapshot, texts: Mapping[str, str]) -> dict[str, Datum]:
+    runs = runs_verw(texts, guest=snapshot.role == "guest")
     return {} if runs is None else {f"{snapshot.role}.clear_cpu_buf": _sysfs(snapshot, "of the VERW family", runs)}
 
 

@@ -40,6 +40,11 @@ _SYSFS = frozenset(VULNERABILITIES) | {
 }  # fmt: skip
 
 
+#: How wide each number of a CPU is. Source: Intel SDM volume 2A, CPUID leaf 1 (family 15 plus 8 bits; the model has 8,
+#: the stepping 4) and leaf 0x1A (core type); volume 4, MSRs 0x8B (revision, 32 bits) and 0x17 (bits 52:50)
+_CPU_WIDTHS = {"family": 9, "model": 8, "stepping": 4, "core_type": 8, "microcode": 32, "platform_id": 3}
+
+
 def read_snapshot(path: str | Path, role: str | None = None) -> Snapshot:
     """Return the snapshot in a file, or on standard input for ``-``.
 
@@ -118,10 +123,10 @@ def check_snapshot(snapshot: Snapshot, where: str, role: str | None) -> None:
     if role is not None and snapshot.role != role:
         what = f"this is the snapshot of a {snapshot.role}, a {role} is wanted here"
         raise InputError(f"{what} (are the two files exchanged?)", where)
-    for field in ("family", "model", "stepping", "core_type", "microcode"):
+    for field, width in _CPU_WIDTHS.items():
         value = getattr(snapshot.cpu, field)
         if value is not None:
-            number(value, 64 if field == "microcode" else 16, f"{where}: cpu.{field}")
+            number(value, width, f"{where}: cpu.{field}")
     _check_readings(snapshot.registers, f"{where}: registers")
     _check_readings(snapshot.kvm.offered, f"{where}: kvm.offered")
     for tried in snapshot.kvm.accepts:
@@ -138,6 +143,16 @@ def check_snapshot(snapshot: Snapshot, where: str, role: str | None) -> None:
             Release.parse(snapshot.kernel.release)
         except ValueError as error:
             raise InputError(str(error), f"{where}: kernel.release") from error
+
+
+def _refuse_ones(reading: Reading, field: str, where: str) -> None:
+    """Refuse a register of nothing but ones: every register has bits that are 0 on all CPUs.
+
+    Raises:
+        InputError: it is the value, and speaks for the whole register.
+    """
+    if field == "value" and reading.known is None:
+        raise InputError(f"{reading.value}, all ones, is what a failed read leaves (leave the register out)", where)
 
 
 def _check_names(given: Iterable[str], known: Collection[str], kind: str, where: str) -> None:
@@ -176,7 +191,7 @@ def _check_readings(readings: dict[str, Reading], where: str) -> None:
         width = REGISTERS[register].width
         for field in ("value", "known"):
             value = getattr(reading, field)
-            if value is not None:
-                number(value, width, f"{where}.{register}.{field}")
+            if value is not None and number(value, width, f"{where}.{register}.{field}") == (1 << width) - 1:
+                _refuse_ones(reading, field, f"{where}.{register}")
         for bit in reading.bits:
             check_bit(bit, f"{where}.{register}.bits", register)

@@ -15,6 +15,7 @@ from archcaps.questions.lines import line_of
 from archcaps.questions.notices import notices_of, system_name
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import (
+    FINE,
     FORMAT_VERSION,
     NO_SUCH_FILE,
     CheckResult,
@@ -164,9 +165,7 @@ def verdict_on(reader: Reader, name: str) -> Verdict:
         *map(ternary.reasons, nodes.values()),
     )
     said = [_text(label) for label in text.possible]
-    concludes = Possible(said[0] if len(said) == 1 else None, said)
-    if name in reader.guest.vulnerabilities:
-        concludes = Possible(reader.guest.vulnerabilities[name], [reader.guest.vulnerabilities[name]])
+    concludes = reader.said(name, Possible(said[0] if len(said) == 1 else None, said))
     return Verdict(
         name,
         [_shown(reader, bit) for bit in SPEAK_OF[name]],
@@ -245,7 +244,8 @@ def _missing(reader: Reader, case: Case, name: str, nodes: Iterable[Node]) -> di
     ternary = reader.ternary
     truth, safety = rules.truth(case, name), rules.safety(case, name)
     host_safety = border.host_safety(case, name)
-    if all(answer.answer(ternary).decided for answer in (truth, safety, host_safety)):
+    told = _possible(truth.answer(ternary)).settled(FINE)
+    if told and all(answer.answer(ternary).decided for answer in (safety, host_safety)):
         return {}
     facts: set[str] = set()
     leaks = (rules.exposed(case, name), border.exposes_host(case, name))

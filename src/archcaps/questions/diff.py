@@ -89,8 +89,9 @@ def _guarded(label: str, rule: Override) -> Override:
     def traced(*arguments: object) -> Node:
         try:
             found = rule(*arguments)
-        except Exception as error:
-            raise InputError(f"{type(error).__name__}: {error}", f"{label}: {rule.__name__}") from error
+        except (Exception, SystemExit) as error:
+            said = " ".join(str(error).split())
+            raise InputError(f"{type(error).__name__}: {said}", f"{label}: {rule.__name__}") from error
         if not isinstance(found, Node):
             raise InputError(f"gives {found!r} (expected facts and rules joined by & | ~)", f"{label}: {rule.__name__}")
         return found

@@ -69,9 +69,8 @@ def _verdict(reader: Reader, subject: str) -> FurtherVerdict:
 
 def _texts(reader: Reader, file: str, answer: Answer[str | None]) -> Possible:
     """Return the file's text: as it was read in the guest, else as its kernel would print it."""
-    seen = reader.guest.vulnerabilities.get(file)
-    said = [seen] if seen is not None else [NO_SUCH_FILE if text is None else text for text in answer.possible]
-    return Possible(said[0] if len(said) == 1 else None, said)
+    said = [NO_SUCH_FILE if text is None else text for text in answer.possible]
+    return reader.said(file, Possible(said[0] if len(said) == 1 else None, said), complete=answer.complete)
 
 
 def _possible(answer: Answer[Claim] | Answer[Truth] | Answer[Safety] | Answer[Responsible]) -> Possible:

@@ -9,6 +9,7 @@ from archcaps.logic.ternary import Ternary
 from archcaps.machine.facts import Datum, Facts, facts_of_host
 from archcaps.machine.observations import observations_of
 from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot
+from archcaps.questions.doubted import doubted
 from archcaps.questions.word import Word
 from archcaps.rules.kvm_entry import FIVE_NO, vmx_update_fb_clear_dis
 from archcaps.rules.shown import model
@@ -39,7 +40,9 @@ class KvmReader:
         self.observed: dict[str, Datum] = observations_of(host, _NOBODY)
         for name in without:
             self.observed.pop(name, None)
-        self._ternary = Ternary(self.facts.values, {name: datum.value for name, datum in self.observed.items()})
+        out = frozenset(doubted(self.observed, self.facts.values))
+        seen = {name: datum.value for name, datum in self.observed.items() if name not in out}
+        self._ternary = Ternary(self.facts.values, seen, opaque=out)
         self._answers: dict[tuple[object, ...], bool | None] = {}
 
     def value(self, node: Node) -> bool | None:

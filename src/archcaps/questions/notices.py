@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from archcaps.logic.graph import Node
+from archcaps.logic.ternary import Ternary
 from archcaps.questions.kvm import Kvm, differences
 from archcaps.questions.reader import Reader
-from archcaps.questions.results import Notice, Verdict
+from archcaps.questions.results import NO_SUCH_FILE, Notice, Verdict
 from archcaps.questions.vcpu import ARCH_CAP
 from archcaps.rules import notices as rules
 from archcaps.rules import verdict as verdicts_of
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.rules.kvm_vmx_entry import verw_with_fb_clear_dis
-from archcaps.rules.linux_mitigations import TEXTS
+from archcaps.rules.linux_files import TEXTS
+from archcaps.rules.linux_said import said_of
+from archcaps.rules.views import Cpu, Kernel
 from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.files import read_toml
 from archcaps.tables.names import STRICT, VULNERABILITIES
@@ -75,16 +78,21 @@ def _unverified(reader: Reader, verdicts: list[Verdict]) -> list[Notice]:
 
 
 def _texts(reader: Reader) -> list[Notice]:
-    """Compare the guest's own texts with those its kernel should print."""
+    """Compare the texts of both machines' files with those that any kernel, and theirs, would print there."""
     found = []
-    for name in VULNERABILITIES:
-        seen = reader.guest.vulnerabilities.get(name)
-        if seen is None:
-            continue
-        modelled = TEXTS[name](reader.model.guest.cpu, reader.model.guest.kernel).answer(reader.ternary).possible
-        if seen not in modelled:
-            expected = " or ".join(repr(text) if text else "no such file" for text in modelled)
-            found.append(Notice("difference", f"{name}: the guest says {seen!r}, modelled: {expected}"))
+    facts = Ternary(reader.facts.values)
+    for snapshot in (reader.host, reader.guest):
+        for file, given in snapshot.vulnerabilities.items():
+            said, where = said_of(file, given), f"{file}: the {snapshot.role} says {given!r}"
+            if said is None:
+                found.append(Notice("unknown-text", f"{where}, which no kernel that was read writes there: not used"))
+                continue
+            if said.by_lscpu:
+                found.append(Notice("lscpu", f"{where}: lscpu's form, taken for the file's {said.text!r}"))
+            texts = TEXTS[file](Cpu(snapshot.role), Kernel(f"{snapshot.role}_kernel")).answer(facts)
+            if texts.complete and said.text not in texts.possible and snapshot.kernel.system == "linux":
+                expected = " or ".join(repr(text) if text else NO_SUCH_FILE for text in texts.possible)
+                found.append(Notice("difference", f"{where}, modelled: {expected}"))
     return found
 
 
@@ -103,6 +111,10 @@ def _differences(reader: Reader) -> list[Notice]:
             found.append(
                 Notice("difference", f"{what}: observed {int(seen.value)} ({seen.source}), modelled {modelled}")
             )
+    for name, seen in reader.doubted.items():
+        if "concludes[" not in name:
+            text = f"{name}: by the files {int(seen.value)}, by CPU and kernel {int(not seen.value)}: not known"
+            found.append(Notice("difference", text))
     return found
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 __all__ = [
+    "FINE",
     "FORMAT_VERSION",
     "NO_SUCH_FILE",
     "Assumption",
@@ -25,6 +28,10 @@ FORMAT_VERSION = 1
 #: What stands for the text of a file that the kernel does not have.
 NO_SUCH_FILE = "no such file"
 
+#: Truths with nothing to answer for: where only these are possible it does not matter which it is.
+FINE = frozenset(("truthful", "unsaid"))
+_FINE_FURTHER = FINE | {"needless-work"}
+
 
 class Possible(msgspec.Struct, frozen=True):
     """An answer: the one value, or null and the values still possible."""
@@ -36,6 +43,10 @@ class Possible(msgspec.Struct, frozen=True):
     def decided(self) -> bool:
         """Whether one value is left."""
         return len(self.possible) == 1
+
+    def settled(self, alike: Collection[str]) -> bool:
+        """Whether one value is left, or only such as are `alike` for who asks."""
+        return self.decided or (bool(self.possible) and all(value in alike for value in self.possible))
 
     def __str__(self) -> str:
         return " or ".join(self.possible)
@@ -127,13 +138,13 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @property
     def undecided(self) -> bool:
-        """Whether truth or a safety can not be told from what is known."""
-        return not (self.truth.decided and self.safety.decided and self.host_safety.decided)
+        """Whether a safety, or whether the guest is told the truth, can not be told from what is known."""
+        return not (self.truth.settled(FINE) and self.safety.decided and self.host_safety.decided)
 
     @property
     def wrong(self) -> bool:
         """Whether the guest is told something other than the truth."""
-        return self.truth.decided and self.truth.value not in ("truthful", "unsaid")
+        return self.truth.decided and self.truth.value not in FINE
 
 
 class FurtherVerdict(msgspec.Struct, frozen=True):
@@ -165,12 +176,12 @@ class FurtherVerdict(msgspec.Struct, frozen=True):
     @property
     def undecided(self) -> bool:
         """Whether truth or safety can not be told from what is known."""
-        return not (self.truth.decided and self.safety.decided)
+        return not (self.truth.settled(_FINE_FURTHER) and self.safety.decided)
 
     @property
     def wrong(self) -> bool:
         """Whether the guest is told something other than the truth; work for nothing is no such thing here."""
-        return self.truth.decided and self.truth.value not in ("truthful", "unsaid", "needless-work")
+        return self.truth.decided and self.truth.value not in _FINE_FURTHER
 
 
 class Notice(msgspec.Struct, frozen=True):

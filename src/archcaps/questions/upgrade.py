@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
 from archcaps.errors import InputError
 from archcaps.logic.graph import Node
 from archcaps.logic.ternary import Ternary
+from archcaps.machine.observations import texts_of
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.assumptions import held_assumptions
 from archcaps.questions.check import judge, refuse_other_cpus
@@ -30,7 +31,6 @@ from archcaps.rules.kvm_vmx_entry import verw_before_any_guest
 from archcaps.rules.linux_bug_names import BUGS
 from archcaps.rules.linux_files import TEXTS, conditions_of
 from archcaps.rules.linux_mitigations import clear_cpu_buf
-from archcaps.tables.names import VULNERABILITIES
 from archcaps.tables.releases import Release
 
 __all__ = ["upgrade"]
@@ -88,7 +88,7 @@ def upgrade(
         verdicts,
         others,
         _missing(kernels, files, counted),
-        _notices(kernels, *results),
+        _notices(*results),
         _assumptions(*results),
     )
 
@@ -135,12 +135,14 @@ def _file(kernels: TwoKernels, file: str) -> FileChange:
     return FileChange(file, said[0], said[1], changes, because)
 
 
-def _said(reader: Reader, file: str, possible: Iterable[str | None], *, complete: bool) -> Said:
-    """Return the text that was observed, else those that are possible."""
-    if file in reader.guest.vulnerabilities:
-        text = reader.guest.vulnerabilities[file]
+def _said(reader: Reader, file: str, possible: Collection[str | None], *, complete: bool) -> Said:
+    """Return the text that was observed, with the others where it is none of those that are possible; else these."""
+    text = texts_of(reader.guest).get(file)
+    if text is not None and (text in possible or not complete):
         return Said(text, [text], observed=True, complete=True)
     texts = [NO_SUCH_FILE if text is None else text for text in possible]
+    if text is not None:
+        return Said(None, [text, *texts], observed=True, complete=True)
     return Said(texts[0] if len(texts) == 1 else None, texts, observed=False, complete=complete)
 
 
@@ -198,17 +200,9 @@ def _missing(kernels: TwoKernels, files: list[FileChange], verdicts: list[Verdic
     return found
 
 
-def _notices(kernels: TwoKernels, before: CheckResult, after: CheckResult) -> list[Notice]:
-    """Return the notices of both verdicts, and where the guest's own texts are not those its kernel should print."""
-    found = [*before.notices, *after.notices]
-    reader, case = kernels.before, kernels.case
-    for file, seen in reader.guest.vulnerabilities.items():
-        if file in TEXTS and file not in VULNERABILITIES:
-            answer = TEXTS[file](case.cpu, case.kernel).answer(reader.ternary)
-            if answer.complete and seen not in answer.possible:
-                expected = " or ".join(repr(text) if text else NO_SUCH_FILE for text in answer.possible)
-                found.append(Notice("difference", f"{file}: the guest says {seen!r}, modelled: {expected}"))
-    return list({notice.text: notice for notice in found}.values())
+def _notices(before: CheckResult, after: CheckResult) -> list[Notice]:
+    """Return the notices of both verdicts, each once."""
+    return list({notice.text: notice for notice in (*before.notices, *after.notices)}.values())
 
 
 def _assumptions(before: CheckResult, after: CheckResult) -> list[Assumption]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archcaps.questions.results import (
+    FINE,
     NO_SUCH_FILE,
     Assumption,
     CheckResult,
@@ -65,7 +66,7 @@ def render(
     lines += _host_line(result.vulnerabilities, page)
     lines += further_table(result.further, page) if further or everything else further_lines(result.further, page)
     for verdict in result.vulnerabilities:
-        undecided = not (verdict.truth.decided and verdict.safety.decided)
+        undecided = not (verdict.truth.settled(FINE) and verdict.safety.decided)
         if everything or verdict.exposed or undecided or verdict.wrong:
             lines += ["", *_explained(verdict, page)]
     for verdict in result.vulnerabilities:
@@ -91,7 +92,7 @@ def _machine(role: str, name: str, release: str | None, system: str = "Linux") -
 
 
 def _row(verdict: Verdict, page: Page) -> list[str]:
-    truth = verdict.truth.value or "undecided"
+    truth = verdict.truth.value or ("true or unsaid" if verdict.truth.settled(FINE) else "undecided")
     safety = verdict.safety.value or "undecided"
     words = f"{coloured(truth, page.style, 15)} {coloured(safety, page.style, 9)}"
     head = f"{verdict.vulnerability:23} {words} {_verw(verdict):14}"

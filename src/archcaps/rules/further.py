@@ -97,9 +97,18 @@ def retpolines_work(case: Case) -> Node:
     return (~silicon.rrsba | cpu.rrsba) & (~silicon.rsba | cpu.rsba)
 
 
+@rule("Pawan Gupta (Intel), linux-kernel mailing list, December 2025: Make clear_bhb_loop() effective on newer CPUs")
+def bhb_loop_works(case: Case) -> Node:
+    """Linux's loop clears the branch history: on parts before Alder Lake, those without BHI_CTRL.
+
+    Later parts have a longer history than the loop of any kernel read (up to 7.3.4) overwrites.
+    """
+    return ~case.silicon.bhi_ctrl
+
+
 @rule("Linux 7.1.5 arch/x86/kernel/cpu/bugs.c; Intel, Speculative Execution Side Channel Mitigations")
 def mitigation_works(case: Case, subject: str) -> Node:
-    """What the guest's kernel does about it works on this host: in software always, else if the hardware can do it."""
+    """What the guest's kernel does about it works on this host: in software mostly, else if the hardware can do it."""
     cpu, kernel, kvm, silicon = case.cpu, case.kernel, case.kvm, case.silicon
     eibrs = silicon.ibrs_all | silicon.auto_ibrs
     match subject:
@@ -123,7 +132,9 @@ def mitigation_works(case: Case, subject: str) -> Node:
             field = spectre_v2_texts(cpu, kernel).field("bhi")
             by_bhi_dis_s = field.where(lambda text: "BHI_DIS_S" in text)
             by_retpoline = field.where(lambda text: "Retpoline" in text)
-            return (~by_bhi_dis_s | silicon.bhi_ctrl) & (~by_retpoline | retpolines_work(case))
+            by_loop = field.where(lambda text: text.startswith("; BHI: SW loop"))
+            works = (~by_bhi_dis_s | silicon.bhi_ctrl) & (~by_retpoline | retpolines_work(case))
+            return works & (~by_loop | bhb_loop_works(case))
         case _:
             return TRUE
 

@@ -246,7 +246,10 @@ def tsa_microcode(part: Part, revision: int | None, *, unlisted: bool | None) ->
     minimum = _tsa_revisions().get((part.family, part.model, part.stepping))
     if minimum is None:
         return unlisted
-    return None if revision is None else revision >= minimum
+    # The part is written in the revision's upper bytes: that of another part says nothing of this silicon.
+    if revision is None or (unlisted is None and revision >> 8 != minimum >> 8):
+        return None
+    return revision >= minimum
 
 
 def tsa_microcode_needed(part: Part) -> int | None:

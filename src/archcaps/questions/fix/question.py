@@ -24,7 +24,7 @@ from archcaps.questions.fix.search import Best, Search, Start
 from archcaps.questions.fix.short import in_short
 from archcaps.questions.notices import notices_of, system_name
 from archcaps.questions.reader import Reader
-from archcaps.questions.results import Assumption, CheckResult
+from archcaps.questions.results import FINE, Assumption, CheckResult
 from archcaps.tables.changes import kinds
 
 __all__ = ["ALL", "fix"]
@@ -162,7 +162,7 @@ def _exit_code(last: list[Judged]) -> int:
     """Return the exit code for how it stands with the cure, or without where there is none."""
     if any(verdict.exposed for verdict in last):
         return 2
-    if not all(verdict.truth.decided and verdict.safe for verdict in last):
+    if not all(verdict.truth.settled(FINE) and verdict.safe for verdict in last):
         return 3
     return 0 if all(verdict.fine for verdict in last) else 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archcaps.machine.snapshot import Snapshot
-from archcaps.questions.results import Assumption, Deciding, Notice, Possible
+from archcaps.questions.results import FINE, Assumption, Deciding, Notice, Possible
 
 __all__ = ["FORMAT_VERSION", "Answer", "Cure", "FixResult", "Judged", "Remaining", "Step", "Text", "Word"]
 
@@ -43,7 +43,7 @@ class Judged(msgspec.Struct, frozen=True):
     @property
     def fine(self) -> bool:
         """Whether it is surely told the truth (or told nothing) and safe over both borders."""
-        return set(self.truth.possible) <= {"truthful", "unsaid"} and self.safe
+        return set(self.truth.possible) <= FINE and self.safe
 
     @property
     def safe(self) -> bool:

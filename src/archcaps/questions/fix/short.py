@@ -31,6 +31,7 @@ def judged(reader: Reader) -> list[Judged]:
         1,
         {name: (int(value), int(not value)) for name, value in reader.facts.values.items()},
         {name: (int(datum.value), int(not datum.value)) for name, datum in reader.observed.items()},
+        dict.fromkeys(reader.doubted, 1),
     )
     case = reader.model.guest
     return [
@@ -46,11 +47,8 @@ def judged(reader: Reader) -> list[Judged]:
 
 
 def _concludes(reader: Reader, planes: BitPlanes, name: str) -> Possible:
-    seen = reader.guest.vulnerabilities.get(name)
-    if seen is not None:
-        return Possible(seen, [seen])
     case = reader.model.guest
-    return _possible(linux.TEXTS[name](case.cpu, case.kernel), planes)
+    return reader.said(name, _possible(linux.TEXTS[name](case.cpu, case.kernel), planes))
 
 
 def _possible(choice: Choice[L], planes: BitPlanes) -> Possible:

@@ -12,7 +12,6 @@ from typing import Final
 from msgspec.structs import replace
 
 from archcaps.machine.facts import facts_of, part_of
-from archcaps.machine.observations import observations_of
 from archcaps.machine.snapshot import FORMAT_VERSION, Kernel, Snapshot
 from archcaps.questions.fix.changes import Rules
 from archcaps.questions.fix.cpus import GuestCpu
@@ -38,6 +37,7 @@ class HostSide:
 
     facts: Mapping[str, bool]
     observed: Mapping[str, bool]
+    doubted: frozenset[str]
     offered: Mapping[str, bool | None]
 
 
@@ -59,21 +59,21 @@ class Sides:
         sides = (host.facts, cpu, self._kernel_side(parts, guest))
         has = {entry.name: cpu.get(f"guest.{entry.name}") for entry in bits()}
         toggles = self._cpu.toggles(parts.cpu, parts.host, has, host.offered)
-        return World(parts, sides, host.observed, toggles[:MAX_TOGGLES])
+        return World(parts, sides, host.observed, host.doubted, toggles[:MAX_TOGGLES])
 
     def host(self, variant: Variant) -> HostSide:
         """Return what is known of a host."""
         if variant.steps not in self._hosts:
             reader = Reader(variant.machine, _NO_GUEST, self._assumptions)
-            observed = {name: datum.value for name, datum in observations_of(variant.machine, _NO_GUEST).items()}
+            observed = {name: datum.value for name, datum in reader.observed.items()}
             known = _of(reader.facts.values, ("host", "silicon"))
-            self._hosts[variant.steps] = HostSide(known, observed, offered(reader))
+            self._hosts[variant.steps] = HostSide(known, observed, frozenset(reader.doubted), offered(reader))
         return self._hosts[variant.steps]
 
     def look_of_host(self, parts: Parts) -> Hashable:
         """Return what the goals see of a host."""
         side = self.host(parts.host)
-        return projected(side.facts), frozenset(side.observed.items())
+        return projected(side.facts), frozenset(side.observed.items()), side.doubted
 
     def kernel_of(self, parts: Parts) -> tuple[Hashable, Part]:
         """Return what a guest's kernel is told apart by: its changes, and the part whose rows in lists it looks up."""

@@ -51,12 +51,13 @@ class World:
     """Changes with what is known after them.
 
     `sides` are facts by name, each side the same object in every world that shares it; `observed` are rules that were
-    observed. `toggles` are free.
+    observed, `doubted` such as are not known for that. `toggles` are free.
     """
 
     parts: Parts
     sides: tuple[Mapping[str, bool], ...]
     observed: Mapping[str, bool]
+    doubted: frozenset[str]
     toggles: Sequence[Toggle]
 
     @property
@@ -118,7 +119,11 @@ class Batch:
                 true, false = facts.get(f"guest.{toggle.bit}", (0, 0))
                 true, false = true & ~changed, false & ~changed
                 facts[f"guest.{toggle.bit}"] = (true | changed, false) if toggle.on else (true, false | changed)
-        return BitPlanes(self.sets, facts, self._joined([(world.observed,) for world in self.worlds]))
+        opaque: dict[str, int] = {}
+        for number, world in enumerate(self.worlds):
+            for name in world.doubted:
+                opaque[name] = opaque.get(name, 0) | self.block(number)
+        return BitPlanes(self.sets, facts, self._joined([(world.observed,) for world in self.worlds]), opaque)
 
     def _joined(self, sides: Sequence[Sequence[Mapping[str, bool]]]) -> dict[str, Planes]:
         """Return planes of values that are one for a whole world; worlds that share a side are done together."""

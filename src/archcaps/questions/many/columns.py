@@ -15,17 +15,19 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
+from archcaps.logic.bitplanes import BitPlanes
 from archcaps.machine.datum import Datum, Facts
 from archcaps.machine.facts import add_identity, add_kernel, add_lists, add_user_mmio, add_vm, part_of
 from archcaps.machine.observations import guest_observations, host_observations
 from archcaps.machine.row import CPU_COLUMNS, KERNEL_COLUMNS, OFFERED, VM_COLUMNS, snapshot_of
 from archcaps.machine.silicon_facts import add_microcode, add_silicon
 from archcaps.machine.snapshot import Cpuid, Snapshot
+from archcaps.questions.doubted import shown_by_texts
 from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.linux_lists import Part
 from archcaps.tables.names import STRICT, VULNERABILITIES
 
-__all__ = ["FALSE", "TRUE", "UNKNOWN", "Machines", "Vector"]
+__all__ = ["FALSE", "TRUE", "UNKNOWN", "Machines", "Vector", "plane_of", "spread", "unpacked"]
 
 Vector: TypeAlias = npt.NDArray[np.uint8]
 UNKNOWN, TRUE, FALSE = 0, 1, 2
@@ -66,17 +68,43 @@ class Machines:
     @cached_property
     def observed(self) -> dict[str, Vector]:
         """Each rule that was observed on some of the machines, as `vectors` gives facts."""
+        found = dict(self._all_observed)
+        for name, rows in self.doubted.items():
+            found[name] = np.where(rows == TRUE, UNKNOWN, found[name]).astype(np.uint8)
+        return found
+
+    @cached_property
+    def _all_observed(self) -> dict[str, Vector]:
         index, different = self.grouped(("vulnerabilities", *OFFERED, *(f"{name}_known" for name in OFFERED)))
         return spread(index, [self._observations(row) for row in different])
 
     @cached_property
-    def opaque(self) -> dict[str, Vector]:
-        """The rules of Linux that do not hold where another system runs, TRUE in the vector of each."""
-        if self.role == "host" or "system" not in self.columns:
+    def doubted(self) -> dict[str, Vector]:
+        """The rules that texts show otherwise than CPU and kernel give them, TRUE in the vector of each: not known."""
+        shown = {name: vector for name, vector in self._all_observed.items() if name in shown_by_texts()}
+        if not shown:
             return {}
+        facts = {name: (plane_of(vector == TRUE), plane_of(vector == FALSE)) for name, vector in self.vectors.items()}
+        given = BitPlanes(self.count, facts)
+        found = {}
+        for name, vector in shown.items():
+            true, false = given.planes(shown_by_texts()[name])
+            differ = plane_of(vector == TRUE) & false | plane_of(vector == FALSE) & true
+            if differ:
+                found[name] = unpacked(differ, self.count)
+        return found
+
+    @cached_property
+    def opaque(self) -> dict[str, Vector]:
+        """The rules that do not hold, TRUE in the vector of each: those of Linux under another system, and in doubt."""
+        doubted = self.doubted
+        if self.role == "host" or "system" not in self.columns:
+            return doubted
         other = np.array([system not in (None, "linux") for system in self.columns["system"]], dtype=np.uint8)
         rules = ("guest.clear_cpu_buf", *(f"guest.verw_works[{name}]" for name in VULNERABILITIES))
-        return dict.fromkeys(rules, other) if other.any() else {}
+        if not other.any():
+            return doubted
+        return doubted | {name: np.maximum(other, doubted.get(name, other)) for name in rules}
 
     @cached_property
     def parts_and_releases(self) -> list[tuple[Part, str | None]]:
@@ -204,6 +232,17 @@ def _grouped(rows: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[Any]]:
     numbers: dict[Any, int] = {}
     index = [numbers.setdefault(row, len(numbers)) for row in rows]
     return np.array(index, dtype=np.intp), list(numbers)
+
+
+def plane_of(bits: npt.NDArray[np.bool_]) -> int:
+    """Return a plane of as many rows: bit i is row i."""
+    return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+
+
+def unpacked(plane: int, rows: int) -> Vector:
+    """Return the first `rows` rows of a plane, 0 or 1 each."""
+    raw = np.frombuffer(plane.to_bytes((rows + 7) // 8, "little"), dtype=np.uint8)
+    return np.unpackbits(raw, count=rows, bitorder="little")
 
 
 def spread(index: npt.NDArray[np.intp], groups: Sequence[Mapping[str, bool]]) -> dict[str, Vector]:

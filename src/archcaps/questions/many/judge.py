@@ -15,7 +15,7 @@ from archcaps.logic.choice import Choice
 from archcaps.logic.graph import Kind, Node, walk
 from archcaps.machine.datum import Facts
 from archcaps.machine.facts import add_lists
-from archcaps.questions.many.columns import FALSE, TRUE, Machines, Vector, spread
+from archcaps.questions.many.columns import FALSE, TRUE, Machines, Vector, plane_of, spread, unpacked
 from archcaps.rules import host_border, verdict
 from archcaps.rules import linux_mitigations as linux
 from archcaps.rules.shown import model
@@ -119,7 +119,7 @@ class Pairs:
         #: What the questions ask about each guest: a vector for each fact, and for each rule that was observed.
         self.guest_facts = _only(guests.vectors, facts)
         self._observed = _only(hosts.observed, rules), _only(guests.observed, rules)
-        self._opaque = _only(guests.opaque, rules)
+        self._opaque = _only(hosts.opaque, rules), _only(guests.opaque, rules)
         self._between = _Between(hosts, guests, facts)
 
     def planes(self, on: _Index, of: _Index, varied: Sequence[str] = ()) -> BitPlanes:
@@ -132,11 +132,12 @@ class Pairs:
         given = _planes(self._host_facts, on, times) | _planes(self.guest_facts, of, times)
         given |= self._between.planes(on, of, times)
         seen = _planes(self._observed[0], on, times) | _planes(self._observed[1], of, times)
-        out = {name: true for name, (true, _) in _planes(self._opaque, of, times).items()}
+        opaque = _planes(self._opaque[0], on, times) | _planes(self._opaque[1], of, times)
+        out = {name: true for name, (true, _) in opaque.items()}
         choices = np.arange(times)
         for place, name in enumerate(varied):
             shown = np.tile((choices >> place & 1).astype(bool), len(on))
-            given[f"guest.{name}"] = _plane(shown), _plane(~shown)
+            given[f"guest.{name}"] = plane_of(shown), plane_of(~shown)
         return BitPlanes(len(on) * times, given, seen, out)
 
 
@@ -189,11 +190,7 @@ def _plane_pair(vector: Vector, times: int) -> Planes:
     if len(vector) and (vector == vector[0]).all():  # most facts are the same in all pairs
         every = (1 << len(vector) * times) - 1
         return (every if vector[0] == TRUE else 0), (every if vector[0] == FALSE else 0)
-    return _plane(np.repeat(vector == TRUE, times)), _plane(np.repeat(vector == FALSE, times))
-
-
-def _plane(bits: npt.NDArray[np.bool_]) -> int:
-    return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+    return plane_of(np.repeat(vector == TRUE, times)), plane_of(np.repeat(vector == FALSE, times))
 
 
 def _read(planes: BitPlanes, asked: Mapping[str, Choice[Any]]) -> Verdicts:
@@ -205,12 +202,6 @@ def _read(planes: BitPlanes, asked: Mapping[str, Choice[Any]]) -> Verdicts:
         masks = np.zeros(planes.rows, dtype=np.uint64)
         for number, plane in enumerate(rows.values()):
             if plane:
-                masks |= _unpacked(plane, planes.rows).astype(np.uint64) << np.uint64(number)
+                masks |= unpacked(plane, planes.rows).astype(np.uint64) << np.uint64(number)
         possible[name] = masks
     return Verdicts(planes.rows, labels, possible)
-
-
-def _unpacked(plane: int, rows: int) -> Vector:
-    size = (rows + 7) // 8
-    raw = np.frombuffer(plane.to_bytes(size, "little"), dtype=np.uint8)
-    return np.unpackbits(raw, count=rows, bitorder="little")

@@ -16,6 +16,7 @@ from archcaps.logic.graph import Kind, Node, walk
 from archcaps.logic.sql import Inputs, bit, identifier, layers, roots_of
 from archcaps.logic.sql_dialects import DIALECTS, Dialect
 from archcaps.machine.row import COLUMNS
+from archcaps.questions.doubted import pure, shown_by_texts
 from archcaps.questions.many.judge import questions
 from archcaps.questions.sql.lookups import CPU_KEY, KERNEL_KEY, PART_KEY, Role, columns_of, table_of, used
 from archcaps.questions.sql.tables import PREFIX
@@ -85,10 +86,12 @@ def query(names: Sequence[str], dialect_name: str, assumptions: Collection[str] 
     outputs = outputs_of(names)
     nodes = walk(roots_of(outputs))
     sources = _Sources(dialect, assumptions)
+    rules = [node.name for node in nodes if node.kind is Kind.RULE]
     inputs = Inputs(
         facts={node.name: sources.fact(node.name) for node in nodes if node.kind is Kind.FACT},
-        observed=sources.observed(node.name for node in nodes if node.kind is Kind.RULE),
-        opaque=sources.opaque(node.name for node in nodes if node.kind is Kind.RULE),
+        observed=sources.observed(rules),
+        opaque=sources.opaque(rules),
+        doubtful={name: pure(name) for name in rules if name in shown_by_texts()},
         keep={"guest": "g.name", "host": "g.host"},
         source=sources.joined(),
         complete=sources.complete(),

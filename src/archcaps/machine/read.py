@@ -79,7 +79,7 @@ def parse_snapshot(data: bytes, where: str, role: str | None = None) -> Snapshot
         if "format_version" not in text:
             raise InputError(f"{error} (expected a snapshot, as archcaps probe writes it)") from error
         raise
-    if "format_version" not in raw and (known := known_text(text)):
+    if ("format_version" not in raw or "exit_code" in raw) and (known := known_text(text)):
         raise InputError(known, where)
     try:
         snapshot = _sought(msgspec.convert(_without_nulls(raw), Snapshot))

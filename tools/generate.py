@@ -1,6 +1,7 @@
 """Write the generated documents anew; with --check only name those that are out of date, and exit with 1.
 
 * schemas/*.json from the types of the answer and of the snapshot;
+* the list of kernel options in the probe's script;
 * the machines of examples/ for `archcaps sample-fleet`;
 * docs/reference/*.md from the command line's own help and from the tables;
 * the output in ```console blocks of README.md, docs/ and examples/README.md whose first line is `$ archcaps ...` or
@@ -18,6 +19,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,7 @@ import click
 import msgspec
 
 from archcaps.cli.main import cli
+from archcaps.machine.cmdline import OPTIONS
 from archcaps.machine.snapshot import Snapshot
 from archcaps.report.audit import audit_schema
 from archcaps.report.decode import decode_schema
@@ -50,6 +53,7 @@ from tools.knowledge_pages import axioms_page, rules_page, unverified_page, word
 from tools.pages import WRITTEN_BY
 
 ROOT = Path(__file__).resolve().parent.parent
+PROBE = ROOT / "src" / "archcaps" / "machine" / "probe_script.py"
 CONSOLE = re.compile(r"^```console\n(?P<command>\$ (?:archcaps|python) (?:.*\\\n)*.*\n)(?P<rest>(?:.*\n)*?)```$", re.M)
 HEAD = re.compile(r" \| head -n (?P<lines>\d+)\Z")
 EXIT_CODE = re.compile(r"^# exit code \d+$", re.M)
@@ -98,6 +102,16 @@ def schema(title: str, body: Mapping[str, object]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
+# --- the probe's list of kernel options ----------------------------------------------------
+
+
+def probe_script(text: str) -> str:
+    """The probe, which runs alone, with the options that rules read."""
+    names = textwrap.fill(", ".join(f'"{name}"' for name in sorted(OPTIONS)), 116, break_on_hyphens=False)
+    body = textwrap.indent(f"{names},", "    ")
+    return re.sub(r"(?s)(\nOPTIONS = \(\n).*?\)(?:  # fmt: skip)?\n", rf"\g<1>{body}\n)  # fmt: skip\n", text, count=1)
+
+
 # --- the command line -----------------------------------------------------------------------
 
 
@@ -136,6 +150,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "pool-1.json": schema("archcaps pool --json", pool_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),
         ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
+        PROBE: probe_script(PROBE.read_text(encoding="utf-8")),
         ROOT / "src" / "archcaps" / "tables" / "fleet" / "machines.ndjson": fleet_machines(ROOT / "examples"),
         reference / "axioms.md": axioms_page(),
         reference / "cli.md": cli_page(),

@@ -83,7 +83,13 @@ class _Asked:
         )  # fmt: skip
 
 
+def _refuse_host(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError("--host: a move has two hosts (name them with --from and --to)")
+
+
 @click.command(epilog=_EPILOG)
+@click.option("--host", hidden=True, is_eager=True, expose_value=False, callback=_refuse_host)
 @click.option(
     "--from", "from_", metavar="HOST", required=True,
     help="Snapshot of the host where the guest runs: a TOML or JSON file, or this: the machine archcaps runs on.",

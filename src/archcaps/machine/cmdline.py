@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
 
-__all__ = ["VECTORS", "CommandLine", "Mitigations", "parse"]
+__all__ = ["OPTIONS", "VECTORS", "CommandLine", "Mitigations", "parse"]
+
+#: Every option that a rule or a look-up reads, by the name that the kernel's parser sees. `parse` gives no others: what
+#: is not here nobody can read, so command lines that differ in nothing of this are one kind to a fleet.
+OPTIONS: Final = frozenset((
+    "clearcpuid", "gather_data_sampling", "indirect_target_selection", "kvm.ignore_msrs", "kvm.nx_huge_pages",
+    "kvm_intel.ept", "kvm_intel.vmentry_l1d_flush", "l1tf", "mds", "mitigations", "mmio_stale_data", "nopti",
+    "nosmt", "nospec_store_bypass_disable", "nospectre_v1", "nospectre_v2", "pti", "reg_file_data_sampling",
+    "retbleed", "setcpuid", "spec_rstack_overflow", "spec_store_bypass_disable", "spectre_bhi", "spectre_v2",
+    "spectre_v2_user", "srbds", "tsa", "tsx", "tsx_async_abort", "vmscape",
+))  # fmt: skip
 
 #: Attack vectors from 6.17 on, by the token that takes each out of mitigations=.
 VECTORS: Final = ("user_kernel", "user_user", "guest_host", "guest_guest", "cross_thread")
@@ -41,7 +51,7 @@ class Mitigations:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line: `text` as given, and its options up to a lone ``--``; in names ``-`` and ``_`` are alike."""
+    """A command line: `text` as given, and its `OPTIONS` up to a lone ``--``; in names ``-`` and ``_`` are alike."""
 
     text: str
     options: tuple[tuple[str, str | None], ...]
@@ -60,8 +70,8 @@ class CommandLine:
         return any(name == option for name, _ in self.options)
 
     def words(self) -> Sequence[str]:
-        """Return all words, also behind ``--``: what cmdline_find_option looks through."""
-        return self.text.split()
+        """Return all words of `OPTIONS`, also behind ``--``: what cmdline_find_option finds, who knows no quotes."""
+        return [word for word in self.text.split() if word.partition("=")[0] in OPTIONS]
 
     def mitigations(self, *, attack_vectors: bool) -> Mitigations:
         """Return what mitigations= ends as, in kernels with attack vectors (6.17) or before."""
@@ -76,7 +86,8 @@ def parse(text: str) -> CommandLine:
         if word == "--":
             break
         name, sign, value = word.replace('"', "").partition("=")
-        found.append((name.replace("-", "_"), value if sign else None))
+        if name.replace("-", "_") in OPTIONS:
+            found.append((name.replace("-", "_"), value if sign else None))
     return CommandLine(text, tuple(found))
 
 

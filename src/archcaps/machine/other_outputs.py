@@ -57,7 +57,7 @@ def known_output(text: str) -> str:
 def known_text(text: str) -> str:
     """Return what a text is that is no snapshot, and what to do; empty where that is not plain."""
     if not text.strip():
-        return f"empty, expected a snapshot: {_PROBE}"
+        return f"object missing required field `format_version`: the file is empty ({_PROBE})"
     lines = len(_SNAPSHOT_LINE.findall(text))
     if lines > 1:
         return f"holds {lines} snapshots, one a line, expected one (archcaps audit takes a whole fleet)"

@@ -1,7 +1,7 @@
 """Read this machine and print what is known of its CPU, kernel and KVM: one snapshot of archcaps, as one line of JSON.
 
 One file for Python 3.6 or newer and nothing else, so that it can be copied to any host: `python3 probe_script.py`, or
-`ssh HOST python3 - < probe_script.py`. It opens everything for reading only, loads no module and writes no register.
+`ssh HOST python3 -I - < probe_script.py`. It opens everything for reading only, loads no module and writes no register.
 The one thing it makes is a virtual machine with no memory that never runs, to see which values KVM takes.
 """
 
@@ -54,6 +54,16 @@ CONFIG_ITEM = re.compile(
     r"(?:=(.*)| is not set)$",
     re.M,
 )
+#: The options of the kernel's command line that a rule of archcaps reads; others may hold what is nobody's business.
+#: Written by `make docs` from archcaps.machine.cmdline.
+OPTIONS = (
+    "clearcpuid", "gather_data_sampling", "indirect_target_selection", "kvm.ignore_msrs", "kvm.nx_huge_pages",
+    "kvm_intel.ept", "kvm_intel.vmentry_l1d_flush", "l1tf", "mds", "mitigations", "mmio_stale_data", "nopti", "nosmt",
+    "nospec_store_bypass_disable", "nospectre_v1", "nospectre_v2", "pti", "reg_file_data_sampling", "retbleed",
+    "setcpuid", "spec_rstack_overflow", "spec_store_bypass_disable", "spectre_bhi", "spectre_v2", "spectre_v2_user",
+    "srbds", "tsa", "tsx", "tsx_async_abort", "vmscape",
+)  # fmt: skip
+WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 #: Machine code for x86-64: void cpuid(uint32_t out[4], uint32_t leaf, uint32_t subleaf).
 CPUID_CODE = bytes.fromhex("5389f089d10fa28907895f04894f0889570c5bc3")
 # ioctl numbers and layouts: Linux include/uapi/linux/kvm.h, arch/x86/include/uapi/asm/kvm.h
@@ -66,12 +76,15 @@ COUNT, CPUID_ENTRY, ONE_MSR = struct.Struct("=II"), struct.Struct("=7I12x"), str
 CpuidReader = Callable[[int, int], Tuple[int, ...]]
 
 
-def probe(role: Optional[str] = None, kvm: bool = True, name: bool = True, root: str = "/") -> Dict[str, Any]:
+def probe(
+    role: Optional[str] = None, kvm: bool = True, name: bool = True, root: str = "/", full_cmdline: bool = False
+) -> Dict[str, Any]:
     """Return the snapshot of this machine. `role` None: a guest where CPUID says hypervisor, else a host.
 
+    Of the kernel's command line the options are kept that rules read; with `full_cmdline` all of it.
     `root` stands before /proc, /sys, /dev and /boot; CPUID is read by instruction only where it is "/".
     """
-    found = _Probe(root.rstrip("/")).snapshot(role, kvm, name)
+    found = _Probe(root.rstrip("/"), full_cmdline).snapshot(role, kvm, name)
     # names may hold bytes that are no text
     clean: Dict[str, Any] = json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8"))
     return clean
@@ -91,8 +104,9 @@ class _UnusableError(Exception):
 class _Probe:
     """One look at the machine: what was found, and why the rest was not."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, full_cmdline: bool = False) -> None:
         self.root = root
+        self.full_cmdline = full_cmdline
         self.machine = os.uname().machine
         self.unreadable: Dict[str, str] = {}
 
@@ -292,8 +306,11 @@ class _Probe:
             found["cmdline"] = self.read("/proc/cmdline").strip()
         except OSError as error:
             self.lost("kernel.cmdline", "/proc/cmdline", error, "a mounted /proc would tell")
+        if "cmdline" in found and not self.full_cmdline:
+            found["cmdline"], found["options_left_out"] = options_alone(found["cmdline"])
+            found["options_sought"] = list(OPTIONS)
         if len(found.get("cmdline", "")) > TEXT_LIMIT:
-            del found["cmdline"]
+            found = {key: value for key, value in found.items() if key == "release"}
             self.unreadable["kernel.cmdline"] = f"/proc/cmdline: over {TEXT_LIMIT} characters; a shorter one would do"
         config = self.config(release)
         if config is not None:
@@ -322,9 +339,9 @@ class _Probe:
         self.unreadable["kernel.config"] = f"{why}; root, or a kernel with CONFIG_IKCONFIG_PROC, could tell"
         return None
 
-    def vulnerabilities(self) -> Dict[str, str]:
+    def vulnerabilities(self) -> Dict[str, Optional[str]]:
         folder = "/sys/devices/system/cpu/vulnerabilities"
-        found: Dict[str, str] = {}
+        found: Dict[str, Optional[str]] = {}
         try:
             names = sorted(os.listdir(self.root + folder))
         except OSError as error:
@@ -334,8 +351,12 @@ class _Probe:
             if name not in VULNERABILITIES:
                 self.unreadable["vulnerabilities " + name] = "this probe does not know that file; a newer one may"
                 continue
+            found[name] = None
             try:
-                found[name] = self.read(folder + "/" + name).strip()
+                found[name] = self.read(folder + "/" + name).strip() or None
+                if found[name] is None:
+                    why = "empty, which no kernel writes; what is mounted there is not the kernel's own /sys"
+                    self.unreadable["vulnerabilities " + name] = folder + "/" + name + ": " + why
             except OSError as error:
                 self.lost("vulnerabilities " + name, folder + "/" + name, error, "root would read it")
         return found
@@ -487,6 +508,21 @@ def _set_msr(vcpu: int, value: int) -> bool:
     return bool(fcntl.ioctl(vcpu, KVM_SET_MSRS, data) == 1)
 
 
+def options_alone(cmdline: str) -> Tuple[str, int]:
+    """Return the words of a command line that hold one of `OPTIONS`, as they stand, and how many others there are.
+
+    Some options are looked for inside quotation marks too, and behind ``--``, which stays: it ends the others.
+    """
+    words = WORD.findall(cmdline)
+    kept = [word for word in words if any(map(_is_option, word.replace('"', " ").split())) or _is_option(word)]
+    with_end = [word for word in words if word in kept or (kept and word == "--")]
+    return " ".join(with_end), len(words) - len(with_end)
+
+
+def _is_option(word: str) -> bool:
+    return word.replace('"', "").partition("=")[0].replace("-", "_") in OPTIONS
+
+
 def _words(read: CpuidReader) -> Dict[str, int]:
     """Return archcaps' CPUID words; those past the highest leaf are 0 (Intel answers there for another leaf)."""
     highest = {0: read(0, 0)[EAX], 0x80000000: read(0x80000000, 0)[EAX]}
@@ -510,7 +546,8 @@ class _Arguments(argparse.ArgumentParser):
     """Wrong usage is one line and exit code 64."""
 
     def error(self, message: str) -> Any:  # noqa: ANN401  # NoReturn is younger than Python 3.6.1
-        self.exit(USAGE, f"probe: {message} (--help shows the options)\n")
+        plain = message.encode("unicode_escape").decode("ascii")  # an argument may hold what a terminal obeys
+        self.exit(USAGE, f"probe: {plain} (--help shows the options)\n")
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -519,13 +556,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser.add_argument("--role", choices=("host", "guest"), help="default: guest in a virtual machine, else host")
     parser.add_argument("--no-kvm", action="store_true", help="do not open /dev/kvm")
     parser.add_argument("--no-name", action="store_true", help="leave the host's name out")
+    parser.add_argument("--full-cmdline", action="store_true", help="keep kernel options that no rule reads too")
     parser.add_argument("--pretty", action="store_true", help="many lines in place of one")
     parser.add_argument("--root", default="/", metavar="DIR", help="where /proc, /sys, /dev and /boot are")
     given = parser.parse_args(arguments)
     if blind():
         sys.stderr.write(f"probe: {blind()}\n")
         return 1
-    found = probe(given.role, not given.no_kvm, not given.no_name, given.root)
+    found = probe(given.role, not given.no_kvm, not given.no_name, given.root, given.full_cmdline)
     text = json.dumps(found, indent=2 if given.pretty else None) + "\n"
     data = text.encode("ascii")
     try:

@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from archcaps.errors import InputError, nearest
+from archcaps.machine.cmdline import OPTIONS
 from archcaps.machine.other_outputs import known_text
 from archcaps.machine.snapshot import (
     FORMAT_VERSION,
@@ -58,6 +60,8 @@ def read_snapshot(path: str | Path, role: str | None = None) -> Snapshot:
         else:
             with Path(path).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
+    except IsADirectoryError as error:
+        raise InputError(f"can not be read: {error.strerror} (expected one file: a snapshot)", where) from error
     except OSError as error:
         raise InputError(f"can not be read: {error.strerror or error}", where) from error
     if len(data) > MAX_BYTES:
@@ -80,14 +84,36 @@ def parse_snapshot(data: bytes, where: str, role: str | None = None) -> Snapshot
         if "format_version" not in text:
             raise InputError(f"{error} (expected a snapshot, as archcaps probe writes it)") from error
         raise
-    if "format_version" not in raw and (known := known_text(text)):
+    if ("format_version" not in raw or "exit_code" in raw) and (known := known_text(text)):
         raise InputError(known, where)
     try:
-        snapshot = msgspec.convert(raw, Snapshot)
+        snapshot = _sought(msgspec.convert(_without_nulls(raw), Snapshot))
     except msgspec.ValidationError as error:
         raise InputError(_plain(str(error)), _line_of(error, text, where)) from error
     check_snapshot(snapshot, where, role)
     return snapshot
+
+
+def _without_nulls(raw: dict[str, object]) -> dict[str, object]:
+    """Return what a file holds without the texts that it says are not known."""
+    texts = raw.get("vulnerabilities")
+    if not isinstance(texts, dict) or None not in texts.values():
+        return raw
+    return {**raw, "vulnerabilities": {name: text for name, text in texts.items() if text is not None}}
+
+
+def _sought(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with its command line unknown if whoever kept a part of it did not look for all that counts.
+
+    An option that was not looked for may have been given; a rule that reads it would take it for absent.
+    """
+    sought = snapshot.kernel.options_sought
+    unsought = [] if sought is None else sorted(OPTIONS.difference(sought))
+    if not unsought:
+        return snapshot
+    why = f"whoever read it looked for other options, not for {', '.join(unsought)}; a newer archcaps probe would"
+    kernel = replace(snapshot.kernel, cmdline=None, options_sought=None, options_left_out=None)
+    return replace(snapshot, kernel=kernel, unreadable={**snapshot.unreadable, "kernel.cmdline": why})
 
 
 def _plain(message: str) -> str:

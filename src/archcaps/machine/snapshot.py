@@ -26,6 +26,10 @@ Provenance = Literal["observed", "imported", "published", "assumed"]
 #: Python's $ lets a line feed follow. Eighty digits are more than any register has, and are converted in no time.
 _Number = int | Annotated[str, msgspec.Meta(pattern=r"^(0[xX][0-9a-fA-F]{1,80}|[0-9]{1,80})(?![\s\S])")]
 _Text = Annotated[str, msgspec.Meta(max_length=10_000)]
+#: In a file null is a text that is not known; reading leaves it out.
+_Texts = Annotated[
+    dict[str, str], msgspec.Meta(extra_json_schema={"additionalProperties": {"type": ["string", "null"]}})
+]
 
 
 class BitReading(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -94,7 +98,8 @@ class Kernel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     `system` is what runs there; archcaps has Linux's rules alone, and says of others only what does not turn on them.
     `config` is the name of a known configuration or CONFIG_ items (without the prefix); `behaviours` are observed
     ones, which beat those of the release; `xen_pv`: it runs as a Xen PV guest. `options_provenance` and
-    `options_source` are of `cmdline` and `config`.
+    `options_source` are of `cmdline` and `config`. With `options_sought`, `cmdline` holds only options of these names,
+    and whether any other was given is unknown; `options_left_out` counts the words that were not kept.
     """
 
     system: Literal["linux", "freebsd", "windows", "xen"] = "linux"
@@ -107,6 +112,8 @@ class Kernel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     source: _Text | None = None
     options_provenance: Provenance | None = None
     options_source: _Text | None = None
+    options_sought: list[str] | None = None
+    options_left_out: int | None = None
 
 
 class Accepted(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -146,8 +153,8 @@ class Vm(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 class Snapshot(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """One machine. `provenance` and `source` hold for every value that does not give its own.
 
-    `vulnerabilities` are the texts of /sys/devices/system/cpu/vulnerabilities by file; `unreadable` names what could
-    not be read, with why and what would make it readable.
+    `vulnerabilities` are the texts of /sys/devices/system/cpu/vulnerabilities by file; null for one that is there and
+    whose text is not known. `unreadable` names what could not be read, with why and what would make it readable.
     """
 
     format_version: int
@@ -161,7 +168,7 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     kernel: Kernel = Kernel()
     kvm: Kvm = Kvm()
     vm: Vm = Vm()
-    vulnerabilities: dict[str, str] = {}
+    vulnerabilities: _Texts = {}
     unreadable: dict[str, str] = {}
 
 

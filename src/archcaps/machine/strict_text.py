@@ -51,7 +51,7 @@ def text_of(data: bytes, where: str) -> str:
     """
     for magic, what in _MAGIC:
         if data.startswith(magic):
-            raise InputError(f"this is {what}", where)
+            raise InputError(f"not UTF-8 text: this is {what}", where)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

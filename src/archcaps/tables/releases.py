@@ -21,6 +21,8 @@ LONGEST: Final = 64
 _RELEASE: Final = re.compile(
     r"([0-9]{1,3})\.([0-9]{1,4})(?:\.([0-9]{1,4})|(?!\.))(?:-(rc[0-9]{1,3}))?(?!\.[0-9]+\.[0-9])([-+~._]\S+|\+)?\Z"
 )
+#: What looks like a release in other words, as in "v6.12.117" or "Linux 6.12.117".
+_WITHIN: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,4}[-+~._0-9A-Za-z]*+")
 
 
 class Tells(Enum):
@@ -105,7 +107,10 @@ class Release:
             )
         match = _RELEASE.match(stripped)
         if match is None or not stripped.isprintable():
-            raise ValueError(f"{text!r} is not a kernel release (expected something like 6.12.117)")
+            within = _WITHIN.search(stripped)
+            nearly = within is not None and within[0] != stripped and _RELEASE.match(within[0])
+            meant = f"did you mean {within[0]}?" if within and nearly else "expected something like 6.12.117"
+            raise ValueError(f"{text!r} is not a kernel release ({meant})")
         major, minor, point, candidate, tail = match.groups(default="")
         return cls(stripped, Version(f"{major}.{minor}.{point or 0}{candidate}"), tail[1:] or tail)
 

@@ -42,7 +42,7 @@ class Qmp:
             if "QMP" not in greeting:
                 raise InputError("does not greet as QEMU's QMP does", self._path)
             self.greeting = greeting
-            self("qmp_capabilities")
+            self.must("qmp_capabilities")
         except OSError as error:
             self._socket.close()
             raise InputError(f"can not be connected to: {error.strerror or error}", self._path) from error
@@ -71,8 +71,22 @@ class Qmp:
             if "return" in reply:
                 return reply["return"]
             if "error" in reply:
-                raise LookupError(str(reply["error"]))
+                error = reply["error"]
+                raise LookupError(str(error.get("desc") if isinstance(error, dict) else error))
         raise InputError(f"{_MAX_EVENTS} events and no answer", self._path)
+
+    def must(self, command: str) -> Any:  # noqa: ANN401  # JSON of any shape
+        """Return the answer to a command that every QEMU answers.
+
+        Raises:
+            InputError: QEMU refuses it, or no answer comes.
+        """
+        try:
+            return self(command)
+        except LookupError as error:
+            raise InputError(
+                f"QEMU refuses {command}: {error.args[0]} (is another client asking it?)", self._path
+            ) from error
 
     def _read(self) -> dict[str, Any]:
         while b"\n" not in self._rest:
@@ -108,8 +122,8 @@ def ask(path: str, seconds: float = _SECONDS) -> Asked:
         InputError: QEMU can not be asked.
     """
     with Qmp(path, seconds) as qmp:
-        lines: list[dict[str, object]] = [{"return": qmp("query-version")}, {"return": qmp("query-kvm")}]
-        cpus = qmp("query-cpus-fast")
+        lines: list[dict[str, object]] = [{"return": qmp.must("query-version")}, {"return": qmp.must("query-kvm")}]
+        cpus = qmp.must("query-cpus-fast")
         if not isinstance(cpus, list) or not cpus or not isinstance(cpus[0], dict) or "qom-path" not in cpus[0]:
             raise InputError("tells of no virtual CPU", path)
         place = cpus[0]["qom-path"]

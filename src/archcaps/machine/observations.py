@@ -38,7 +38,8 @@ def host_observations(host: Snapshot) -> dict[str, Datum]:
     """Return what was read on a host: what its KVM offers, its bugs, and whether it runs VERW."""
     found: dict[str, Datum] = {}
     for register, reading in host.kvm.offered.items():
-        found |= _offered(register, reading, host)
+        if register in REGISTERS:
+            found |= _offered(register, reading, host)
     for name, bug in _BUGS.items():
         if name in host.vulnerabilities:
             found[f"host.{bug}"] = _sysfs(host, name, host.vulnerabilities[name] != "Not affected")

@@ -12,7 +12,7 @@ __all__ = ["configuration_says", "with_configuration"]
 
 def configuration_says(shown: ShownGuest) -> tuple[list[Notice], list[Assumption]]:
     """Return the notices and assumptions of how the guest's CPU came about; that it does not start is the first one."""
-    notices = [Notice("configuration", text) for text in shown.notices]
+    notices = [Notice("configuration", text) for text in (*shown.notices, *filter(None, [shown.undecided]))]
     if shown.refused is not None:
         notices.insert(0, Notice("refused", f"this guest does not start on this host: {shown.refused}"))
     return notices, [Assumption(text) for text in shown.assumptions]

@@ -13,7 +13,7 @@ from archcaps.guest_cpu.libvirt.domain import Domain, read_domain
 from archcaps.guest_cpu.libvirt.names import BY_LIBVIRT
 from archcaps.guest_cpu.libvirt.qemu_line import qemu_cpu_line
 from archcaps.guest_cpu.libvirt.releases import releases_of
-from archcaps.guest_cpu.libvirt.running import settled_bits
+from archcaps.guest_cpu.libvirt.running import settled_bits, settled_features
 from archcaps.guest_cpu.shown import Difference, ShownGuest
 from archcaps.guest_cpu.snapshot_bits import has_bit, with_known_bits
 from archcaps.machine.snapshot import FORMAT_VERSION, Cpuid, Kernel, Reading, Snapshot
@@ -61,7 +61,7 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         refused=refused,
         assumptions=shown.assumptions,
         notices=(*_notices(asked, domain), *shown.notices),
-        features={} if asked.live else shown.features,
+        features=settled_features(asked) if asked.live else shown.features,
         undecided=shown.undecided,
         not_followed="" if asked.live else shown.not_followed,
         warnings=() if asked.live else shown.warnings,

@@ -18,8 +18,8 @@ from archcaps.tables.libvirt_cpu_map import QEMU_NAMES, RELEASES, features_of
 __all__ = ["CpuFeature", "by_libvirt", "cpu_feature", "cpu_features", "needed_by"]
 
 #: always, never: on every host. host: where the host has it, in every KVM read. made: by KVM itself or from other bits
-#: of the host, which tells nothing. passed: at the most where the host has it.
-Rule = Literal["always", "never", "host", "made", "passed"]
+#: of the host, which tells nothing. passed: at the most where the host has it. qemu: QEMU supports it in any case.
+Rule = Literal["always", "never", "host", "made", "passed", "qemu"]
 
 _KINDS: Final = ("feature", "kvm", "vmx")
 #: In this order QEMU and libvirt go through the words of one leaf.

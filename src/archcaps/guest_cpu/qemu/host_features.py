@@ -38,8 +38,8 @@ class HostFeatures:
 
     def offers(self, feature: CpuFeature) -> bool | None:
         """Return whether KVM offers a feature: as it was seen to, else by the host's CPU and KVM's rule."""
-        if self._host is None:
-            return None
+        if self._host is None or feature.rule == "qemu":
+            return None if self._host is None else True
         seen = _bit_of(self._host.kvm.offered.get(feature.register), feature)
         if seen is not None:
             return seen

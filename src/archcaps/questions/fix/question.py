@@ -9,9 +9,11 @@ from msgspec.structs import replace
 
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.formats import expand
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.assumptions import assumptions_of
 from archcaps.questions.check import judge, refuse_other_cpus
+from archcaps.questions.default_guest import default_guest
 from archcaps.questions.fix.changes import Rules
 from archcaps.questions.fix.cures import cure_of
 from archcaps.questions.fix.flags import offered, shown
@@ -23,6 +25,7 @@ from archcaps.questions.fix.results import FORMAT_VERSION, Answer, Cure, FixResu
 from archcaps.questions.fix.search import Best, Search, Start
 from archcaps.questions.fix.short import in_short
 from archcaps.questions.notices import notices_of, system_name
+from archcaps.questions.of_configuration import features_said
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import Assumption, CheckResult
 from archcaps.tables.changes import kinds
@@ -79,9 +82,10 @@ def fix(  # noqa: PLR0913  # what may be changed has many sides
     start = Start(host, guest, frozenset(assumptions), rank_of(reader.ternary.value), follows, _bad(reader), asked)
     answers = [] if start.rank == TOP else _answers(start, rules, now, staged=allow is None)
     last = answers[-1].cures[0].after if answers and answers[-1].cures else in_short(now.vulnerabilities)
+    said = headline(in_short(now.vulnerabilities), start.rank[0], answers)
     return FixResult(
         FORMAT_VERSION,
-        headline(in_short(now.vulnerabilities), start.rank[0], answers),
+        said if asked is None else _with_features(said, start),
         _exit_code(last),
         now.host,
         now.host_kernel,
@@ -94,6 +98,13 @@ def fix(  # noqa: PLR0913  # what may be changed has many sides
         notices_of(reader, now.vulnerabilities),
         _assumed(reader, now, start),
     )
+
+
+def _with_features(said: str, start: Start) -> str:
+    """Return the headline with what is to be said of the CPU that the configuration comes to, besides the verdicts."""
+    assert start.asked is not None
+    shown = expand(start.asked, start.host, default_guest(start.host, start.guest.kernel.release))
+    return " ".join(filter(None, (said, features_said(shown))))
 
 
 def _answers(start: Start, rules: Rules, now: CheckResult, *, staged: bool) -> list[Answer]:

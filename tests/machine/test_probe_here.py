@@ -13,7 +13,7 @@ import archcaps
 from archcaps.machine import probe_script, read
 from archcaps.machine.snapshot import Snapshot
 from archcaps.machine.this import this_machine
-from archcaps.tables.bits import BITS, REGISTERS
+from archcaps.tables.bits import BITS, REGISTERS, feature_words
 from archcaps.tables.names import VULNERABILITIES
 from tests.machine.probing import open_kvm
 
@@ -128,7 +128,7 @@ def test_a_kernels_own_texts_are_among_the_modelled_ones() -> None:
 def test_the_scripts_tables_are_archcaps_own() -> None:
     words = {
         (register.id, register.address, register.subleaf, register.output)
-        for register in REGISTERS.values()
+        for register in (*REGISTERS.values(), *feature_words().values())
         if register.kind == "cpuid" and register.id != "cpuid_1a_eax"  # cpu.core_type stands for it
     }
     outputs = ("eax", "ebx", "ecx", "edx")

@@ -18,7 +18,7 @@ from archcaps.machine.this import this_machine
 from archcaps.questions.default_guest import default_guest
 from archcaps.questions.migrate import Vmms
 from archcaps.questions.migrate import migrate as ask
-from archcaps.questions.migrate_configuration import vmms_of
+from archcaps.questions.migrate_configuration import vmms_of, with_features
 from archcaps.questions.migrate_move import VMMS
 from archcaps.report.migrate import render, render_json
 from archcaps.tables.names import STRICT
@@ -164,6 +164,6 @@ def _guest(asked: _Asked, host: Snapshot) -> tuple[Snapshot, Vmms]:
         configured = configuration(name, data or b"")
         vmms = vmms_of(configured, vmms, vmm_given=asked.vmm is not None)
         shown = shown_on(configured, host, kernel, Vmm(vmms.from_version, vmms.machine), strict=asked.strict)
-        return shown.snapshot, vmms
+        return shown.snapshot, with_features(vmms, shown)
     guest = default_guest(host, kernel, strict=asked.strict) if name == "default" else read_snapshot(name, "guest")
     return overlay(guest, InlineMachine("guest", kernel=kernel)), vmms

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from archcaps.guest_cpu.asked import Asked
 from archcaps.machine.snapshot import Snapshot
@@ -32,6 +33,11 @@ class ShownGuest:
 
     `differences` are features dropped or added on the way; `refused` says why the guest does not start on this host
     (None: it starts, or that is not known); `assumptions` and `notices` are whole sentences for the user.
+
+    `features` is every feature that is asked for by name, in the VMM's spelling, with whether the guest gets it (None:
+    not known). `undecided` says so of those that have a name of ours, `not_followed` what is asked for besides.
+    `warnings` are the VMM's own words, a line for each feature that it starts without; on `start_hangs_on` it hangs
+    whether it starts, and they are not known.
     """
 
     asked: Asked
@@ -40,3 +46,8 @@ class ShownGuest:
     refused: str | None = None
     assumptions: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    features: Mapping[str, bool | None] = field(default_factory=dict)
+    undecided: str = ""
+    not_followed: str = ""
+    warnings: tuple[str, ...] = ()
+    start_hangs_on: tuple[str, ...] = ()

@@ -46,7 +46,8 @@ def host_observations(host: Snapshot) -> dict[str, Datum]:
     found: dict[str, Datum] = {}
     texts = texts_of(host)
     for register, reading in host.kvm.offered.items():
-        found |= _offered(register, reading, host)
+        if register in REGISTERS:
+            found |= _offered(register, reading, host)
     for name, bug in _BUGS.items():
         if name in texts:
             found[f"host.{bug}"] = _sysfs(host, name, texts[name] != "Not affected")

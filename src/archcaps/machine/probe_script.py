@@ -23,17 +23,34 @@ USAGE, OUTPUT = 64, 74
 X86 = ("x86_64", "i386", "i486", "i586", "i686")
 EAX, EBX, ECX, EDX = range(4)
 #: The CPUID words of archcaps: name, leaf, subleaf, output register. Not leaf 0x1a, which differs from core to core.
+#: Those that only VMMs compare are among them.
 WORDS = (
     ("cpuid_1_ecx", 0x1, 0, ECX),
+    ("cpuid_1_edx", 0x1, 0, EDX),
+    ("cpuid_6_eax", 0x6, 0, EAX),
     ("cpuid_7_0_ebx", 0x7, 0, EBX),
     ("cpuid_7_0_ecx", 0x7, 0, ECX),
     ("cpuid_7_0_edx", 0x7, 0, EDX),
+    ("cpuid_7_1_eax", 0x7, 1, EAX),
+    ("cpuid_7_1_ecx", 0x7, 1, ECX),
+    ("cpuid_7_1_edx", 0x7, 1, EDX),
     ("cpuid_7_2_edx", 0x7, 2, EDX),
+    ("cpuid_d_1_eax", 0xD, 1, EAX),
+    ("cpuid_14_0_ecx", 0x14, 0, ECX),
+    ("cpuid_1e_1_eax", 0x1E, 1, EAX),
+    ("cpuid_24_0_ebx", 0x24, 0, EBX),
+    ("cpuid_24_1_ecx", 0x24, 1, ECX),
+    ("cpuid_29_0_ebx", 0x29, 0, EBX),
     ("cpuid_80000001_ecx", 0x80000001, 0, ECX),
+    ("cpuid_80000001_edx", 0x80000001, 0, EDX),
+    ("cpuid_80000007_ebx", 0x80000007, 0, EBX),
+    ("cpuid_80000007_edx", 0x80000007, 0, EDX),
     ("cpuid_80000008_ebx", 0x80000008, 0, EBX),
+    ("cpuid_8000000a_edx", 0x8000000A, 0, EDX),
     ("cpuid_8000001f_eax", 0x8000001F, 0, EAX),
     ("cpuid_80000021_eax", 0x80000021, 0, EAX),
     ("cpuid_80000021_ecx", 0x80000021, 0, ECX),
+    ("cpuid_80000022_eax", 0x80000022, 0, EAX),
 )
 #: A snapshot's kernel release, and the longest text that it takes.
 RELEASE, TEXT_LIMIT = re.compile(r"\d+\.\d+(?:\.\d+)?(?:-rc\d+)?(?:[-+~.].+)?\Z"), 10000
@@ -530,7 +547,9 @@ def _words(read: CpuidReader) -> Dict[str, int]:
         raise _UnusableError("does not answer like a CPU")
     subleaves = read(7, 0)[EAX] if highest[0] >= 7 else 0
     return {
-        name: read(leaf, subleaf)[output] if leaf <= highest[leaf & 0x80000000] and subleaf <= subleaves else 0
+        name: read(leaf, subleaf)[output]
+        if leaf <= highest[leaf & 0x80000000] and (leaf != 7 or subleaf <= subleaves)
+        else 0
         for name, leaf, subleaf, output in WORDS
     }
 

@@ -23,6 +23,7 @@ from archcaps.machine.snapshot import (
     check_cpuid_bit,
     check_register,
     number,
+    width_of,
 )
 from archcaps.machine.strict_text import decode_json, decode_toml, text_of
 from archcaps.tables.bits import BITS, REGISTERS
@@ -200,7 +201,7 @@ def _check_against_registers(cpuid: Cpuid, registers: dict[str, Reading], where:
     """Refuse a bit that is named as shown or hidden and the other in its register."""
     for shown, names in ((True, cpuid.shown), (False, cpuid.hidden)):
         for name in names:
-            reading = registers.get(BITS[name].register)
+            reading = registers.get(BITS[name].register) if name in BITS else None
             if reading is None or reading.value is None or name in reading.bits:
                 continue
             width = REGISTERS[BITS[name].register].width
@@ -214,7 +215,7 @@ def _check_against_registers(cpuid: Cpuid, registers: dict[str, Reading], where:
 def _check_readings(readings: dict[str, Reading], where: str) -> None:
     for register, reading in readings.items():
         check_register(register, where)
-        width = REGISTERS[register].width
+        width = width_of(register)
         for field in ("value", "known"):
             value = getattr(reading, field)
             if value is not None and number(value, width, f"{where}.{register}.{field}") == (1 << width) - 1:

@@ -88,7 +88,8 @@ def row_of(snapshot: Snapshot) -> dict[str, Any]:
     words = _words(snapshot)
     if snapshot.role == "host":
         found["kvm_parameters"] = _json(snapshot.kvm.parameters)
-        words |= {f"kvm_offered_{name}": _word(name, reading) for name, reading in snapshot.kvm.offered.items()}
+        offered = {name: reading for name, reading in snapshot.kvm.offered.items() if name in REGISTERS}
+        words |= {f"kvm_offered_{name}": _word(name, reading) for name, reading in offered.items()}
     else:
         found |= {name: getattr(snapshot.vm, name) for name in VM_COLUMNS}
     for name, (value, known) in words.items():
@@ -111,6 +112,8 @@ def _words(snapshot: Snapshot) -> dict[str, tuple[int, int]]:
                 value, known = found[bit.register]
                 found[bit.register] = (value | bit.mask if name in shown else value, known | bit.mask)
     for register, reading in snapshot.registers.items():
+        if register not in REGISTERS:  # a word that only VMMs compare
+            continue
         value, known = found[register]
         own, own_known = _word(register, reading)
         found[register] = (value & ~own_known | own & own_known, known | own_known)

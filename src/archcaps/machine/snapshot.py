@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from archcaps.errors import InputError, nearest
-from archcaps.tables.bits import BITS, REGISTERS
+from archcaps.tables.bits import BITS, REGISTERS, feature_words
 
 __all__ = [
     "FORMAT_VERSION", "Accepted", "BitReading", "Cpu", "Cpuid", "Kernel", "Kvm", "Provenance", "Reading", "Snapshot",
@@ -197,14 +197,33 @@ def check_bit(name: str, where: str, register: str | None = None) -> None:
 
 
 def check_cpuid_bit(name: str, where: str) -> None:
-    """Refuse what is no CPUID bit by name.
+    """Refuse what is no CPUID bit by name: one of ours, or a feature as QEMU or libvirt call it.
 
     Raises:
         InputError: no table has the name, or it is a bit of an MSR.
     """
+    if name not in BITS and is_feature(name):
+        return
     check_bit(name, where)
     if REGISTERS[BITS[name].register].kind != "cpuid":
         raise InputError(f"{name!r} is a bit of an MSR, not of CPUID", where)
+
+
+def is_feature(name: str) -> bool:
+    """Return whether QEMU or libvirt call a CPUID bit so that has no name of ours."""
+    from archcaps.tables.cpu_features import by_libvirt, cpu_feature  # noqa: PLC0415  # seldom needed
+
+    found = cpu_feature(name) or by_libvirt().get(name)
+    return found is not None and found.kind == "cpuid" and not found.known_as
+
+
+def width_of(register: str) -> int:
+    """Return the width in bits of a register that a snapshot may have.
+
+    Raises:
+        KeyError: no table has that register.
+    """
+    return (REGISTERS.get(register) or feature_words()[register]).width
 
 
 def check_register(name: str, where: str) -> None:
@@ -213,5 +232,5 @@ def check_register(name: str, where: str) -> None:
     Raises:
         InputError: with the nearest name.
     """
-    if name not in REGISTERS:
+    if name not in REGISTERS and name not in feature_words():
         raise InputError(f"unknown register {name!r}{nearest(name, REGISTERS)}; known: {', '.join(REGISTERS)}", where)

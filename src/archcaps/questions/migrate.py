@@ -28,6 +28,10 @@ __all__ = ["Vmms", "migrate"]
 
 _NO_VMM = Vmms()
 _COMPARED_ONLY = (
+    f"the {len(COMPARED)} bits that speak of CPU bugs and mitigations are compared, and the CPU features that QEMU has "
+    "a name for; devices and the frequency of the TSC are not"
+)
+_BITS_ONLY = (
     f"the {len(COMPARED)} bits that speak of CPU bugs and mitigations are compared; other CPUID bits, devices, and the "
     "frequency of the TSC are not"
 )
@@ -75,15 +79,17 @@ def _migrate(
     bits = bits_of(move, layers) if advise else []
     border = border_of(hosts, *results[:2])
     notices = [*_other_vendor(move), *_notices(*results[:2])]
-    code = exit_code(accepts, counted, border, notices=bool(notices))
+    code = exit_code(accepts, counted, border, move.features, notices=bool(notices))
     ask = partial(_ask_again, from_, to, held, further)
     advice = advice_of(move, accepts, bits, counted, ask) if advise else []
+    said = headline(accepts, layers, counted, border, move.features, same_place=move.same_place)
     return MigrateResult(
-        FORMAT_VERSION, headline(accepts, layers, counted, border, same_place=move.same_place), code, accepts,
+        FORMAT_VERSION, said, code, accepts,
         results[0].host, from_.kernel.release, results[1].host, to.kernel.release, results[0].guest,
         guest.kernel.release, vmms.vmm, vmms.machine, vmms.from_version, vmms.to_version, layers, bits,
         move.shown_changes, verdicts, others, border, silent_changes(hosts), peers_of(move), advice,
-        _missing(hosts, counted), notices, _assumptions(move, results),
+        _missing(hosts, counted), notices, _assumptions(move, results), list(move.features.lost),
+        list(move.features.unsure), move.features.unsaid,
     )  # fmt: skip
 
 
@@ -143,7 +149,7 @@ def _notices(before: CheckResult, after: CheckResult) -> list[Notice]:
 
 
 def _assumptions(move: Move, results: Sequence[CheckResult]) -> list[Assumption]:
-    found = [Assumption(_COMPARED_ONLY), Assumption(_KEEPS)]
+    found = [Assumption(_COMPARED_ONLY if move.vmms.vmm in QEMU_FAMILY else _BITS_ONLY), Assumption(_KEEPS)]
     if move.vmms.vmm in QEMU_FAMILY and move.goal.patched:
         found.append(Assumption(f"QEMU {move.vmms.to_version} behaves as upstream's release of that number"))
     for result in results[:2]:

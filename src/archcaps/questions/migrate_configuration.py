@@ -7,13 +7,25 @@ from typing import Final
 
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.libvirt.running import package_threads
+from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.questions.migrate_move import VMMS, Vmms
 
-__all__ = ["vmms_of"]
+__all__ = ["vmms_of", "with_features"]
 
 #: Firecracker's own templates that set bits of MSR 0x10a; T2, T2A and C3 leave it alone.
 #: Source: Firecracker 81b38b9da src/vmm/src/cpu_config/x86_64/static_cpu_templates
 _NAMING_THE_MSR: Final = ("T2S", "T2CL")
+
+
+def with_features(vmms: Vmms, shown: ShownGuest) -> Vmms:
+    """Return what runs the guest with the features of its CPU, as its configuration comes to on its host.
+
+    A guest that was started with enforce has all that is asked for, or it would not run.
+    """
+    runs = shown.asked.check == "enforce"
+    features = {name: True if runs and value is None else value for name, value in shown.features.items()}
+    return replace(vmms, features=features, not_followed=shown.not_followed, threads=package_threads(shown.asked))
 
 
 def vmms_of(asked: Asked, given: Vmms, *, vmm_given: bool) -> Vmms:

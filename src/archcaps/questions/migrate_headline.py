@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from archcaps.questions.migrate_features import FeatureMove
 from archcaps.questions.migrate_results import Accepts, BorderMove, LayerAnswer, VerdictMove
 
 __all__ = ["exit_code", "headline"]
@@ -13,7 +14,14 @@ __all__ = ["exit_code", "headline"]
 _NAMED: Final = 4
 
 
-def exit_code(accepts: Accepts, moves: Sequence[VerdictMove], border: Sequence[BorderMove], *, notices: bool) -> int:
+def exit_code(
+    accepts: Accepts,
+    moves: Sequence[VerdictMove],
+    border: Sequence[BorderMove],
+    features: FeatureMove,
+    *,
+    notices: bool,
+) -> int:
     """Return 4 refused; 3 facts are missing; 2 newly exposed; 1 something is not true any more; 0 none of these."""
     if accepts == "no":
         return 4
@@ -22,7 +30,9 @@ def exit_code(accepts: Accepts, moves: Sequence[VerdictMove], border: Sequence[B
         return 2
     if accepts == "unknown" or None in newly or any(each.undecided for each in moves):
         return 3
-    return 1 if accepts == "changes" or notices or any(each.worse for each in moves) else 0
+    if accepts == "changes" or notices or any(each.worse for each in moves):
+        return 1
+    return 3 if features.unknown or features.more else 0
 
 
 def headline(
@@ -30,6 +40,7 @@ def headline(
     layers: Sequence[LayerAnswer],
     moves: Sequence[VerdictMove],
     border: Sequence[BorderMove],
+    features: FeatureMove,
     *,
     same_place: bool,
 ) -> str:
@@ -57,7 +68,16 @@ def headline(
         sentences.append(f"Facts are missing on {', '.join(unclear)}")
     if not (newly or data_of_host or lies or unclear):
         sentences.append("Nothing would get worse" if would else "Nothing gets worse for the guest")
+    if said := _not_known_of(features):
+        sentences.append(f"Not known of {said}")
     return ". ".join(sentences) + "."
+
+
+def _not_known_of(features: FeatureMove) -> str:
+    """Return of how much of the guest's CPU it is not known whether it is the same there."""
+    count = features.unknown
+    counted = f"{count} {'feature' if count == 1 else 'features'} of its CPU" if count else ""
+    return " and ".join(filter(None, (counted, features.more)))
 
 
 def _taken(accepts: Accepts, layers: Sequence[LayerAnswer]) -> str:

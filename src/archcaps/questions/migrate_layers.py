@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from archcaps.guest_cpu.qemu.supported import IMMUNE
+from archcaps.guest_cpu.qemu.warnings import in_order, warnings
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.kvm import Kvm
 from archcaps.questions.migrate_guest import names_shown, stored_word
@@ -15,9 +16,10 @@ from archcaps.questions.migrate_support import QEMU_FAMILY
 from archcaps.questions.reader import Reader
 from archcaps.questions.vcpu import ARCH_CAP, TSX_CTRL
 from archcaps.questions.word import ALL, Word
-from archcaps.tables.bits import ARCH_CAPABILITIES, BITS, REGISTERS
+from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
+from archcaps.tables.cpu_features import cpu_feature
 from archcaps.tables.names import STRICT
-from archcaps.tables.qemu import parse_release
+from archcaps.tables.qemu import RECORDED, holds, parse_release
 
 __all__ = ["accepted", "kvm_takes", "layers_of"]
 
@@ -32,6 +34,7 @@ _FIRECRACKER: Final = (
 _CLOUD_HYPERVISOR: Final = (
     "Cloud Hypervisor ae44c2971 vmm/src/lib.rs vm_check_cpuid_compatibility; arch/src/x86_64/mod.rs"
 )
+_HT: Final = "ht_of_threads"
 #: Cloud Hypervisor compares these CPUID words bit by bit; not 80000008 and 80000021.
 _COMPARED_BY_CLOUD_HYPERVISOR: Final = (
     "cpuid_1_ecx", "cpuid_7_0_ebx", "cpuid_7_0_ecx", "cpuid_7_0_edx", "cpuid_7_2_edx", "cpuid_80000001_ecx",
@@ -132,16 +135,29 @@ def _qemu(move: Move) -> LayerAnswer:
         names = [BITS[bit].names["qemu"] for bit in unnamed]
         why = f"{version} has no name for {_listed(unnamed)}: a -cpu option, or a model, with it is refused"
         return LayerAnswer("QEMU", "no", why, f"Property '....{names[0]}' not found", unnamed, _QEMU)
-    if not lost and not unsure:
-        return LayerAnswer("QEMU", "yes", f"{version} can show the guest all that it is shown now", "", [], _QEMU)
-    if not lost:
-        why = f"not known whether {version} can show the guest {_listed(unsure)} there{_version_missing(move)}"
-        return LayerAnswer("QEMU", "unknown", why, "", unsure, _QEMU)
-    why = f"{version} can not show the guest {_listed(lost)}: {_why_lost(move)}"
-    message = _qemu_says(move, lost)
+    gone = [*lost, *move.features.lost]
+    if not gone and not unsure and not (move.enforces and _open_features(move)):
+        why = f"{version} can show the guest all that it is shown now{_as_far_as_known(move)}"
+        return LayerAnswer("QEMU", "yes", why, "", [], _QEMU)
+    if not gone:
+        open_ = [*unsure, *move.features.unsure] if move.enforces else unsure
+        named = _listed(open_) if open_ else move.features.more
+        why = f"not known whether {version} can show the guest {named} there{_version_missing(move)}"
+        return LayerAnswer("QEMU", "unknown", why, "", open_, _QEMU)
+    why = f"{version} can not show the guest {_listed(gone)}: {_why_lost(move)}"
+    message = _qemu_says(move, gone)
     if move.enforces:
-        return LayerAnswer("QEMU", "no", f"{why}; with enforce it exits", message, lost, _QEMU)
-    return LayerAnswer("QEMU", "changes", f"{why}; it warns and starts without", message, lost, _QEMU)
+        return LayerAnswer("QEMU", "no", f"{why}; with enforce it exits", message, gone, _QEMU)
+    return LayerAnswer("QEMU", "changes", f"{why}; it warns and starts without", message, gone, _QEMU)
+
+
+def _open_features(move: Move) -> bool:
+    """Whether it is not known of a feature that the guest has, or may have, whether it can be given there."""
+    return bool(move.features.unsure or move.features.more)
+
+
+def _as_far_as_known(move: Move) -> str:
+    return ", as far as that is known" if move.features.unknown or move.features.more else ""
 
 
 def _unnamed(move: Move) -> list[str]:
@@ -154,10 +170,10 @@ def _unnamed(move: Move) -> list[str]:
 
 def _qemu_passthrough(move: Move) -> LayerAnswer:
     """-cpu host asks for no bit: QEMU takes what there is on each host, and says nothing."""
-    differ = list(move.shown_changes)
-    sure = [bit for bit, value in move.shown_changes.items() if value is not None]
+    differ = [*move.shown_changes, *move.features.lost]
+    sure = [*(bit for bit, value in move.shown_changes.items() if value is not None), *move.features.lost]
     if not differ:
-        why = "-cpu host takes what KVM there offers, which is what the guest is shown now"
+        why = f"-cpu host takes what KVM there offers, which is what the guest is shown now{_as_far_as_known(move)}"
         return LayerAnswer("QEMU", "yes", why, "", [], _QEMU)
     why = f"-cpu host takes what KVM there offers, without a word: the guest is shown {_listed(differ)} otherwise"
     return LayerAnswer("QEMU", "changes" if sure else "unknown", why, "", differ, _QEMU)
@@ -168,6 +184,8 @@ def _why_lost(move: Move) -> str:
     reasons: dict[str, list[str]] = {}
     for bit in move.lost:
         reasons.setdefault(move.goal.why_not(bit), []).append(bit)
+    if move.features.lost:
+        reasons.setdefault("KVM there does not offer that", []).extend(move.features.lost)
     parts = [reason if len(reasons) == 1 else f"{_listed(bits)}: {reason}" for reason, bits in reasons.items()]
     if "fb_clear" in move.lost:
         parts.append(_why_no_fb_clear(move))
@@ -188,20 +206,12 @@ def _version_missing(move: Move) -> str:
 
 def _qemu_says(move: Move, bits: Sequence[str]) -> str:
     """Return QEMU's own warnings for bits, as the version spells them."""
-    old = (parse_release(move.vmms.to_version or "") or (99,)) < (8,)
-    lines = []
-    for name in bits:
-        bit = BITS[name]
-        register = REGISTERS[bit.register]
-        qemu = bit.names.get("qemu", name)
-        if register.kind == "msr":
-            where = f"MSR({register.address:X}{'H' if old else 'h'})"
-        elif old:
-            where = f"CPUID.{register.address:02X}H:{register.output.upper()}"
-        else:
-            where = f"CPUID[eax={register.address:02X}h,ecx={register.subleaf:02X}h].{register.output.upper()}"
-        lines.append(f"host doesn't support requested feature: {where}.{qemu} [bit {bit.bit}]")
-    return "\n".join(lines)
+    release = parse_release(move.vmms.to_version or "") or RECORDED[-1]
+    return "\n".join(warnings((_qemus_name(bit) for bit in bits), release))
+
+
+def _qemus_name(bit: str) -> str:
+    return BITS[bit].names.get("qemu", bit) if bit in BITS else bit
 
 
 def _libvirt(move: Move) -> LayerAnswer:
@@ -209,19 +219,52 @@ def _libvirt(move: Move) -> LayerAnswer:
         return LayerAnswer(
             "libvirt", "yes", "a host-passthrough CPU with check='none' is not compared", "", [], _LIBVIRT
         )
-    named = [bit for bit in move.lost if "libvirt" in BITS[bit].names]
-    unsure = [bit for bit in move.unsure if "libvirt" in BITS[bit].names]
-    if named:
-        names = ",".join(BITS[bit].names["libvirt"] for bit in named)
+    lost, unsure = ([bit for bit in bits if _libvirts_name(bit)] for bits in _compared_by_libvirt(move))
+    if lost:
+        names = ",".join(map(_libvirts_name, lost))
         why = "a running guest's CPU has check='full': what QEMU made there has to be the CPU that the guest has"
         message = f"operation failed: guest CPU doesn't match specification: missing features: {names}"
-        return LayerAnswer("libvirt", "no", why, message, named, _LIBVIRT)
-    if unsure:
-        why = f"not known whether QEMU gives the guest {_listed(unsure)} there; libvirt compares (check='full')"
+        return LayerAnswer("libvirt", "no", why, message, lost, _LIBVIRT)
+    if _gets_ht(move):
+        why = (
+            "QEMU from 10.0 on says that the guest has ht, as a package of it has several threads, and libvirt takes "
+            "it for a feature too many; a libvirt made for QEMU 10.0 does not (its release notes: Fix incoming "
+            "migration to QEMU 10.0.0 and newer): which one runs there was not said"
+        )
+        message = "operation failed: guest CPU doesn't match specification: extra features: ht"
+        return LayerAnswer("libvirt", "unknown", why, message, ["ht"], _LIBVIRT)
+    if unsure or move.features.more:
+        named = _listed(unsure) if unsure else move.features.more
+        why = f"not known whether QEMU gives the guest {named} there; libvirt compares (check='full')"
         return LayerAnswer("libvirt", "unknown", why, "", unsure, _LIBVIRT)
-    return LayerAnswer(
-        "libvirt", "yes", "the CPU that QEMU makes there is the one that the guest has", "", [], _LIBVIRT
+    why = f"the CPU that QEMU makes there is the one that the guest has{_as_far_as_known(move)}"
+    return LayerAnswer("libvirt", "yes", why, "", [], _LIBVIRT)
+
+
+def _compared_by_libvirt(move: Move) -> tuple[list[str], list[str]]:
+    """Return what the guest surely loses there and what perhaps, in libvirt's order."""
+    lost, unsure = [*move.lost, *move.features.lost], [*move.unsure, *move.features.unsure]
+    order = {name: place for place, name in enumerate(in_order(map(_qemus_name, (*lost, *unsure))))}
+    return sorted(lost, key=lambda bit: order[_qemus_name(bit)]), sorted(
+        unsure, key=lambda bit: order[_qemus_name(bit)]
     )
+
+
+def _libvirts_name(bit: str) -> str:
+    """Return libvirt's name of one of our bits, or of a feature by QEMU's name; empty: it has none."""
+    if bit in BITS:
+        return BITS[bit].names.get("libvirt", "")
+    feature = cpu_feature(bit)
+    return "" if feature is None else feature.libvirt
+
+
+def _gets_ht(move: Move) -> bool:
+    """Whether QEMU on the destination says of the guest that it has ht, and the one where it runs does not."""
+    home, goal = (parse_release(version or "") for version in (move.vmms.from_version, move.vmms.to_version))
+    if goal is None or not holds(_HT, goal) or (home is not None and holds(_HT, home)):
+        return False
+    has_it = move.vmms.features is not None and move.vmms.features.get("ht")
+    return not move.same_place and not has_it and (move.vmms.threads or 0) > 1
 
 
 # --- Firecracker and Cloud Hypervisor -------------------------------------------------------------------------------

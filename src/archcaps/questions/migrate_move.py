@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from archcaps.errors import InputError, nearest
 from archcaps.machine.snapshot import Cpu, Snapshot
 from archcaps.questions.default_guest import default_guest
+from archcaps.questions.migrate_features import FeatureMove, feature_move
 from archcaps.questions.migrate_guest import booted_anew, hidden_register, shown_bits, with_bits
 from archcaps.questions.migrate_support import QEMU_FAMILY, Place, common
 from archcaps.questions.reader import Reader
@@ -34,7 +36,9 @@ class Vmms:
 
     `machine`: QEMU's machine type. `check`: None is the VMM's default (Proxmox VE forces enforce). `from_version` and
     `to_version`: QEMU's. `passthrough`: the guest's CPU is the host's, which libvirt does not compare. `saved`:
-    Firecracker saves MSR 0x10a, because the guest's CPU template names it; None: not known.
+    Firecracker saves MSR 0x10a, because the guest's CPU template names it; None: not known. `features` are those of the
+    guest's CPU, by QEMU's names, with whether it has them (None: not known), as its configuration tells; without one,
+    its snapshot does. `not_followed` is what its model has besides, `threads` how many threads a package of it has.
     """
 
     vmm: str = "qemu"
@@ -44,6 +48,9 @@ class Vmms:
     check: Check | None = None
     passthrough: bool = False
     saved: bool | None = None
+    features: Mapping[str, bool | None] | None = None
+    not_followed: str = ""
+    threads: int | None = None
 
 
 class Move:
@@ -100,6 +107,11 @@ class Move:
     def unsure(self) -> list[str]:
         """The bits of which that is not known."""
         return [bit for bit, shown in self.shown.items() if shown and self.supported(bit) is None]
+
+    @cached_property
+    def features(self) -> FeatureMove:
+        """What becomes of the features of the guest's CPU that are none of the compared bits."""
+        return feature_move(self)
 
     @cached_property
     def shown_after(self) -> dict[str, bool | None]:

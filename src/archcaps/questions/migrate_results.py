@@ -134,6 +134,8 @@ class MigrateResult(msgspec.Struct, frozen=True):
     `exit_code`: 0 accepted, and nothing gets worse; 1 accepted, and something is not true any more, or there is a
     notice; 2 accepted, and newly exposed; 3 facts are missing to tell; 4 refused. `shown_changes`: bits that the guest
     is shown otherwise from the move on (null: unknown whether). `missing`: the unknown facts that would decide it.
+    Of the guest's other CPU features, by QEMU's names: `lost_features` it has and can not be given there, of
+    `unsure_features` that is not known, and of `unsaid_features` (a number) its snapshot says nothing.
     """
 
     format_version: int
@@ -162,6 +164,9 @@ class MigrateResult(msgspec.Struct, frozen=True):
     missing: dict[str, str]
     notices: list[Notice]
     assumptions: list[Assumption]
+    lost_features: list[str] = []
+    unsure_features: list[str] = []
+    unsaid_features: int = 0
 
     def layer(self, name: str) -> LayerAnswer:
         """Return what one layer says.

@@ -14,6 +14,7 @@ from archcaps.questions.reader import Reader
 from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, kvm_get_supported_cpuid
 from archcaps.tables import qemu as tables
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
+from archcaps.tables.cpu_features import CpuFeature
 from archcaps.tables.names import STRICT
 
 __all__ = ["COMPARED", "QEMU_FAMILY", "Place", "common"]
@@ -78,6 +79,10 @@ class Place:
         if self.vmm not in QEMU_FAMILY:
             return self.offered(bit)
         return common({each.of(bit).value for each in self._supported})
+
+    def supports_feature(self, feature: CpuFeature) -> bool | None:
+        """Return whether QEMU can show the guest a feature here that may have no name of ours; None: unknown."""
+        return common({each.of_feature(feature).value for each in self._supported})
 
     def why_not(self, bit: str) -> str:
         """Return why QEMU can not show a bit here: KVM, or its own rule."""

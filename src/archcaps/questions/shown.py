@@ -72,8 +72,11 @@ def answer(guest: ShownGuest, host: Snapshot | None, offered: Snapshot | None) -
         f"{known:#x}",
         bits,
         [DifferentFeature(one.name, one.bit, one.by, one.shown, one.reason, one.source) for one in guest.differences],
+        dict(guest.features),
+        guest.not_followed,
+        list(guest.warnings),
         list(asked.lost_in_words),
-        list(guest.notices),
+        [*guest.notices, *_unknown_features(guest)],
         list(guest.assumptions),
     )
 
@@ -96,7 +99,7 @@ def _starts(guest: ShownGuest, host: Snapshot | None, bits: list[ShownFeature]) 
         return False
     if guest.asked.live:
         return True
-    if host is None or guest.asked.check in ("enforce", "full", "partial"):
+    if host is None or guest.start_hangs_on:
         return None
     return None if any(bit.guest is None for bit in bits if bit.name in ARCH_CAPABILITIES) else True
 
@@ -107,33 +110,58 @@ def _open(bits: list[ShownFeature]) -> list[str]:
     return [bit.name for bit in bits if bit.guest is None and bit.name in decisive]
 
 
+def _unknown(guest: ShownGuest, bits: list[ShownFeature]) -> list[str]:
+    """Return all of which it is not known whether the guest gets it: features by the VMM's name, other bits by ours."""
+    features = [name for name, value in guest.features.items() if value is None]
+    ours = {name: bit.names.get("qemu") for name, bit in BITS.items()}
+    return [*features, *(bit for bit in _open(bits) if ours[bit] not in guest.features)]
+
+
+def _unknown_features(guest: ShownGuest) -> list[str]:
+    """Say of which features that are asked for it is not known whether the guest gets them."""
+    names = ", ".join(name for name, value in guest.features.items() if value is None)
+    who = (
+        "the guest runs without KVM"
+        if guest.asked.accelerator == "tcg"
+        else "whether KVM offers it on this host is not"
+    )
+    return [f"not known whether the guest gets them, as {who} known: {names}"] if names else []
+
+
 def _exit_code(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | None) -> int:
     if starts is False:
         return 2
-    if starts is None or _open(bits):
+    if starts is None or _unknown(guest, bits) or guest.not_followed:
         return 3
     return 1 if guest.differences else 0
+
+
+def _not_known_of(guest: ShownGuest, bits: list[ShownFeature]) -> str:
+    """Return how much is not known: 43 features and the model's vmx-* controls."""
+    count = len(_unknown(guest, bits))
+    what = "feature" if any(value is None for value in guest.features.values()) else "bit"
+    counted = f"{count} {what}{'' if count == 1 else 's'}" if count else ""
+    return " and ".join(filter(None, (counted, guest.not_followed)))
 
 
 def _headline(guest: ShownGuest, bits: list[ShownFeature], *, starts: bool | None, placed: bool) -> str:
     """Return the headline; `placed`: a host was named."""
     if starts is False:
         return "DOES NOT START on this host." if placed else "DOES NOT START."
-    lacks = sum(one.shown is False for one in guest.differences)
+    lacks = len({one.name for one in guest.differences if one.shown is False})
     more = sum(one.shown is True for one in guest.differences)
     counted = [
         f"{lacks} {'feature' if lacks == 1 else 'features'} dropped" if lacks else "",
         f"{more} added" if more else "",
     ]
     said = [" and ".join(filter(None, counted))] if lacks or more else []
-    if unknown := _open(bits):
-        said.append(f"not known of {len(unknown)} {'bit' if len(unknown) == 1 else 'bits'}")
+    if said_of := _not_known_of(guest, bits):
+        said.append(f"not known of {said_of}")
     if guest.asked.live:
         head = "RUNS, read from the VMM itself"
     elif starts:
         head = "STARTS"
-        known = "" if all(bit.guest is not None for bit in bits) else ", as far as that is known"
-        said = said or [f"with all that is asked for{known}"]
+        said = said or ["with all that is asked for"]
     else:
         head = "Whether it STARTS is not known" if placed else "AS ASKED FOR, on no host in particular"
     return f"{head}{': ' if said else ''}{', '.join(said)}."

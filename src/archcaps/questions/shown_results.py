@@ -41,7 +41,9 @@ class ShownResult(msgspec.Struct, frozen=True):
 
     `starts` is null where that is not known, as without a host; `live`: read from a running VMM. `arch_capabilities`
     is the value of MSR 0x10a that the guest has (u64) as far as `arch_capabilities_known` (a mask) says;
-    `arch_capabilities_visible`: its CPUID shows the register.
+    `arch_capabilities_visible`: its CPUID shows the register. `features` is every feature that is asked for by name,
+    in the VMM's spelling, with whether the guest gets it (null: not known); `not_followed` what is asked for besides.
+    `messages` are the VMM's own words.
 
     `exit_code`: 0 the guest gets what is asked for; 1 something else than that; 2 it does not start; 3 facts are
     missing to tell.
@@ -69,6 +71,9 @@ class ShownResult(msgspec.Struct, frozen=True):
     arch_capabilities_known: str
     bits: list[ShownFeature]
     differences: list[DifferentFeature]
+    features: dict[str, bool | None]
+    not_followed: str
+    messages: list[str]
     lost_in_words: list[str]
     notices: list[str]
     assumptions: list[str]

@@ -12,6 +12,8 @@ from archcaps.tables.bits import ARCH_CAPABILITIES
 __all__ = ["render", "render_json", "shown_schema"]
 
 _ALL = "0xffffffffffffffff"
+#: So many lines of a VMM's own words are given.
+_MESSAGES = 4
 _CALLED = {
     "qemu": "QEMU", "kvm": "KVM", "firecracker": "Firecracker", "cloud-hypervisor": "Cloud Hypervisor",
     "proxmox": "Proxmox VE", "xen": "Xen",
@@ -43,6 +45,7 @@ def render(result: ShownResult, style: Style, *, everything: bool = False, width
     lines += page.fill(f"guest: {_identity(result)}", "", "       ")
     lines += ["", *_msr(result, page), *_cpuid(result, page)]
     lines += _differences(result, page)
+    lines += _messages(result, page)
     lines += _sentences("What the configuration does not say:", result.lost_in_words, page)
     lines += _sentences("Notices:", [text for text in result.notices if text not in result.lost_in_words], page)
     if page.sources:
@@ -124,6 +127,15 @@ def _differences(result: ShownResult, page: Page) -> list[str]:
             f"{names}: {word} by {_CALLED.get(by, by)}: {reason} [{page.source('source', source)}]", "  ", "      "
         )
     return lines
+
+
+def _messages(result: ShownResult, page: Page) -> list[str]:
+    """Return the VMM's own words, a line each: all of them or the first few."""
+    shown = result.messages if page.everything else result.messages[:_MESSAGES]
+    more = len(result.messages) - len(shown)
+    lines = [line for text in shown for line in page.fill(text, "  ", "      ")]
+    lines += [f"  {more} more (--all)"] if more else []
+    return ["", "QEMU says:", *lines] if lines else []
 
 
 def _sentences(head: str, texts: list[str], page: Page) -> list[str]:

@@ -79,7 +79,7 @@ class Field:
         return (register & self.mask) >> self.low
 
 
-def _registers() -> dict[str, Register]:
+def _registers(table: str) -> dict[str, Register]:
     return {
         row["id"]: Register(
             row["id"],
@@ -90,7 +90,7 @@ def _registers() -> dict[str, Register]:
             row["title"],
             row["source"],
         )
-        for row in read_csv("registers.csv")
+        for row in read_csv(table)
     }
 
 
@@ -133,9 +133,15 @@ def _pairs(values: str) -> list[tuple[str, str]]:
     return [(number, says) for number, _, says in parts]
 
 
-REGISTERS: Final[Mapping[str, Register]] = MappingProxyType(_registers())
+REGISTERS: Final[Mapping[str, Register]] = MappingProxyType(_registers("registers.csv"))
 BITS: Final[Mapping[str, Bit]] = MappingProxyType(_bits())
 FIELDS: Final[Mapping[str, Field]] = MappingProxyType(_fields())
+
+
+@cache
+def feature_words() -> Mapping[str, Register]:
+    """Return the CPUID words that only VMMs compare: snapshots may have them, and no rule reads them."""
+    return MappingProxyType(_registers("feature_words.csv"))
 
 
 @cache

@@ -16,8 +16,8 @@ from typing import Final
 from archcaps.tables.files import read_csv
 
 __all__ = [
-    "NEVER_PASSED_ON", "QEMU_NAMES", "RELEASES", "CpuMap", "Feature", "Model", "cpu_map", "knows_feature", "model_has",
-    "models_named", "speaking_for",
+    "NEVER_PASSED_ON", "QEMU_NAMES", "RELEASES", "CpuMap", "Feature", "Model", "cpu_map", "features_of",
+    "knows_feature", "model_has", "models_named", "speaking_for",
 ]  # fmt: skip
 
 #: The releases whose cpu_map was read, oldest first.
@@ -90,9 +90,14 @@ def cpu_map(release: str) -> CpuMap:
     """
     if release not in RELEASES:
         raise KeyError(release)
-    features = {row["feature"]: _feature(row) for row in _rows("features.csv", release)}
     models = {row["model"]: _model(row, release) for row in _rows("models.csv", release)}
-    return CpuMap(release, MappingProxyType(features), MappingProxyType(models))
+    return CpuMap(release, features_of(release), MappingProxyType(models))
+
+
+@cache
+def features_of(release: str) -> Mapping[str, Feature]:
+    """Return the features of one of `RELEASES` by name, without its models."""
+    return MappingProxyType({row["feature"]: _feature(row) for row in _rows("features.csv", release)})
 
 
 def _rows(table: str, release: str) -> Iterator[dict[str, str]]:

@@ -15,7 +15,7 @@ from typing import Final
 from archcaps.tables.files import read_csv
 
 __all__ = [
-    "NEWEST", "RECORDED", "CpuModel", "Machine", "MachineChange", "Property", "Span", "accelerator_defaults",
+    "NEWEST", "RECORDED", "CpuModel", "Machine", "MachineChange", "Property", "Span", "Version", "accelerator_defaults",
     "fixed_alias", "holds", "machine_changes", "machine_type", "model_names", "model_versions", "parse_release",
     "possible_changes", "properties", "rule_source",
 ]  # fmt: skip

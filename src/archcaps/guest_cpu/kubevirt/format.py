@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from archcaps.guest_cpu import formats
-from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.asked import Asked, Switch
 from archcaps.guest_cpu.changes import GuestChange, Patch
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.snapshot import Snapshot
@@ -44,8 +44,19 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
     Raises:
         InputError: QEMU has no such model or version.
     """
-    domain = replace(asked, vmm="libvirt", text="")
+    domain = replace(asked, vmm="libvirt", text="", switches=_with_mpx(asked))
     return replace(formats.expand(domain, host, offered), asked=asked)
+
+
+def _with_mpx(asked: Asked) -> tuple[Switch, ...]:
+    """Return the features of the domain: where a model is named, KubeVirt switches off mpx, if nobody speaks of it.
+
+    libvirt's own definitions of models ask for it, and no newer CPU has it.
+    Source: kubevirt/kubevirt#11287, #13126 pkg/virt-launcher/virtwrap/converter/converter.go
+    """
+    if asked.mode != "named" or any(switch.name == "mpx" for switch in asked.switches):
+        return asked.switches
+    return (*asked.switches, Switch("mpx", "disable", asked.where))
 
 
 def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:

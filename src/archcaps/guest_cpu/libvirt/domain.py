@@ -5,9 +5,11 @@ Source: libvirt docs/formatdomain.rst, CPU model and topology; schemas/cputypes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Final, Literal, cast
 
 from archcaps.errors import InputError, nearest
@@ -30,7 +32,10 @@ _X86: Final = ("x86_64", "i686")
 
 @dataclass(frozen=True, slots=True)
 class CpuElement:
-    """A <cpu>: what its attributes and children say; None where they say nothing. `line` counts from 1."""
+    """A <cpu>: what its attributes and children say; None where they say nothing. `line` counts from 1.
+
+    `threads` are those of one package, by its <topology>.
+    """
 
     mode: CpuMode
     match: Match | None = None
@@ -42,6 +47,7 @@ class CpuElement:
     vendor: str | None = None
     features: tuple[Switch, ...] = ()
     line: int = 0
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,17 @@ def read_cpu(cpu: Element, where: str) -> CpuElement:
         None if vendor is None else vendor.text.strip() or None,
         features,
         cpu.line,
+        _threads(cpu),
     )
+
+
+def _threads(cpu: Element) -> int | None:
+    """Return how many threads a package has; None: there is no topology, or no numbers in it."""
+    topology = cpu.first("topology")
+    if topology is None:
+        return None
+    numbers = [topology.attributes.get(part, "1") for part in ("dies", "clusters", "cores", "threads")]
+    return prod(map(int, numbers)) if all(re.fullmatch("[0-9]{1,4}", each) for each in numbers) else None
 
 
 def _features(cpu: Element, where: str) -> tuple[Switch, ...]:

@@ -8,16 +8,17 @@ from archcaps.errors import InputError
 from archcaps.guest_cpu import formats
 from archcaps.guest_cpu.asked import Asked, Switch
 from archcaps.guest_cpu.libvirt.capabilities import DomainCapabilities
-from archcaps.guest_cpu.libvirt.checking import effective_check, refusal
+from archcaps.guest_cpu.libvirt.checking import Checked, check, effective_check
 from archcaps.guest_cpu.libvirt.domain import Domain, read_domain
 from archcaps.guest_cpu.libvirt.names import BY_LIBVIRT
 from archcaps.guest_cpu.libvirt.qemu_line import qemu_cpu_line
 from archcaps.guest_cpu.libvirt.releases import releases_of
-from archcaps.guest_cpu.libvirt.running import settled_bits
+from archcaps.guest_cpu.libvirt.running import settled_bits, settled_features
 from archcaps.guest_cpu.shown import Difference, ShownGuest
 from archcaps.guest_cpu.snapshot_bits import has_bit, with_known_bits
 from archcaps.machine.snapshot import FORMAT_VERSION, Cpuid, Kernel, Reading, Snapshot
 from archcaps.tables.bits import BITS
+from archcaps.tables.cpu_features import cpu_feature
 from archcaps.tables.libvirt_cpu_map import RELEASES, cpu_map, knows_feature
 
 __all__ = ["expand", "with_host_model"]
@@ -43,14 +44,16 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
     try:
         shown = formats.expand(qemu_cpu_line(asked, offered), host, offered)
     except InputError as error:
-        said = refusal(asked, domain, host, offered, ())
+        said = check(asked, domain, host, offered).refused
         if said is None:
             raise
         return ShownGuest(asked, _nothing_known(asked, offered), refused=said, notices=(str(error),))
     settled = settled_bits(asked)
     snapshot = with_known_bits(shown.snapshot, settled, "the XML of the running domain")
-    lost = [_libvirts(each) for each in shown.differences if each.shown is False]
-    refused = None if asked.live else refusal(asked, domain, host, offered, lost) or shown.refused
+    by_qemu = {_libvirts(each): False for each in shown.differences if each.shown is False}
+    by_qemu |= {_name_of(name): value for name, value in shown.features.items()}
+    checked = Checked() if asked.live else check(asked, domain, host, offered, by_qemu)
+    refused = None if asked.live else checked.refused or shown.refused
     return ShownGuest(
         asked=asked,
         snapshot=snapshot,
@@ -58,6 +61,11 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         refused=refused,
         assumptions=shown.assumptions,
         notices=(*_notices(asked, domain), *shown.notices),
+        features=settled_features(asked) if asked.live else shown.features,
+        undecided=shown.undecided,
+        not_followed="" if asked.live else shown.not_followed,
+        warnings=() if asked.live else shown.warnings,
+        start_hangs_on=checked.hangs_on,
     )
 
 
@@ -112,7 +120,7 @@ def _chosen_on_the_host(asked: Asked, domain: Domain, host: Snapshot | None, off
             bits[bit] = False
         elif offered is not None and has_bit(offered, bit) is not None:
             bits[bit] = bool(has_bit(offered, bit))
-    said = refusal(asked, domain, host, offered, ())
+    said = check(asked, domain, host, offered).refused
     what = "mode='host-model'" if asked.mode == "host-model" else "match='minimum'"
     notice = (
         f"{what}: which model and features that is, libvirt decides on the host; the XML of the running "
@@ -122,10 +130,16 @@ def _chosen_on_the_host(asked: Asked, domain: Domain, host: Snapshot | None, off
     return ShownGuest(asked, snapshot, refused=said, notices=(notice,))
 
 
+def _name_of(qemu: str) -> str:
+    """Return libvirt's name of a feature that QEMU names."""
+    feature = cpu_feature(qemu)
+    return qemu if feature is None else feature.libvirt or qemu
+
+
 def _libvirts(difference: Difference) -> str:
     """Return libvirt's name of a feature that QEMU names."""
     names = {} if difference.bit is None else BITS[difference.bit].names
-    return names.get("libvirt", difference.name)
+    return names.get("libvirt", _name_of(difference.name))
 
 
 def _by_libvirt(asked: Asked, offered: Snapshot | None) -> list[Difference]:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from archcaps.guest_cpu.asked import Asked, Identity
 from archcaps.guest_cpu.qemu.live import of_live_guest
 from archcaps.guest_cpu.qemu.models import Definition, Setting, definition, setting
+from archcaps.guest_cpu.qemu.other_features import others_of
 from archcaps.guest_cpu.qemu.refusals import refusal
 from archcaps.guest_cpu.qemu.supported import Answer, Supported
+from archcaps.guest_cpu.qemu.warnings import warnings
 from archcaps.guest_cpu.shown import Difference, ShownGuest
 from archcaps.machine.snapshot import FORMAT_VERSION, Cpu, Cpuid, Kernel, Reading, Snapshot
 from archcaps.tables import qemu as tables
@@ -43,6 +45,7 @@ class _Expansion:
     bits: dict[str, bool | None] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     unsupported: list[str] = field(default_factory=list)
+    features: dict[str, bool | None] = field(default_factory=dict)
     undecided: list[str] = field(default_factory=list)
 
 
@@ -72,12 +75,46 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         forced = asked.force_features
         work.bits[bit] = _tcg(bit, wanted.get(bit, False), forced=forced) if not kvm else _kvm(work, bit, wanted)
     _hide_without_cpuid_bit(work)
+    _name_features(work, wanted)
     snapshot = _snapshot(work, host, offered, vendor)
     notices = _notices(work, kvm=kvm)
+    warns = warnings(work.unsupported, where.release) if kvm and not asked.force_features else []
     return ShownGuest(
         asked, snapshot, tuple(work.differences), refusal(asked, where, host, snapshot, work.unsupported, kvm=kvm),
-        tuple(assumptions), tuple(notices),
+        tuple(assumptions), tuple(notices), work.features,
+        _undecided(work.undecided) if work.undecided and kvm else "", _not_followed(work), tuple(warns),
+        _hangs_on(work) if kvm and asked.check == "enforce" else (),
     )  # fmt: skip
+
+
+def _hangs_on(work: _Expansion) -> tuple[str, ...]:
+    """Return the features of which QEMU would have to know with enforce."""
+    more = _not_followed(work)
+    return (*(name for name, value in work.features.items() if value is None), *([more] if more else []))
+
+
+def _name_features(work: _Expansion, wanted: Mapping[str, bool | None]) -> None:
+    """Gather every feature that is asked for by its name, those of our bits and the others."""
+    unsure = _machine_decides(work)
+    for bit, name in _NAMES.items():
+        if wanted.get(bit) or name in unsure:
+            work.features[name] = work.bits[bit]
+    others = others_of(work.asked, work.model, work.supported, work.bits, _NAMES.keys())
+    work.features |= others.features
+    for name, answer in others.lacking.items():
+        work.unsupported.append(name)
+        source = f"{answer.source}; {_FILTERS}"
+        work.differences.append(Difference(name, None, answer.by, False, answer.reason, source))
+    for name, needs in others.lost_with.items():
+        work.unsupported.append(name)
+        why = f"it depends on {needs}, which the guest does not have"
+        work.differences.append(Difference(name, None, "qemu", False, why, _EXPANDS))
+
+
+def _not_followed(work: _Expansion) -> str:
+    """Return what is asked for besides: with VMX a model brings the controls of nested virtualisation."""
+    vmx = work.model is not None and work.model.name != "base" and work.bits["vmx"] is not False
+    return "the model's vmx-* controls" if vmx and work.asked.accelerator != "tcg" else ""
 
 
 def _vendor(asked: Asked, model: Definition | None, host: Snapshot | None, *, kvm: bool) -> str | None:
@@ -250,13 +287,11 @@ def _notices(work: _Expansion, *, kvm: bool) -> list[str]:
         found.append("the guest runs without KVM (TCG): it never has MSR 0x10a, and what KVM offers does not matter")
     if asked.force_features:
         found.append("x-force-features shows the guest what the host may not have: instructions may fault in it")
-    if work.undecided and kvm:
-        found.append(_undecided(work.undecided))
-    if asked.check == "enforce" and kvm and work.model is not None:
-        others = len(work.model.features - set(_NAMES.values()))
-        found.append(f"enforce also asks for {others} features of the model that archcaps does not follow")
+    if _not_followed(work):
+        said = "an older QEMU may warn of some (as MSR(48DH).vmx-posted-intr [bit 7])"
+        found.append(f"{_not_followed(work)} of nested virtualisation are not followed: {said}")
     if work.unsupported and asked.check != "enforce" and kvm and not asked.force_features:
-        names = ", ".join(sorted(work.unsupported))
+        names = ", ".join(sorted(set(work.unsupported)))
         found.append(f"QEMU warns and starts without: {names} (with enforce it would not start)")
     if asked.model == "base":
         found.append("-cpu base is for tools to build on: it has no vendor, and a KVM may refuse its MSRs")

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from archcaps.guest_cpu.qemu.host_features import HostFeatures
 from archcaps.guest_cpu.qemu.models import Setting
 from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot, number
 from archcaps.tables import qemu as tables
-from archcaps.tables.bits import ARCH_CAPABILITIES
+from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
+from archcaps.tables.cpu_features import CpuFeature, cpu_feature
 
 if TYPE_CHECKING:
     from archcaps.machine.facts import Datum
@@ -23,6 +25,7 @@ __all__ = ["IMMUNE", "Supported"]
 IMMUNE = ("mds_no", "taa_no", "sbdr_ssdp_no", "fbsdp_no", "psdp_no")
 _TSX_BROKEN = "QEMU target/i386/kvm/kvm.c host_tsx_broken"
 _KVM = "what KVM offers on this host"
+_HT = "ht_is_supported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Supported:
         self._vendor = vendor
         self._offered: dict[str, Datum] | None = None
         self._own: dict[str, Datum] = {}
+        self._features = HostFeatures(None, {})
         if host is not None or offered is not None:
             self._read(host, offered)
 
@@ -51,6 +55,7 @@ class Supported:
         from archcaps.machine.facts import known_bits  # noqa: PLC0415  # not needed without a host
 
         self._own = {} if host is None else known_bits(host)
+        self._features = HostFeatures(host, self._own)
         if offered is not None:
             # A guest by default does not say of the whole of CPUID.1:ECX what was seen of KVM's offer.
             seen = Snapshot(
@@ -69,7 +74,28 @@ class Supported:
         """Return whether KVM offers a bit (None: not known)."""
         if self._offered is None:
             return None
-        return self._offered[bit].value if bit in self._offered else None
+        if bit in self._offered:
+            return self._offered[bit].value
+        feature = cpu_feature(BITS[bit].names.get("qemu", "")) if bit not in ARCH_CAPABILITIES else None
+        return None if feature is None else self._features.offers(feature)
+
+    def of_feature(self, feature: CpuFeature) -> Answer:
+        """Return whether QEMU takes any feature as supported, one that has no name of ours too."""
+        if feature.known_as:
+            return self.of(feature.known_as)
+        if self._offered is None:
+            return Answer(None)
+        if feature.name == "ht":
+            follows = tables.holds(_HT, self._setting.release)
+            return Answer(follows, source=tables.rule_source(_HT) if follows is False else _KVM)
+        offers = self._features.offers(feature)
+        return Answer(offers, source=self._features.source(feature) if offers is False else _KVM)
+
+    def provides(self, feature: CpuFeature) -> bool | None:
+        """Return whether the host's CPU has a feature or KVM offers it: what libvirt compares a domain with."""
+        offers = self.offers(feature.known_as) if feature.known_as else self._features.offers(feature)
+        found = {offers, self._features.has(feature)}
+        return True if True in found else False if found == {False} else None
 
     def of(self, bit: str) -> Answer:
         """Return whether QEMU takes a bit as supported."""
@@ -88,7 +114,9 @@ class Supported:
             case "fb_clear":
                 return self._fb_clear(offers)
             case _:
-                return Answer(offers)
+                feature = cpu_feature(BITS[bit].names.get("qemu", "")) if offers is False else None
+                known = feature is None or bit in ARCH_CAPABILITIES
+                return Answer(offers, source=_KVM if known or feature is None else self._features.source(feature))
 
     def _string_instructions(self, bit: str, offers: bool | None) -> Answer:
         own, rule = self._own.get(bit), "erms_and_fsrm_of_host"

@@ -70,10 +70,14 @@ class ConfiguredCpu:
         changed = self._changed(self._asked, (change,))
         if changed is None:
             return []
+        here = Variant((), self._bare.host)
         try:  # a VMM may have a name and not the model behind it
-            self._expanded(changed, Variant((), self._bare.host))
+            there = self._expanded(changed, here)
         except InputError as error:
             self.unwritable.setdefault(_name(change), str(error))
+            return []
+        if there.refused is not None and self._expanded(self._asked, here).refused is None:
+            self.unwritable.setdefault(_name(change), f"the guest would not start on this host: {there.refused}")
             return []
         return [Form((step,), changed, (change,))]
 

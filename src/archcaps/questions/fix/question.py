@@ -9,9 +9,11 @@ from msgspec.structs import replace
 
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.formats import expand
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.assumptions import assumptions_of, held_assumptions, naming
 from archcaps.questions.check import judge, refuse_other_cpus
+from archcaps.questions.default_guest import default_guest
 from archcaps.questions.fix.changes import Rules
 from archcaps.questions.fix.cures import cure_of
 from archcaps.questions.fix.flags import offered, shown
@@ -23,6 +25,7 @@ from archcaps.questions.fix.results import FORMAT_VERSION, Answer, Cure, FixResu
 from archcaps.questions.fix.search import Best, Search, Start
 from archcaps.questions.fix.short import in_short
 from archcaps.questions.notices import notices_of, system_name
+from archcaps.questions.of_configuration import features_said
 from archcaps.questions.reader import Reader
 from archcaps.questions.results import FINE, Assumption, CheckResult
 from archcaps.tables.changes import kinds
@@ -82,9 +85,10 @@ def fix(  # noqa: PLR0913  # what may be changed has many sides
     answers = [] if start.rank == TOP else _answers(start, rules, now, staged=allow is None)
     last = answers[-1].cures[0].after if answers and answers[-1].cures else in_short(now.vulnerabilities)
     assumed, code = _assumed(reader, now, start), _exit_code(last)
+    said = headline(in_short(now.vulnerabilities), start.rank[0], answers)
     return FixResult(
         FORMAT_VERSION,
-        naming(headline(in_short(now.vulnerabilities), start.rank[0], answers), assumed, safe=code in (0, 1)),
+        naming(said if asked is None else _with_features(said, start), assumed, safe=code in (0, 1)),
         code,
         now.host,
         now.host_kernel,
@@ -97,6 +101,13 @@ def fix(  # noqa: PLR0913  # what may be changed has many sides
         notices_of(reader, now.vulnerabilities),
         assumed,
     )
+
+
+def _with_features(said: str, start: Start) -> str:
+    """Return the headline with what is to be said of the CPU that the configuration comes to, besides the verdicts."""
+    assert start.asked is not None
+    shown = expand(start.asked, start.host, default_guest(start.host, start.guest.kernel.release))
+    return " ".join(filter(None, (said, features_said(shown))))
 
 
 def _answers(start: Start, rules: Rules, now: CheckResult, *, staged: bool) -> list[Answer]:

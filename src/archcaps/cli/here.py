@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from archcaps.cli.guests import Vmm, of_process, shown_on
+from archcaps.cli.guests import Vmm, of_process, refuse_other_than_kvm, shown_on
 from archcaps.errors import InputError
 from archcaps.guest_cpu.qemu.words import is_qemu
 from archcaps.guest_cpu.shown import ShownGuest
@@ -38,7 +38,9 @@ def guests_to_check(host: Snapshot, kernel: str | None) -> Iterator[Snapshot | S
             continue
         if is_qemu(argv):
             try:
-                yield shown_on(of_process(pid, argv), host, kernel, Vmm())
+                asked = of_process(pid, argv)
+                refuse_other_than_kvm(asked)
+                yield shown_on(asked, host, kernel, Vmm())
             except InputError as error:
                 click.echo(f"archcaps: {error}", err=True)
     if unreadable:

@@ -18,9 +18,9 @@ _ATTACKER = (
 
 def assumptions_of(reader: Reader, verdicts: list[Verdict]) -> list[Assumption]:
     """Return what the verdicts assume, the inputs that rest on each with it."""
-    found, guest = [Assumption(_ATTACKER)], reader.guest
+    found = [Assumption(_ATTACKER)]
     for name, (held, otherwise) in ASSUMPTIONS.items():
-        if name == "host_mmio" and None not in (guest.vm.has_mapped_host_mmio, guest.vm.has_assigned_device):
+        if name == "host_mmio" and not _assumes_devices(reader):
             continue
         found.append(Assumption(held if name.replace("_", "-") in reader.assumptions else otherwise))
     for snapshot in (reader.host, reader.guest):
@@ -32,6 +32,16 @@ def assumptions_of(reader: Reader, verdicts: list[Verdict]) -> list[Assumption]:
     said = " ".join(assumption.text for assumption in found)
     found += [Assumption(text, sorted(inputs)) for text, inputs in by_source.items() if f"({text})" not in said]
     return found
+
+
+def _assumes_devices(reader: Reader) -> bool:
+    """Return whether anything is assumed of the guest's devices: not where they are known, or known to be there."""
+    vm = reader.guest.vm
+    if None not in (vm.has_mapped_host_mmio, vm.has_assigned_device):
+        return False
+    return "host-mmio" in reader.assumptions or not (
+        vm.has_host_device or vm.has_assigned_device or vm.has_mapped_host_mmio
+    )
 
 
 def _identity(snapshot: Snapshot) -> list[Assumption]:

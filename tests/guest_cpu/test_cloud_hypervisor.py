@@ -114,7 +114,7 @@ def test_what_it_looks_like() -> None:
         ("cloud-hypervisor --cpus boot=1,profile=host", "vm:1: unknown CPU profile 'host' (archcaps knows Host)"),
         ("cloud-hypervisor --cpus boots=1", "vm:1: unknown option 'boots' of --cpus (did you mean boot?)"),
         ("cloud-hypervisor --cpus boot", "vm:1: unknown option 'boot' of --cpus"),
-        ("cloud-hypervisor --cpus 'boot=1", "vm:1: not a command line: No closing quotation"),
+        ("cloud-hypervisor --cpus 'boot=1", "vm:1: the quote ' is not closed"),
         ("cloud-hypervisor --cpus boot=1,nested=maybe", "vm:1: nested='maybe' (expected on or off)"),
         ('{"cpus":\n{"boot_vcpus": 1, "features": {"amx": 1}}}', "vm:2: cpus.features.amx is a whole number"),
         ('{"cpus": {"boot_vcpus": 1, "features": ["amx"]}}', "vm:1: cpus.features is an array (expected an object)"),

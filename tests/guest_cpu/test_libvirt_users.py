@@ -239,7 +239,6 @@ def test_nova_conf() -> None:
         ("", "host-model", None, {}),
         ("[libvirt]\ncpu_mode = Host-Passthrough", "host", None, {}),
         ("[libvirt]\ncpu_mode=none\ncpu_model_extra_flags=aes\n", "default", None, {}),
-        ("[libvirt]\nvirt_type=lxc\n", "default", None, {}),
         ("[libvirt]\ncpu_mode=custom\ncpu_models=A, B\n", "named", "A", {}),
         ("[libvirt]\ncpu_mode=custom\ncpu_model=A\n", "named", "A", {}),
         ('[libvirt]\ncpu_model_extra_flags="PCID, -Ssbd, +md-clear, ssbd"\n', "host-model", None,

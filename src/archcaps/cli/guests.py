@@ -22,11 +22,19 @@ from archcaps.machine.strict_text import text_of
 from archcaps.questions.default_guest import default_guest
 
 __all__ = [
-    "Vmm", "configuration", "data_of", "is_inline", "is_snapshot", "of_process", "shown_on", "where_of",
+    "Vmm", "configuration", "data_of", "is_inline", "is_snapshot", "of_process", "refuse_other_than_kvm", "shown_on",
+    "where_of",
 ]  # fmt: skip
 
 #: How words begin that are a configuration themselves, not a file's name.
-_INLINE: Final = re.compile(r"(?:qemu:|-cpu[ =]|(?:\S*/)?(?:qemu-system-(?:x86_64|i386)|qemu-kvm)\s)")
+_INLINE: Final = re.compile(r"qemu:|--?[A-Za-z][\w-]*[ =]")
+#: A program within words, which then are a command line and no file's name.
+_PROGRAM: Final = re.compile(r"(?:\A|[\s/=])(?:qemu-system-\w+|qemu-kvm|kvm|cloud-hypervisor)(?:\s+-)")
+#: How each VMM says that a guest is to have KVM.
+_KVM_WORDS: Final = {
+    "qemu": "; if it has it, write -accel kvm", "libvirt": " (<domain type='kvm'>)", "nova": " (virt_type = kvm)",
+    "proxmox": " (kvm: 1)",
+}  # fmt: skip
 _SNAPSHOT: Final = re.compile(r'(?:^|[{,\s])"?format_version"?\s*[=:]')
 
 
@@ -65,7 +73,18 @@ def where_of(name: str) -> str:
 
 def is_inline(name: str) -> bool:
     """Return whether what an option names is a configuration's own words."""
-    return _INLINE.match(name) is not None
+    if _INLINE.match(name) is not None:
+        return True
+    words = name[:65536]
+    return (_PROGRAM.search(words) is not None or _PROGRAM.match(f"{words} -") is not None) and not _is_file(name)
+
+
+def _is_file(name: str) -> bool:
+    """Return whether there is a file of this name."""
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # too long for a name, or a NUL in it
+        return False
 
 
 def is_snapshot(data: bytes) -> bool:
@@ -82,7 +101,8 @@ def configuration(name: str, data: bytes, member: str | None = None) -> Asked:
         InputError: it is no configuration that archcaps knows.
     """
     if is_inline(name):
-        return read_configuration(name, "--guest", "qemu")
+        cloud_hypervisor = re.search(r"(?:\A|[\s/])cloud-hypervisor\s|\A--cpus[ =]", name[:65536]) is not None
+        return read_configuration(name, "--guest", "cloud-hypervisor" if cloud_hypervisor else "qemu")
     where = where_of(name)
     text = text_of(data, where)
     if known := known_output(text):
@@ -104,6 +124,21 @@ def of_process(pid: int, argv: list[str] | None = None) -> Asked:
         raise InputError(f"not a QEMU process ({argv[0] if argv else 'no command line'})", where)
     asked = read_configuration("".join(word + "\0" for word in argv), where, "qemu")
     return with_fields(asked, name=f"QEMU process {pid} (-cpu {asked.model})")
+
+
+def refuse_other_than_kvm(asked: Asked) -> None:
+    """Refuse a guest that runs without KVM: what its code gets of the silicon is not what KVM's guests get.
+
+    Raises:
+        InputError: it is one of QEMU's TCG or of Xen.
+    """
+    if asked.accelerator == "xen":
+        what = "a guest of Xen: archcaps judges guests of KVM (archcaps shown says what of its CPU is known)"
+        raise InputError(what, asked.where)
+    if asked.accelerator == "tcg":
+        cure = _KVM_WORDS.get(asked.vmm, "")
+        what = f"a guest without KVM, whose code QEMU translates (TCG): archcaps judges guests of KVM{cure}"
+        raise InputError(what, asked.where)
 
 
 def shown_on(asked: Asked, host: Snapshot | None, kernel: str | None, vmm: Vmm, *, strict: bool = False) -> ShownGuest:

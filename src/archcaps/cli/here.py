@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcaps.cli.guests import Vmm, of_process, shown_on
+from archcaps.cli.guests import Vmm, of_process, refuse_other_than_kvm, shown_on
 from archcaps.cli.output import tell
 from archcaps.errors import InputError
 from archcaps.guest_cpu.qemu.words import is_qemu
@@ -39,7 +39,9 @@ def guests_to_check(host: Snapshot, kernel: str | None, *, strict: bool = False)
             continue
         if is_qemu(argv):
             try:
-                yield shown_on(of_process(pid, argv), host, kernel, Vmm(), strict=strict)
+                asked = of_process(pid, argv)
+                refuse_other_than_kvm(asked)
+                yield shown_on(asked, host, kernel, Vmm(), strict=strict)
             except InputError as error:
                 tell(f"archcaps: {error}")
     if unreadable:

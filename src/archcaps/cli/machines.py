@@ -10,7 +10,17 @@ from typing import Any
 import click
 
 from archcaps.cli.assuming import assumptions_of_options, strict_option
-from archcaps.cli.guests import Vmm, configuration, data_of, is_inline, is_snapshot, of_process, shown_on, where_of
+from archcaps.cli.guests import (
+    Vmm,
+    configuration,
+    data_of,
+    is_inline,
+    is_snapshot,
+    of_process,
+    refuse_other_than_kvm,
+    shown_on,
+    where_of,
+)
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.inline import InlineMachine, overlay
@@ -163,12 +173,14 @@ class Machines:
         host, guest, _ = self.read_shown()
         return host, guest
 
-    def read_shown(self) -> tuple[Snapshot, Snapshot, ShownGuest | None]:
+    def read_shown(self, *, any_hypervisor: bool = False) -> tuple[Snapshot, Snapshot, ShownGuest | None]:
         """Return the host and the guest, and how its CPU came about if it is a VMM's configuration or a running VMM.
+
+        `any_hypervisor`: the guest may be one that runs without KVM.
 
         Raises:
             click.UsageError: options contradict each other.
-            InputError: a file or a value can not be read.
+            InputError: a file or a value can not be read, or the guest runs without KVM.
         """
         if self.host_file == "-" and self.guest_file == "-":
             raise click.UsageError("standard input can hold one of --host and --guest, not both")
@@ -178,6 +190,8 @@ class Machines:
         data = self._guest_data()
         asked = self.asked(data)
         if asked is not None:
+            if not any_hypervisor:
+                refuse_other_than_kvm(asked)
             shown = shown_on(
                 asked, host if self.host_given else None, self.guest_kernel, Vmm(self.vmm_version, self.machine),
                 strict=self.strict,

@@ -44,7 +44,7 @@ def shown(machines: Machines, *, everything: bool, as_json: bool, color: bool | 
     for is dropped, or added, by whom and why; and whether the guest starts at all. --guest names the configuration
     (or --pid or --qmp a running QEMU), --host the host: without one, all that is asked for is taken as offered.
     """
-    host, _, guest = machines.read_shown()
+    host, _, guest = machines.read_shown(any_hypervisor=True)
     if guest is None:
         raise click.UsageError("--guest names no VMM's configuration (nor do --pid or --qmp name a running QEMU)")
     given = machines.host_given

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["VMMS", "Asked", "Identity", "MaskedWrite", "Mode", "Policy", "Switch", "Vmm"]
+__all__ = ["VMMS", "Asked", "HostDevice", "Identity", "MaskedWrite", "Mode", "Policy", "Switch", "Vmm"]
 
 Vmm = Literal[
     "qemu", "libvirt", "firecracker", "cloud-hypervisor", "proxmox", "nova", "kubevirt", "ovirt", "xen"
@@ -59,14 +59,30 @@ class MaskedWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class HostDevice:
+    """A device of the host that a configuration gives its guest, or may give it, in the configuration's own words.
+
+    `counted`: KVM counts it as assigned; `mapped`: host MMIO is mapped into the guest by it. None: not known, and
+    `unknown_because` says what would tell.
+    """
+
+    what: str
+    where: str = ""
+    counted: bool | None = True
+    mapped: bool | None = True
+    unknown_because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """The CPU that one guest's configuration asks for.
 
     `release` is the VMM's own version, `machine` the machine type as written; None: the configuration does not say.
     `migratable` is None where the VMM's default holds. `check` says what happens if the host can not give all of it:
     none or warn (start without), enforce or full (refuse), partial (libvirt's own comparison). `force_features` is
-    QEMU's x-force-features. `live`: this is what runs, not what was asked of it. `lost_in_words` says what the format
-    can not express. `text` is the document itself, which a changed one is written from.
+    QEMU's x-force-features. `devices` are the host's that it gives the guest. `live`: this is what runs, not what was
+    asked of it. `lost_in_words` says what the format can not express. `text` is the document itself, which
+    a changed one is written from.
     """
 
     vmm: Vmm
@@ -81,6 +97,7 @@ class Asked:
     migratable: bool | None = None
     check: Literal["none", "warn", "partial", "enforce", "full"] | None = None
     force_features: bool = False
+    devices: tuple[HostDevice, ...] = ()
     live: bool = False
     name: str = ""
     where: str = ""

@@ -6,18 +6,21 @@ Source: cloud-hypervisor@ae44c29 vmm/src/vm_config.rs CpusConfig, vmm/src/config
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
 from archcaps.errors import InputError, nearest
-from archcaps.guest_cpu.asked import Asked, Switch
+from archcaps.guest_cpu.asked import Asked, HostDevice, Switch
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, Patch, SwitchChange
+from archcaps.guest_cpu.devices import maybe_device, sysfs_device
 from archcaps.guest_cpu.json_tree import JsonNode, read_json
+from archcaps.guest_cpu.qemu.shell import commands
+from archcaps.guest_cpu.qemu.words import program_in
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.guest_cpu.words import unknown_guest, with_bits
 from archcaps.machine.snapshot import Snapshot
@@ -25,6 +28,9 @@ from archcaps.tables.bits import BITS
 
 __all__ = ["expand", "looks_like", "patch", "read"]
 
+_PROGRAM: Final = re.compile(r"cloud-hypervisor(?:-static)?(?:-[a-z0-9_]+)?\Z")
+#: The program where a command may stand, with an option after it.
+_STARTED: Final = re.compile(r"(?:\A|[\s/\"'])cloud-hypervisor(?:-[a-z0-9_-]{1,20})?[\"']?[\s\0\\]{1,40}-")
 _OPTIONS: Final = (
     "boot", "max", "topology", "kvm_hyperv", "max_phys_bits", "affinity", "features", "nested", "core_scheduling",
     "profile",
@@ -39,9 +45,17 @@ _NESTED: Final = "cloud-hypervisor@ae44c29 arch/src/x86_64/mod.rs: CPUID of a vC
 
 @dataclass
 class _Cpus:
-    """What the configuration says of the CPU: names switched on and off with their places."""
+    """What the configuration says of the CPU: names switched on and off with their places; and the host's devices."""
 
     switches: list[Switch] = field(default_factory=list)
+    devices: list[HostDevice] = field(default_factory=list)
+
+    def vfio(self, path: str, where: str) -> None:
+        self.devices.append(sysfs_device(path, f"device {path}", where))
+
+    def user_device(self, socket: str, where: str) -> None:
+        because = "the process that serves it may hand on a device's memory"
+        self.devices.append(maybe_device(f"user device {socket}", where, because))
 
     def amx(self, where: str) -> None:
         self.switches += [Switch(name.replace("_", "-"), "require", where) for name in _AMX]
@@ -54,8 +68,9 @@ def looks_like(text: str, name: str) -> bool:
     """Return whether a text is JSON with boot_vcpus, or a command line of cloud-hypervisor."""
     if text.lstrip()[:1] == "{":
         return '"boot_vcpus"' in text or ('"cpus"' in text and '"payload"' in text)
-    first = re.split(r"[\s\0]", text.lstrip(), maxsplit=1)[0]
-    return PurePath(first).name.startswith("cloud-hypervisor") or text.lstrip().startswith("--cpus ")
+    if text.lstrip()[:7] in ("--cpus ", "--cpus="):
+        return True
+    return _STARTED.search(text[: 1 << 20]) is not None and not text.lstrip().startswith(("<", "["))
 
 
 def read(text: str, where: str) -> Asked:
@@ -67,13 +82,18 @@ def read(text: str, where: str) -> Asked:
     cpus = _of_json(read_json(text, where)) if text.lstrip()[:1] == "{" else _of_line(text, where)
     return Asked(
         vmm="cloud-hypervisor", mode="host", switches=tuple(cpus.switches), accelerator="kvm", name=Path(where).stem,
-        where=where, text=text,
+        devices=tuple(cpus.devices), where=where, text=text,
     )  # fmt: skip
 
 
 def _of_json(document: JsonNode) -> _Cpus:
     members = document.object("a VM configuration")
     found = _Cpus()
+    for key, add, named in (("devices", found.vfio, "path"), ("user_devices", found.user_device, "socket")):
+        listed = members.get(key)
+        for device in [] if listed is None or listed.null else listed.array(key):
+            value = device.object(f"one of {key}").get(named)
+            add("" if value is None else value.text(named), device.where)
     node = members.get("cpus", document if "boot_vcpus" in members else None)
     if node is None:
         return found
@@ -91,10 +111,11 @@ def _of_json(document: JsonNode) -> _Cpus:
 
 def _of_line(text: str, where: str) -> _Cpus:
     found = _Cpus()
-    try:
-        words = text.rstrip("\0").split("\0") if "\0" in text else shlex.split(text)
-    except ValueError as error:
-        raise InputError(f"not a command line: {error}", f"{where}:1") from error
+    words = _words(text, where)
+    for value in _values(words, "--device"):
+        found.vfio(dict(part.partition("=")[::2] for part in value.split(",")).get("path", value), f"{where}:1")
+    for value in _values(words, "--user-device"):
+        found.user_device(value, f"{where}:1")
     given = list(_values(words, "--cpus"))
     for name, value in _options(given[-1], where) if given else ():
         if name == "features":
@@ -109,12 +130,36 @@ def _of_line(text: str, where: str) -> _Cpus:
     return found
 
 
+def _words(text: str, where: str) -> list[str]:
+    """Return the words of the command line that starts Cloud Hypervisor, or of a text of its options alone.
+
+    Raises:
+        InputError: several are started, or a word that decides holds a variable whose value is not in the text.
+    """
+    if "\0" in text:
+        return text.rstrip("\0").split("\0")
+    every = [each.words for each in commands(text, where)]
+    found = [words for words in every if program_in(words, _PROGRAM) is not None]
+    if len(found) > 1:
+        raise InputError(f"{len(found)} VMs are started: give the command line of one", where)
+    chosen = (found or every or [()])[0]
+    for option, word in pairwise(chosen):
+        if word.missing and option.value in ("--cpus", "--device"):
+            what = f"this text does not say what {word.missing} in {option.value} stands for: write its value into it"
+            raise InputError(what, where)
+    return [word.value for word in chosen]
+
+
 def _values(words: Sequence[str], option: str) -> Iterator[str]:
-    for index, word in enumerate(words):
-        if word == option and index + 1 < len(words):
-            yield words[index + 1]
-        elif word.startswith(f"{option}="):
-            yield word.removeprefix(f"{option}=")
+    """Yield an option's values; several may follow it."""
+    taking = False
+    for word in words:
+        if word.startswith("-"):
+            taking = word == option
+            if word.startswith(f"{option}="):
+                yield word.removeprefix(f"{option}=")
+        elif taking:
+            yield word
 
 
 def _options(text: str, where: str) -> Iterator[tuple[str, str]]:

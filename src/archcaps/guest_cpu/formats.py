@@ -13,9 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, cast
 
+from msgspec.structs import replace
+
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import VMMS, Asked, Vmm
 from archcaps.guest_cpu.changes import GuestChange, Patch
+from archcaps.guest_cpu.devices import with_devices
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.snapshot import Snapshot
 
@@ -38,7 +41,7 @@ _HOMES: Final[dict[Vmm, str]] = {
 }
 
 #: Formats of which a text may hold several guests; their readers take a name.
-_SEVERAL: Final[tuple[Vmm, ...]] = ("kubevirt", "ovirt")
+_SEVERAL: Final[tuple[Vmm, ...]] = ("kubevirt", "libvirt", "ovirt")
 
 
 def read_file(path: str | Path, vmm: Vmm | None = None) -> Asked:
@@ -86,7 +89,18 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
     Raises:
         InputError: the VMM has no such model, machine type or version.
     """
-    return cast(ShownGuest, _module(asked.vmm).expand(asked, host, offered))
+    if asked.accelerator == "xen" and asked.vmm != "xen":
+        return with_devices(_of_xen(asked))
+    return with_devices(cast(ShownGuest, _module(asked.vmm).expand(asked, host, offered)))
+
+
+def _of_xen(asked: Asked) -> ShownGuest:
+    """Return the guest of a Xen that libvirt or QEMU serves: its CPU is Xen's to make, whatever they are told."""
+    from archcaps.guest_cpu.words import unknown_guest  # noqa: PLC0415  # hardly ever asked for
+
+    guest = replace(unknown_guest(), name=asked.name, source="Xen's default policy")
+    notice = "a guest of Xen: archcaps has no model of Xen's default policy, so nothing is known of what it is shown"
+    return ShownGuest(asked, guest, notices=(notice,))
 
 
 def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:

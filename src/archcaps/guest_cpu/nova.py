@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from archcaps.errors import InputError, nearest
 from archcaps.guest_cpu import formats
-from archcaps.guest_cpu.asked import Asked, Mode, Switch
+from archcaps.guest_cpu.asked import Asked, HostDevice, Mode, Switch
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, Patch
+from archcaps.guest_cpu.devices import maybe_device
+from archcaps.guest_cpu.libvirt.expanding import refuse_unknown_features
 from archcaps.guest_cpu.libvirt.names import feature_for, model_for, needs_arch_capabilities
 from archcaps.guest_cpu.libvirt.releases import releases_of
 from archcaps.guest_cpu.shown import ShownGuest
@@ -25,6 +27,13 @@ __all__ = ["expand", "looks_like", "patch", "read"]
 _MODES: Final[dict[str, Mode]] = {
     "host-model": "host-model", "host-passthrough": "host", "custom": "named", "none": "default",
 }  # fmt: skip
+#: Source: nova 00a0304 nova/conf/libvirt.py virt_type; those for containers and parallels are none of KVM's.
+_KINDS: Final[dict[str, Literal["kvm", "tcg", "xen"]]] = {"kvm": "kvm", "qemu": "tcg", "xen": "xen"}
+#: What gives the guests of a node devices of the host, for a flavor that asks for them.
+_DEVICES: Final = (
+    ("pci", "device_spec"), ("pci", "passthrough_whitelist"), ("devices", "enabled_mdev_types"),
+    ("devices", "enabled_vgpu_types"),
+)  # fmt: skip
 _SECTION: Final = re.compile(r"^\[([^\]]*)\]\s*\Z")
 _FLAG: Final = re.compile(r"[+-]?[a-z0-9_.-]+\Z")
 _FLAGS: Final = "cpu_model_extra_flags"
@@ -52,8 +61,14 @@ def read(text: str, where: str) -> Asked:
     Raises:
         InputError: a line is no option, or an option has a value that nova refuses; with the line.
     """
-    options = _libvirt_section(text, where)
+    sections = _sections(text, where)
+    options = sections.get("libvirt", {})
     kind = _value(options, "virt_type", where) or "kvm"
+    if kind not in _KINDS:
+        expected = f"{nearest(kind, _KINDS)} (expected kvm)"
+        raise InputError(
+            f"guests of virt_type={kind[:40]}: archcaps knows KVM's{expected}", _place(options, "virt_type", where)
+        )
     default = "host-model" if kind in ("kvm", "qemu") else "none"
     mode = (_value(options, "cpu_mode", where) or default).lower()
     if mode not in _MODES:
@@ -80,7 +95,8 @@ def read(text: str, where: str) -> Asked:
         model=models[0] if models else None,
         switches=() if mode == "none" else switches,
         machine=types.get("x86_64"),
-        accelerator="tcg" if kind == "qemu" else "kvm" if kind == "kvm" else None,
+        accelerator=_KINDS[kind],
+        devices=_devices(sections, where),
         where=where,
         lost_in_words=tuple(lost),
         text=text,
@@ -93,6 +109,7 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
     Raises:
         InputError: QEMU has no such model or version.
     """
+    refuse_unknown_features(asked, "internal error: Unknown CPU feature")
     return replace(formats.expand(replace(asked, vmm="libvirt", text=""), host, offered), asked=asked)
 
 
@@ -131,9 +148,24 @@ def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:
     return Patch("ini", asked.text, text, diff, tuple(impossible))
 
 
+def _devices(sections: dict[str, dict[str, _Option]], where: str) -> tuple[HostDevice, ...]:
+    """Return what of the host's the node may give a guest; which guest gets it, its flavor says."""
+    because = "which guests of this node get it, their flavors say (pci_passthrough:alias, resources:VGPU)"
+    return tuple(
+        maybe_device(f"[{section}] {name}", _place(sections[section], name, where), because)
+        for section, name in _DEVICES
+        if section in sections and name in sections[section] and sections[section][name].value.strip()
+    )
+
+
 def _libvirt_section(text: str, where: str) -> dict[str, _Option]:
-    """Return the options of [libvirt]: of one that stands twice the last; a line that starts with a blank goes on."""
-    found: dict[str, _Option] = {}
+    """Return the options of [libvirt]."""
+    return _sections(text, where).get("libvirt", {})
+
+
+def _sections(text: str, where: str) -> dict[str, dict[str, _Option]]:
+    """Return the options by section: of one that stands twice the last; a line that starts with a blank goes on."""
+    found: dict[tuple[str, str], tuple[list[str], int, int]] = {}
     section, name = "DEFAULT", None
     for number, line in enumerate(text.split("\n")):
         here = f"{where}:{number + 1}"
@@ -144,8 +176,9 @@ def _libvirt_section(text: str, where: str) -> dict[str, _Option]:
         elif line[0] in " \t":
             if name is None:
                 raise InputError("a line that goes on, and nothing before it (options start in the first column)", here)
-            if section == "libvirt":
-                found[name] = _Option(f"{found[name].value}\n{line.strip()}", found[name].first, number)
+            parts, first, _ = found[section, name]
+            parts.append(line.strip())
+            found[section, name] = parts, first, number
         elif line[0] == "[":
             match = _SECTION.match(line)
             if match is None:
@@ -154,9 +187,11 @@ def _libvirt_section(text: str, where: str) -> dict[str, _Option]:
         else:
             key, value = _option(line, here)
             name = key
-            if section == "libvirt":
-                found[key] = _Option(value, number, number)
-    return found
+            found[section, key] = [value], number, number
+    sections: dict[str, dict[str, _Option]] = {}
+    for (section, name), (parts, first, last) in found.items():
+        sections.setdefault(section, {})[name] = _Option("\n".join(parts), first, last)
+    return sections
 
 
 def _option(line: str, here: str) -> tuple[str, str]:

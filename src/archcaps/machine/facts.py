@@ -374,12 +374,18 @@ def add_user_mmio(facts: Facts, assumptions: frozenset[str]) -> None:
 
 
 def add_vm(facts: Facts, guest: Snapshot, assumptions: frozenset[str]) -> None:
-    """What KVM sees of the guest: as its snapshot says, else as assumed, a device mapped and counted or none."""
+    """What KVM sees of the guest: as its snapshot says, else as assumed, a device mapped and counted or none.
+
+    That there is none is not assumed of a guest that is known to have a device.
+    """
     vm, host_mmio = guest.vm, "host-mmio" in assumptions
     provenance, source = vm.provenance or guest.provenance, _source(guest, vm.source)
+    has_device = vm.has_host_device or vm.has_assigned_device or vm.has_mapped_host_mmio
     for name in VM_LOOKUPS:
         given: bool | None = getattr(vm, name)
-        if given is None and STRICT in assumptions and not host_mmio:
+        if given is None and has_device and not host_mmio:
+            facts.add(f"vm.{name}", None, "", f"the guest has a device of the host ({source})")
+        elif given is None and STRICT in assumptions and not host_mmio:
             facts.add(f"vm.{name}", None, "", "not given, and nothing is supposed")
         elif given is None:
             facts.add(f"vm.{name}", host_mmio, "assumed", _assumed("host_mmio", holds=host_mmio))

@@ -43,7 +43,7 @@ _KERNEL_TYPES: Final[Mapping[str, Type]] = {
     "xen_pv": "BOOLEAN",
 }  # fmt: skip
 KERNEL_COLUMNS: Final = tuple(_KERNEL_TYPES)
-VM_COLUMNS: Final = ("has_assigned_device", "has_mapped_host_mmio")
+VM_COLUMNS: Final = ("has_assigned_device", "has_mapped_host_mmio", "has_host_device")
 #: Every register that a row has, by our name.
 WORDS: Final = tuple(REGISTERS)
 #: What a host's KVM was seen to offer, one word a register.

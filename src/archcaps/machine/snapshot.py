@@ -142,10 +142,13 @@ class Vm(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What KVM sees of a guest apart from its CPU.
 
     `has_assigned_device`: KVM counts a device assigned to it; `has_mapped_host_mmio`: host MMIO is mapped into it.
+    `has_host_device`: it has, or may have, a device of the host's, in whatever way: what is not given of the two before
+    is then unknown, and no longer assumed to be false.
     """
 
     has_assigned_device: bool | None = None
     has_mapped_host_mmio: bool | None = None
+    has_host_device: bool | None = None
     provenance: Provenance | None = None
     source: _Text | None = None
 

@@ -81,9 +81,9 @@ def _inputs(verdicts: list[Verdict], names: Collection[str]) -> list[str]:
 
 def _of_mmio(reader: Reader, verdicts: list[Verdict]) -> list[Assumption]:
     """Return what is assumed of MMIO: that none is mapped into guest user code, nor the host's into the guest."""
-    found, vm = [], reader.guest.vm
+    found = []
     for name, (held, otherwise) in ASSUMPTIONS.items():
-        known = name == "host_mmio" and None not in (vm.has_mapped_host_mmio, vm.has_assigned_device)
+        known = name == "host_mmio" and not _assumes_devices(reader)
         word = name.replace("_", "-")
         holds = word in reader.assumptions
         if known or (STRICT in reader.assumptions and not holds):
@@ -106,6 +106,16 @@ def _of_release(snapshot: Snapshot, verdicts: list[Verdict]) -> list[Assumption]
         names = {item.name for item in _assumed(verdicts) if one.text in item.source and item.name.startswith(scopes)}
         found.append(Assumption(f"the {snapshot.role}'s kernel {one.text}", _inputs(verdicts, names), one.name))
     return found
+
+
+def _assumes_devices(reader: Reader) -> bool:
+    """Return whether anything is assumed of the guest's devices: not where they are known, or known to be there."""
+    vm = reader.guest.vm
+    if None not in (vm.has_mapped_host_mmio, vm.has_assigned_device):
+        return False
+    return "host-mmio" in reader.assumptions or not (
+        vm.has_host_device or vm.has_assigned_device or vm.has_mapped_host_mmio
+    )
 
 
 def _identity(snapshot: Snapshot) -> list[Assumption]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from archcaps.errors import InputError, nearest
 from archcaps.guest_cpu.asked import Asked
+from archcaps.guest_cpu.devices import maybe_device
 from archcaps.guest_cpu.firecracker.expanding import expand
 from archcaps.guest_cpu.firecracker.patching import patch
 from archcaps.guest_cpu.firecracker.releases import STATIC_TEMPLATES
@@ -44,7 +45,8 @@ def read(text: str, where: str) -> Asked:
     Raises:
         InputError: it is not JSON, or Firecracker for x86_64 would refuse what it says of the CPU.
     """
-    parts = _parts(read_json(text, where))
+    document = read_json(text, where)
+    parts = _parts(document)
     lost: tuple[str, ...] = ()
     if parts.path is not None:
         lost = (f"the CPU template stands in {parts.path!r}, which was not read: give that file itself",)
@@ -57,6 +59,11 @@ def read(text: str, where: str) -> Asked:
         writes=writes,
         accelerator="kvm",
         check="enforce",
+        devices=tuple(
+            maybe_device(f"{key[:60]}", node.where, "what archcaps knows of Firecracker has no assigned devices")
+            for key, node in (document.members or {}).items()
+            if "vfio" in key and (node.items or node.members)
+        ),
         name=Path(where).stem,
         where=where,
         lost_in_words=lost,

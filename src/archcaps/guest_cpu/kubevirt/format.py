@@ -10,21 +10,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from msgspec.structs import replace as replaced
+
 from archcaps.guest_cpu import formats
 from archcaps.guest_cpu.asked import Asked, Switch
 from archcaps.guest_cpu.changes import GuestChange, Patch
 from archcaps.guest_cpu.shown import ShownGuest
-from archcaps.machine.snapshot import Snapshot
+from archcaps.machine.snapshot import Kernel, Snapshot
 
 __all__ = ["expand", "looks_like", "patch", "read"]
 
-_MARK: Final = re.compile(r"""(?:^|[-{,\s])["']?apiVersion["']?[ \t]*:[ \t]*["']?kubevirt\.io/""", re.M)
+_MARK: Final = re.compile(r"""apiVersion["']?[ \t]{0,20}:[ \t]{0,20}["']?(?:pool\.)?kubevirt\.io/""")
+_OTHER: Final = re.compile(r"""apiVersion["']?[ \t]{0,20}:[ \t]{0,20}["']?[a-z]{1,20}\.kubevirt\.io/""")
 
 
 def looks_like(text: str, name: str) -> bool:
     """Return whether a text is a manifest with a resource of KubeVirt's."""
     del name
-    return _MARK.search(text) is not None
+    return _MARK.search(text) is not None or _OTHER.search(text) is not None
 
 
 def read(text: str, where: str, name: str | None = None) -> Asked:
@@ -44,6 +47,12 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
     Raises:
         InputError: QEMU has no such model or version.
     """
+    if asked.mode == "default":  # the instance type or preference is not in the text
+        from archcaps.guest_cpu.words import unknown_guest  # noqa: PLC0415  # hardly ever asked for
+
+        kernel = Kernel() if offered is None else offered.kernel
+        unknown = replaced(unknown_guest(), name=asked.name, source="KubeVirt", kernel=kernel)
+        return ShownGuest(asked, unknown, notices=asked.lost_in_words)
     domain = replace(asked, vmm="libvirt", text="", switches=_with_mpx(asked))
     return replace(formats.expand(domain, host, offered), asked=asked)
 

@@ -12,7 +12,7 @@ from typing import Final
 from archcaps.errors import InputError
 from archcaps.guest_cpu.kubevirt.yaml_tree import Node, documents
 
-__all__ = ["Machine", "machines", "one_machine"]
+__all__ = ["Machine", "Resource", "machines", "one_machine"]
 
 #: Where each kind holds the specification of its instances.
 _SPECS: Final = {
@@ -21,15 +21,35 @@ _SPECS: Final = {
     "VirtualMachineInstanceReplicaSet": ("spec", "template", "spec"),
     "VirtualMachinePool": ("spec", "virtualMachineTemplate", "spec", "template", "spec"),
 }
+_GROUPS: Final = ("kubevirt.io/", "pool.kubevirt.io/")
+_INSTANCETYPES: Final = "instancetype.kubevirt.io/"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """An instance type or preference that a machine names: `node` is its spec, None where it is not in the text."""
+
+    kind: str
+    name: str
+    line: int
+    node: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One virtual machine: its name, and the node of its <domain>; `holder` is the mapping that has it."""
+    """One virtual machine: its name, the node of its <domain>, and `spec`, the instance's specification around it.
+
+    `instancetype` and `preference` are those that it names; `cluster` is the specification of the KubeVirt that runs
+    it, where the text has that.
+    """
 
     name: str
     domain: Node
     line: int
+    spec: Node
+    instancetype: Resource | None = None
+    preference: Resource | None = None
+    cluster: Node | None = None
 
 
 def machines(text: str, where: str) -> list[Machine]:
@@ -38,16 +58,34 @@ def machines(text: str, where: str) -> list[Machine]:
     Raises:
         InputError: it is no YAML, or a machine in it has no domain.
     """
+    resources = _resources(text, where)
+    cluster = next((node.get("spec") for node, kind in resources if kind == "KubeVirt"), None)
+    shared = {
+        (kind.lower(), (_name(node) or "").lower()): node.get("spec")
+        for node, kind in resources
+        if (_string(node, "apiVersion") or "").startswith(_INSTANCETYPES)
+    }
+    return [
+        _machine(node, kind, where, shared, cluster)
+        for node, kind in resources
+        if kind in _SPECS and (_string(node, "apiVersion") or "").startswith(_GROUPS)
+    ]
+
+
+def _resources(text: str, where: str) -> list[tuple[Node, str]]:
+    """Return every resource of a text with its kind."""
     found = []
-    waiting = documents(text, where)
+    waiting = documents(text, where)[::-1]
     while waiting:
-        node = waiting.pop(0)
-        kind = _string(node, "kind")
+        node = waiting.pop()
+        kind = _string(node, "kind") or ""
         items = node.get("items")
-        if kind in ("List", *(f"{name}List" for name in _SPECS)) and items is not None:
-            waiting = [*items.items, *waiting]
-        elif kind in _SPECS and (_string(node, "apiVersion") or "").startswith("kubevirt.io/"):
-            found.append(_machine(node, kind, where))
+        if items is not None and kind.endswith("List"):
+            waiting += items.items[::-1]
+        elif node.kind == "list":  # as jq and yq print them
+            waiting += node.items[::-1]
+        else:
+            found.append((node, kind))
     return found
 
 
@@ -58,7 +96,7 @@ def one_machine(text: str, where: str, name: str | None = None) -> Machine:
         InputError: there is none, or several and no name says which.
     """
     found = machines(text, where)
-    names = ", ".join(machine.name for machine in found)
+    names = ", ".join(machine.name for machine in found[:20]) + (" ..." if len(found) > 20 else "")
     if name is not None:
         named = [machine for machine in found if machine.name == name]
         if not named:
@@ -72,17 +110,44 @@ def one_machine(text: str, where: str, name: str | None = None) -> Machine:
     return found[0]
 
 
-def _machine(node: Node, kind: str, where: str) -> Machine:
-    metadata = node.get("metadata")
-    name = None if metadata is None else _string(metadata, "name") or _string(metadata, "generateName")
+def _machine(
+    node: Node, kind: str, where: str, shared: dict[tuple[str, str], Node | None], cluster: Node | None
+) -> Machine:
+    name = _name(node)
     spec: Node = node
-    for part in (*_SPECS[kind], "domain"):
+    path = (*_SPECS[kind], "domain")
+    above = outer = spec
+    for part in path:
         below = spec.get(part)
         if below is None or below.kind != "mapping":
-            path = ".".join((*_SPECS[kind], "domain"))
-            raise InputError(f"{kind} {name or ''}: no {path} (a mapping is expected)", f"{where}:{spec.line}")
-        spec = below
-    return Machine(name or "", spec, node.line)
+            expected = "a mapping is expected"
+            raise InputError(f"{kind} {name or ''}: no {'.'.join(path)} ({expected})", f"{where}:{spec.line}")
+        outer = spec if part == "template" else outer  # a machine's own, around its instance's
+        above, spec = spec, below
+    return Machine(
+        name or "",
+        spec,
+        node.line,
+        above,
+        _named(outer, "instancetype", "VirtualMachineClusterInstancetype", shared),
+        _named(outer, "preference", "VirtualMachineClusterPreference", shared),
+        cluster,
+    )
+
+
+def _named(spec: Node, key: str, default_kind: str, shared: dict[tuple[str, str], Node | None]) -> Resource | None:
+    """Return the instance type or preference that a machine names, from the same text where it has it."""
+    value = spec.get(key)
+    if value is None or value.kind != "mapping":
+        return None
+    kind = _string(value, "kind") or default_kind
+    name = _string(value, "name") or _string(value, "inferFromVolume") or ""
+    return Resource(kind, name, value.line, shared.get((kind.lower(), name.lower())))
+
+
+def _name(node: Node) -> str | None:
+    metadata = node.get("metadata")
+    return None if metadata is None else _string(metadata, "name") or _string(metadata, "generateName")
 
 
 def _string(node: Node, key: str) -> str | None:

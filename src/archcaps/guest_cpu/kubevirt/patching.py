@@ -42,6 +42,8 @@ def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:
                     writer.feature(name, "require" if on else "disable", on=on)
             case ModelChange(model):
                 why = model_for(model, release)
+                if one_machine(text, asked.where, asked.name or None).instancetype is not None:
+                    why = "the CPU's model is the instance type's: give the machine another instance type"
                 if not why:
                     writer.set(("cpu", "model"), model)
             case MachineChange(machine):

@@ -20,6 +20,7 @@ __all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "documents"]
 
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 50_000
+_TEMPLATE: Final = " ({{ ... }} is a template's: give what it renders, as helm template prints)"
 #: libyaml's parser where PyYAML was built with it: a hundred times as fast.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _resolve: Callable[..., str] = yaml.SafeLoader("").resolve
@@ -75,14 +76,15 @@ def documents(text: str, where: str) -> list[Node]:
     """
     if len(text) > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES >> 20} MiB: not a guest's configuration", where)
-    builder = _Builder(where)
+    builder = _Builder(where, template="{{" in text)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{where}:{mark.line + 1}" if mark is not None else where
-        raise InputError(f"broken YAML: {error.problem or error.context}", place) from error
+        hint = _TEMPLATE if builder.template else ""
+        raise InputError(f"broken YAML: {error.problem or error.context}{hint}", place) from error
     except yaml.YAMLError as error:  # a character that YAML has not
         raise InputError(f"broken YAML: {str(error).splitlines()[0]}", where) from error
     except UnicodeEncodeError as error:
@@ -99,8 +101,9 @@ def _at(mark: object) -> tuple[int, int, int]:
 class _Builder:
     """Builds the trees from PyYAML's events."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, template: bool) -> None:
         self.where = where
+        self.template = template
         self.roots: list[Node] = []
         self.path: list[Node] = []
         self.count = 0
@@ -147,7 +150,8 @@ class _Builder:
         parent = self.path[-1]
         if parent.kind == "mapping" and len(parent.keys) == len(parent.items):
             if node.kind != "scalar":
-                raise InputError("a key that is no text", f"{self.where}:{node.line}")
+                hint = _TEMPLATE if self.template else ""
+                raise InputError(f"a key that is no text{hint}", f"{self.where}:{node.line}")
             if node.text in parent.names:  # readers of YAML take that differently
                 raise InputError(f"the key {node.text!r} stands twice", f"{self.where}:{node.line}")
             parent.keys.append(node)

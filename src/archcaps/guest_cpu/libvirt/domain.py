@@ -13,10 +13,15 @@ from math import prod
 from typing import Final, Literal, cast
 
 from archcaps.errors import InputError, nearest
-from archcaps.guest_cpu.asked import Policy, Switch
-from archcaps.guest_cpu.libvirt.xml_tree import Element, parse_xml
+from archcaps.guest_cpu.asked import HostDevice, Policy, Switch
+from archcaps.guest_cpu.libvirt.devices import devices_of
+from archcaps.guest_cpu.libvirt.xml_tree import Element, parse_documents
+from archcaps.guest_cpu.qemu.words import is_other_qemu
 
-__all__ = ["QEMU_NAMESPACE", "CpuElement", "Domain", "Override", "domain_of", "read_cpu", "read_domain"]
+__all__ = [
+    "QEMU_NAMESPACE", "CpuElement", "Domain", "Override", "chosen_root", "domain_of", "read_cpu", "read_domain",
+    "refuse_foreign_guest",
+]  # fmt: skip
 
 Check = Literal["none", "partial", "full"]
 Match = Literal["minimum", "exact", "strict"]
@@ -68,15 +73,67 @@ class Domain:
     machine: str | None = None
     live: bool = False
     override: Override | None = None
+    devices: tuple[HostDevice, ...] = ()
 
 
-def read_domain(text: str, where: str) -> Domain:
-    """Return a domain from XML as virsh prints and libvirt stores it.
+#: What a guest of each other kind of domain is; kvm and qemu are ours (test is libvirt's own), of xen little is known.
+_OF_OTHERS: Final = {
+    "bhyve": "FreeBSD's bhyve", "vmware": "VMware", "hvf": "macOS's Hypervisor.framework", "lxc": "LXC, a container",
+    "openvz": "OpenVZ, a container", "vz": "Virtuozzo", "parallels": "Parallels", "hyperv": "Hyper-V",
+    "vbox": "VirtualBox", "uml": "User Mode Linux", "kqemu": "kqemu",
+}  # fmt: skip
+_OURS: Final = ("kvm", "qemu", "xen", "test")
+#: Machine types that no QEMU for x86 has.
+_OF_OTHER_CPUS: Final = ("virt", "virt-", "raspi", "pseries", "s390-ccw-virtio", "sbsa-ref")
+
+
+def read_domain(text: str, where: str, name: str | None = None) -> Domain:
+    """Return a domain from XML as virsh prints and libvirt stores it; `name` says which, where there are several.
 
     Raises:
         InputError: it is not XML, not a domain, of another architecture, or has a value that libvirt has not.
     """
-    return domain_of(parse_xml(text, where), where)
+    return domain_of(chosen_root(text, where, name), where)
+
+
+def chosen_root(text: str, where: str, name: str | None = None) -> Element:
+    """Return the root element that counts: of several documents of one domain the last.
+
+    virt-install prints first the domain that installs, and then the one that is left.
+
+    Raises:
+        InputError: it is not XML, or holds domains of several names and none is chosen.
+    """
+    roots = parse_documents(text, where)
+    by_name: dict[str, Element] = {}
+    for root in roots:
+        domain = root if root.name == "domain" else root.first("domain") or root
+        title = domain.first("name")
+        by_name["" if title is None else title.text.strip()] = root
+    names = ", ".join(by_name)
+    if name is not None and name not in by_name:
+        raise InputError(f"no domain {name!r} (there is {names or 'one without a name'})", where)
+    if name is None and len(by_name) > 1:
+        raise InputError(f"{len(by_name)} domains ({names[:200]}): say which with --domain NAME", where)
+    return by_name[name] if name is not None else roots[-1]
+
+
+def refuse_foreign_guest(kind: str | None, arch: str | None, machine: str | None, emulator: str, here: str) -> None:
+    """Refuse a guest that is none of KVM's on x86, by what a domain says of its kind.
+
+    Raises:
+        InputError: it is one.
+    """
+    if kind is not None and kind not in _OURS:
+        whose = _OF_OTHERS.get(kind)
+        expected = f"{nearest(kind, (*_OURS, *_OF_OTHERS))} (expected kvm)" if whose is None else f" ({whose})"
+        raise InputError(f"a guest of type={kind!r}{expected}: archcaps knows guests of Linux's KVM", here)
+    if arch not in (None, *_X86):
+        raise InputError(f"a guest of {arch}: archcaps knows x86 alone", here)
+    if arch is None and machine is not None and machine.startswith(_OF_OTHER_CPUS) and not machine.startswith("virtu"):
+        raise InputError(f"the machine type {machine} is of another CPU: archcaps knows x86 alone", here)
+    if arch is None and is_other_qemu(emulator):
+        raise InputError(f"a guest of {emulator}: archcaps knows x86 alone", here)
 
 
 def domain_of(root: Element, where: str) -> Domain:
@@ -97,8 +154,9 @@ def domain_of(root: Element, where: str) -> Domain:
     system = domain.first("os")
     kind = None if system is None else system.first("type")
     arch = None if kind is None else kind.attributes.get("arch")
-    if kind is not None and arch not in (None, *_X86):
-        raise InputError(f"a guest of {arch}: archcaps knows x86 alone", f"{where}:{kind.line}")
+    machine = None if kind is None else kind.attributes.get("machine")
+    here = f"{where}:{domain.line if kind is None or arch in (None, *_X86) else kind.line}"
+    refuse_foreign_guest(domain.attributes.get("type"), arch, machine, _emulator(domain), here)
     cpus = domain.all("cpu")
     if len(cpus) > 1:
         raise InputError("a second <cpu> (expected one at most)", f"{where}:{cpus[1].line}")
@@ -107,14 +165,21 @@ def domain_of(root: Element, where: str) -> Domain:
         read_cpu(cpus[0], where) if cpus else None,
         domain.attributes.get("type"),
         "" if name is None else name.text.strip(),
-        None if kind is None else kind.attributes.get("machine"),
+        machine,
         "id" in domain.attributes or root.name == "domstatus",
         _override(domain),
+        devices_of(domain, [each.attributes.get("value", "") for each in _arguments(domain)], where),
     )
 
 
-#: Elements that libvirt puts round a domain: of a running one (/run/libvirt/qemu) and of a snapshot.
-_WRAPPERS: Final = ("domstatus", "domainsnapshot")
+#: Elements that libvirt puts round a domain: of a running one (/run/libvirt/qemu), of a snapshot and a checkpoint.
+_WRAPPERS: Final = ("domstatus", "domainsnapshot", "domaincheckpoint")
+
+
+def _emulator(domain: Element) -> str:
+    devices = domain.first("devices")
+    emulator = None if devices is None else devices.first("emulator")
+    return "" if emulator is None else emulator.text.strip()
 
 
 def read_cpu(cpu: Element, where: str) -> CpuElement:
@@ -181,13 +246,17 @@ def _features(cpu: Element, where: str) -> tuple[Switch, ...]:
 
 def _override(domain: Element) -> Override | None:
     """Return the last -cpu among the arguments that the domain passes to QEMU itself."""
-    command = domain.first(f"{QEMU_NAMESPACE} commandline")
-    arguments = [] if command is None else command.all(f"{QEMU_NAMESPACE} arg")
     found = None
-    for option, value in pairwise(arguments):
+    for option, value in pairwise(_arguments(domain)):
         if option.attributes.get("value") in ("-cpu", "--cpu"):
             found = Override(value.attributes.get("value", ""), value.line)
     return found
+
+
+def _arguments(domain: Element) -> list[Element]:
+    """Return the arguments that the domain passes to QEMU itself."""
+    command = domain.first(f"{QEMU_NAMESPACE} commandline")
+    return [] if command is None else command.all(f"{QEMU_NAMESPACE} arg")
 
 
 def _optional(name: str, given: dict[str, str], known: Collection[str], here: str) -> str | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
-from archcaps.errors import InputError
+from archcaps.errors import InputError, nearest
 from archcaps.guest_cpu import formats
 from archcaps.guest_cpu.asked import Asked, Switch
 from archcaps.guest_cpu.libvirt.capabilities import DomainCapabilities
@@ -21,7 +22,10 @@ from archcaps.tables.bits import BITS
 from archcaps.tables.cpu_features import cpu_feature
 from archcaps.tables.libvirt_cpu_map import RELEASES, cpu_map, knows_feature
 
-__all__ = ["expand", "with_host_model"]
+__all__ = ["expand", "refuse_unknown_features", "with_host_model"]
+
+#: Names that one distribution alone had. Source: https://bugzilla.redhat.com/show_bug.cgi?id=1867127
+_OLD_NAMES: Final = {"arch-facilities": " (RHEL 7 called arch-capabilities so: write that)"}
 
 
 def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> ShownGuest:
@@ -31,9 +35,11 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
     -cpu, and what QEMU does with that is QEMU's expansion. Without a host, all that is asked for is taken as offered.
 
     Raises:
-        InputError: QEMU has no such model or version, or the release named is none of libvirt's.
+        InputError: QEMU has no such model or version, no libvirt has such a feature, or the release named is none of
+            libvirt's.
     """
-    domain = read_domain(asked.text, asked.where) if asked.text else Domain(None)
+    refuse_unknown_features(asked)
+    domain = read_domain(asked.text, asked.where, asked.name or None) if asked.text else Domain(None)
     if domain.override is not None:
         line = formats.read_configuration(_qemu_command(asked, domain.override.cpu), asked.where, "qemu")
         shown = formats.expand(replace(line, release=releases_of(asked).qemu, name=asked.name), host, offered)
@@ -67,6 +73,23 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         warnings=() if asked.live else shown.warnings,
         start_hangs_on=checked.hangs_on,
     )
+
+
+def refuse_unknown_features(asked: Asked, said: str = "unsupported configuration: unknown CPU feature:") -> None:
+    """Refuse a name that no libvirt has; a domain that runs has it of a libvirt that archcaps does not know.
+
+    `said` are the words of who refuses it, before the name.
+
+    Raises:
+        InputError: there is one, with libvirt's own words.
+    """
+    for switch in asked.switches:
+        if asked.live or knows_feature(switch.name, None) is not False:
+            continue
+        name = switch.name[:60]
+        hint = _OLD_NAMES.get(name) or nearest(name.replace("_", "-"), cpu_map(RELEASES[-1]).features)
+        what = f"no libvirt up to {RELEASES[-1]} knows the CPU feature {name!r}{hint}"
+        raise InputError(f"{what}: it refuses the domain ({said} {name})", switch.where)
 
 
 def with_host_model(asked: Asked, capabilities: DomainCapabilities) -> Asked:

@@ -9,10 +9,10 @@ from typing import Final
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked, Policy
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, Patch, SwitchChange
-from archcaps.guest_cpu.libvirt.domain import domain_of
+from archcaps.guest_cpu.libvirt.domain import chosen_root, domain_of
 from archcaps.guest_cpu.libvirt.names import feature_for, model_for, needs_arch_capabilities
 from archcaps.guest_cpu.libvirt.releases import releases_of
-from archcaps.guest_cpu.libvirt.xml_tree import Element, parse_xml
+from archcaps.guest_cpu.libvirt.xml_tree import Element
 from archcaps.guest_cpu.text_edits import Edit, apply_edits, diff_of
 
 __all__ = ["patch"]
@@ -62,7 +62,7 @@ class _Writer:
         self.asked = asked
         self.changed = changed
         self.release = releases_of(asked).libvirt
-        self.root = parse_xml(asked.text, asked.where)
+        self.root = chosen_root(asked.text, asked.where, asked.name or None)
         self.data = asked.text.encode("utf-8")
         self.domain = domain_of(self.root, asked.where)
         holder = self.root if self.root.name == "domain" else self.root.first("domain")

@@ -17,6 +17,7 @@ from archcaps.guest_cpu.qemu.models import setting
 from archcaps.guest_cpu.snapshot_bits import has_bit
 from archcaps.machine.snapshot import Snapshot
 from archcaps.tables.libvirt_cpu_map import NEVER_PASSED_ON, QEMU_NAMES, models_named, version
+from archcaps.tables.qemu import properties
 
 __all__ = ["qemu_cpu_line"]
 
@@ -83,6 +84,8 @@ def _handed_on(asked: Asked, offered: Snapshot | None) -> list[Switch]:
             bit = BY_LIBVIRT.get(switch.name)
             on = None if bit is None or offered is None else has_bit(offered, bit)
         name = QEMU_NAMES.get(switch.name, switch.name)
+        if asked.live and name not in properties():
+            continue  # a newer libvirt's; what it is called is all that is known
         if on is None or (not on and _left_out(releases.libvirt) and runs.has_property(name) is False):
             continue
         policy: Policy = "require" if on else "disable"

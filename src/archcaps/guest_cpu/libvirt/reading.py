@@ -8,8 +8,7 @@ from typing import Final, Literal
 from archcaps.errors import InputError
 from archcaps.guest_cpu.asked import Asked, Identity, Mode, Switch
 from archcaps.guest_cpu.libvirt.capabilities import domain_capabilities, host_cpu
-from archcaps.guest_cpu.libvirt.domain import CpuElement, Domain, domain_of
-from archcaps.guest_cpu.libvirt.xml_tree import parse_xml
+from archcaps.guest_cpu.libvirt.domain import CpuElement, Domain, chosen_root, domain_of, refuse_foreign_guest
 
 __all__ = ["asked_of_domain", "looks_like", "read"]
 
@@ -25,8 +24,8 @@ def looks_like(text: str, name: str) -> bool:
     return text.lstrip("\ufeff \t\r\n").startswith("<")
 
 
-def read(text: str, where: str) -> Asked:
-    """Return what libvirt's XML asks for.
+def read(text: str, where: str, name: str | None = None) -> Asked:
+    """Return what libvirt's XML asks for; `name` says of which domain, where there are several.
 
     Of domain capabilities it is the guest with mode='host-model' there; of a host's capabilities a guest with the
     host's CPU as libvirt names it.
@@ -34,9 +33,13 @@ def read(text: str, where: str) -> Asked:
     Raises:
         InputError: it is not XML, none of libvirt's that speaks of a CPU, or has a value that libvirt has not.
     """
-    root = parse_xml(text, where)
+    root = chosen_root(text, where, name)
     if root.name == "domainCapabilities":
+        arch = root.first("arch")
         capabilities = domain_capabilities(root, where)
+        refuse_foreign_guest(
+            capabilities.kind, None if arch is None else arch.text.strip(), None, "", f"{where}:{root.line}"
+        )
         if capabilities.host_model is None:
             raise InputError("mode='host-model' is not supported there", f"{where}:{root.line}")
         domain = Domain(capabilities.host_model, capabilities.kind, machine=capabilities.machine)
@@ -55,6 +58,13 @@ def asked_of_domain(domain: Domain, where: str, text: str) -> Asked:
     """Return what a domain asks for; `text` is its XML, where it may be changed."""
     cpu = domain.cpu
     lost = []
+    model = None if cpu is None else cpu.model
+    if cpu is not None and cpu.mode == "host-model" and model is not None and not domain.live:
+        lost.append(
+            f"<model>{model[:60]}</model> does not count with mode='host-model': libvirt copies the host's CPU, and "
+            "only a running domain's XML says which model that is (for this one: mode='custom')"
+        )
+        model = None
     if domain.override is not None:
         lost.append(
             f"<qemu:commandline> (line {domain.override.line}) has a -cpu of its own ({domain.override.cpu}): QEMU "
@@ -64,13 +74,14 @@ def asked_of_domain(domain: Domain, where: str, text: str) -> Asked:
     return Asked(
         vmm="libvirt",
         mode=_MODES[cpu.mode] if cpu is not None and named else "default",  # a <cpu> may hold a topology alone
-        model=None if cpu is None else cpu.model,
+        model=model,
         switches=() if cpu is None else cpu.features,
         identity=Identity(vendor=None if cpu is None else cpu.vendor_id),
         machine=domain.machine,
         accelerator=_ACCELERATORS.get(domain.kind),
         migratable=None if cpu is None else cpu.migratable,
         check=None if cpu is None else cpu.check,
+        devices=domain.devices,
         live=domain.live,
         name=domain.name,
         where=where,

@@ -16,7 +16,7 @@ from xml.parsers import expat
 from archcaps.errors import InputError
 from archcaps.guest_cpu.formats import MAX_BYTES
 
-__all__ = ["MAX_DEPTH", "MAX_ELEMENTS", "Element", "parse_xml"]
+__all__ = ["MAX_DEPTH", "MAX_ELEMENTS", "Element", "parse_documents", "parse_xml"]
 
 #: A domain's XML is some ten levels deep and has some hundred elements.
 MAX_DEPTH: Final = 64
@@ -66,11 +66,32 @@ class Element:
             waiting += reversed(element.children)
 
 
+#: What expat says where a document has ended and another one begins.
+_NEXT_BEGINS: Final = tuple(
+    expat.errors.codes[text]
+    for text in (expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT, expat.errors.XML_ERROR_MISPLACED_XML_PI)
+)
+#: virt-install prints two; a file of a few machines' dumps has one for each.
+MAX_DOCUMENTS: Final = 64
+
+
 def parse_xml(text: str, where: str) -> Element:
     """Return the root element of an XML document.
 
     Raises:
         InputError: it is no well-formed XML, has a document type, or is too large or too deep; with file and line.
+    """
+    found = parse_documents(text, where)
+    if len(found) > 1:
+        raise InputError(f"{len(found)} XML documents, one after the other (expected one)", f"{where}:{found[1].line}")
+    return found[0]
+
+
+def parse_documents(text: str, where: str) -> list[Element]:
+    """Return the root elements of XML documents that stand one after the other, each with its place in the text.
+
+    Raises:
+        InputError: as `parse_xml`, or there are too many.
     """
     try:
         data = text.encode("utf-8")
@@ -78,25 +99,40 @@ def parse_xml(text: str, where: str) -> Element:
         raise InputError(f"not text that can be written as UTF-8 (character {error.start})", where) from error
     if len(data) > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES >> 20} MiB: not a guest's configuration", where)
-    builder = _Builder(data, where)
-    try:
-        builder.parser.Parse(data, True)
-    except expat.ExpatError as error:
-        what = expat.ErrorString(error.code)
-        raise InputError(f"broken XML: {what} (column {error.offset + 1})", f"{where}:{error.lineno}") from error
-    assert builder.root is not None  # expat refuses a document without an element
-    return builder.root
+    found: list[Element] = []
+    start, line, count = 0, 1, 0
+    while True:
+        builder = _Builder(data, where, start, line, count)
+        try:
+            builder.parser.Parse(memoryview(data)[start:], True)
+        except expat.ExpatError as error:
+            begins = start + builder.parser.ErrorByteIndex
+            ended = builder.root is not None and not builder.path
+            if not ended or error.code not in _NEXT_BEGINS or data[begins : begins + 1] != b"<":
+                what, at = expat.ErrorString(error.code), line + error.lineno - 1
+                raise InputError(f"broken XML: {what} (column {error.offset + 1})", f"{where}:{at}") from error
+            start, line, count = begins, line + error.lineno - 1, builder.count
+        else:
+            start = len(data)
+        assert builder.root is not None  # expat refuses a document without an element
+        found.append(builder.root)
+        if start == len(data):
+            return found
+        if len(found) == MAX_DOCUMENTS:
+            raise InputError(f"more than {MAX_DOCUMENTS} XML documents", f"{where}:{line}")
 
 
 class _Builder:
-    """Builds the tree from expat's events."""
+    """Builds the tree of the document that starts at a byte, on a line, from expat's events."""
 
-    def __init__(self, data: bytes, where: str) -> None:
+    def __init__(self, data: bytes, where: str, start: int, line: int, count: int) -> None:
         self.data = data
         self.where = where
+        self.start = start
+        self.line = line - 1
         self.root: Element | None = None
         self.path: list[Element] = []
-        self.count = 0
+        self.count = count
         # The text is UTF-8 here whatever its XML declaration says it was.
         self.parser = expat.ParserCreate("utf-8", " ")
         self.parser.buffer_text = True
@@ -107,7 +143,7 @@ class _Builder:
 
     @property
     def here(self) -> str:
-        return f"{self.where}:{self.parser.CurrentLineNumber}"
+        return f"{self.where}:{self.line + self.parser.CurrentLineNumber}"
 
     def doctype(self, *_: object) -> None:
         raise InputError("a document type (<!DOCTYPE ...>) is refused: libvirt's XML has none", self.here)
@@ -118,10 +154,10 @@ class _Builder:
             raise InputError(f"more than {MAX_ELEMENTS} elements: not a guest's configuration", self.here)
         if len(self.path) >= MAX_DEPTH:
             raise InputError(f"elements nested deeper than {MAX_DEPTH}: not a guest's configuration", self.here)
-        start = self.parser.CurrentByteIndex
+        start = self.start + self.parser.CurrentByteIndex
         opened = _end_of_tag(self.data, start)
         tag = self.data[start:opened].decode("utf-8")
-        element = Element(name, attributes, self.parser.CurrentLineNumber, start, opened, tag)
+        element = Element(name, attributes, self.line + self.parser.CurrentLineNumber, start, opened, tag)
         if self.path:
             self.path[-1].children.append(element)
         else:
@@ -130,7 +166,9 @@ class _Builder:
 
     def close(self, _: str) -> None:
         element = self.path.pop()
-        element.end = element.opened if element.empty_tag else _end_of_tag(self.data, self.parser.CurrentByteIndex)
+        element.end = (
+            element.opened if element.empty_tag else _end_of_tag(self.data, self.start + self.parser.CurrentByteIndex)
+        )
 
     def characters(self, text: str) -> None:
         if self.path:

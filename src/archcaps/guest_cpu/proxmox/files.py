@@ -12,7 +12,11 @@ from typing import Final
 
 from archcaps.errors import InputError, nearest
 
-__all__ = ["CPU_KEYS", "CpuModel", "Line", "PveFiles", "read_files"]
+__all__ = ["CONTAINER", "CONTAINER_KEYS", "CPU_KEYS", "CpuModel", "Line", "PveFiles", "read_files"]
+
+#: Settings that a container has and no VM. Source: proxmox/pve-container src/PVE/LXC/Config.pm
+CONTAINER_KEYS: Final = ("rootfs", "unprivileged", "swap")
+CONTAINER: Final = "a container (LXC): it has no CPU of its own, but the host's, and runs without KVM"
 
 _SETTING: Final = re.compile(r"([a-z][a-z_\-]*[0-9]*):[ \t]*(\S.*?)?[ \t]*\Z")
 _SECTION: Final = re.compile(r"\[([^\]]*)\][ \t]*\Z")
@@ -132,6 +136,8 @@ def _add_property(model: CpuModel, line: str, place: Line) -> None:
 
 def _add_setting(found: PveFiles, line: str, place: Line, *, pending: bool) -> None:
     match = _SETTING.match(line)
+    if match is None and line.startswith("lxc."):
+        raise InputError(CONTAINER, place.where)
     if match is None:
         raise InputError(f"{line[:60]!r} is no setting of a VM (expected KEY: VALUE)", place.where)
     key, value = match[1], match[2] or ""
@@ -151,7 +157,6 @@ def _property_string(text: str, default_key: str, where: str) -> dict[str, str]:
         if not equals:
             key, value = default_key, key
         if key not in CPU_KEYS:
-            known = f"{nearest(key, CPU_KEYS)}; expected {', '.join(CPU_KEYS)}"
             known = f"{nearest(key, CPU_KEYS)}; expected {', '.join(CPU_KEYS)}"
             raise InputError(f"unknown key {key[:60]!r} of cpu{known}", where)
         if key in found:

@@ -15,11 +15,17 @@ from typing import Final
 from msgspec.structs import replace as replaced
 
 from archcaps.errors import InputError
-from archcaps.guest_cpu.asked import Asked, Identity, Mode, Switch
-from archcaps.guest_cpu.proxmox.cpu_line import CpuLine, cpu_line, release_of
-from archcaps.guest_cpu.proxmox.files import Line, PveFiles, read_files
+from archcaps.guest_cpu.asked import Asked, HostDevice, Identity, Mode, Switch
+from archcaps.guest_cpu.devices import mediated_device, pci_device
+from archcaps.guest_cpu.proxmox.cpu_line import VENDORS, CpuLine, cpu_line, release_of
+from archcaps.guest_cpu.proxmox.files import CONTAINER, CONTAINER_KEYS, Line, PveFiles, read_files
 from archcaps.guest_cpu.proxmox.machine import machine_type
 from archcaps.guest_cpu.proxmox.patching import patch
+from archcaps.guest_cpu.qemu.devices import host_devices
+from archcaps.guest_cpu.qemu.format import expand as expand_qemu
+from archcaps.guest_cpu.qemu.format import machine_of
+from archcaps.guest_cpu.qemu.format import read as read_qemu
+from archcaps.guest_cpu.qemu.words import CommandLine, command_line
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.guest_cpu.words import unknown_guest
 from archcaps.machine.snapshot import Snapshot
@@ -30,6 +36,10 @@ _KEYS: Final = "cpu|machine|ostype|scsihw|vmgenid|smbios1|cores|sockets|memory|b
 _MARKS: Final = re.compile(rf"^(?:{_KEYS}): \S", re.MULTILINE)
 _VMX_OR_SVM: Final = {"GenuineIntel": "vmx", "AuthenticAMD": "svm"}
 _MODES: Final[dict[str, Mode]] = {"host": "host", "max": "maximum"}
+#: Source: proxmox/pve-container src/PVE/LXC/Config.pm, ostype
+_OS_OF_CONTAINERS: Final = (
+    "debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos", "unmanaged",
+)  # fmt: skip
 
 
 def looks_like(text: str, name: str) -> bool:
@@ -54,15 +64,22 @@ def _read(text: str, where: str, release: str | None) -> Asked:
     files = read_files(text, where)
     if not files.settings:
         _stand_for_a_vm(files, where)
+    _refuse_foreign(files)
+    words = _args(files)
     asked = Asked(
         vmm="proxmox", mode="named", release=release, machine=machine_type(files), name=_name(files, where),
-        where=where, text=text,
+        devices=_devices(files, words), where=where, text=text,
     )  # fmt: skip
-    pending = [key for key in ("cpu", "machine", "args", "kvm") if key in files.pending]
+    pending = [
+        key for key in dict.fromkeys(files.pending)
+        if key in ("cpu", "machine", "args", "kvm", "arch") or key.startswith("hostpci")
+    ]  # fmt: skip
     lost = [f"{key} changes at the VM's next start ([PENDING]), which is not read" for key in pending]
-    overridden = _args_cpu(files)
-    if overridden is not None:
-        return _with_args(asked, files, overridden, lost)
+    if words is not None:
+        asked = _with_args_machine(asked, files, words, lost)
+        overridden = _args_cpu(words, files)
+        if overridden is not None:
+            return _with_args(asked, files, overridden, lost)
     cpu, _ = files.cpu()
     custom = cpu.get("cputype", "").removeprefix("custom-")
     if cpu.get("cputype", "").startswith("custom-") and custom not in files.models:
@@ -83,28 +100,86 @@ def _name(files: PveFiles, where: str) -> str:
     return files.settings["name"].value[:200] if "name" in files.settings else Path(where).stem
 
 
-def _args_cpu(files: PveFiles) -> str | None:
-    """Return the last -cpu of `args`, which QEMU takes in place of Proxmox VE's."""
-    if "args" not in files.settings:
+def _refuse_foreign(files: PveFiles) -> None:
+    """Refuse what is no VM of x86.
+
+    Raises:
+        InputError: it is a container, or a VM of another CPU.
+    """
+    ostype = files.settings.get("ostype")
+    container = next((files.settings[key] for key in CONTAINER_KEYS if key in files.settings), None)
+    if container is None and ostype is not None and ostype.value in _OS_OF_CONTAINERS:
+        container = ostype
+    if container is not None:
+        raise InputError(CONTAINER, container.where)
+    arch = files.settings.get("arch")
+    if arch is not None and arch.value not in ("x86_64", "amd64", "i386", ""):
+        raise InputError(f"a guest of {arch.value[:40]}: archcaps knows x86 alone", arch.where)
+
+
+def _devices(files: PveFiles, words: CommandLine | None) -> tuple[HostDevice, ...]:
+    """Return the host's devices of hostpciN and of args; a mapping of the cluster's stands for PCI devices too."""
+    found: list[HostDevice] = []
+    for key, line in files.settings.items():
+        if re.fullmatch(r"hostpci[0-9]+", key) and line.value:
+            made = mediated_device if re.search(r"(?:\A|,)mdev=", line.value) else pci_device
+            found.append(made(f"{key}: {line.value}", line.where))
+    if words is not None:
+        options = [(name, "" if word is None else word.value) for name, word in words.options]
+        found += host_devices(options, files.settings["args"].where)
+    return tuple(found)
+
+
+def _args(files: PveFiles) -> CommandLine | None:
+    """Return the options of `args`, which Proxmox VE puts after its own.
+
+    Raises:
+        InputError: they are no command line.
+    """
+    line = files.settings.get("args")
+    if line is None:
         return None
-    line = files.settings["args"]
     try:
         words = shlex.split(line.value)
     except ValueError as error:
         raise InputError(f"args is no command line: {error}", line.where) from error
-    values = [words[index + 1] for index, word in enumerate(words[:-1]) if word in ("-cpu", "--cpu")]
-    return values[-1] if values else None
+    return command_line("".join(f"{word}\0" for word in ("qemu-system-x86_64", *words)), line.where)
+
+
+def _with_args_machine(asked: Asked, files: PveFiles, words: CommandLine, lost: list[str]) -> Asked:
+    """Return what is asked for with the machine type of `args`, which QEMU takes in place of Proxmox VE's.
+
+    Raises:
+        InputError: it is of another CPU, or a CPU stands there without -cpu before it.
+    """
+    here = files.settings["args"].where
+    for word in words.alone:
+        model, comma, _ = word.value.partition(",")
+        if comma and model in VENDORS:
+            what = f"args: {word.value[:60]!r} stands alone, which QEMU takes for a disk (is -cpu missing before it?)"
+            raise InputError(what, here)
+    machine, _ = machine_of(words.options, "", here)
+    if machine is None:
+        return asked
+    lost.append(f"the machine type of args ({machine[:40]}, {here}) takes the place of the VM's")
+    return replace(asked, machine=machine)
+
+
+def _args_cpu(words: CommandLine, files: PveFiles) -> str | None:
+    """Return the last -cpu of `args`, which QEMU takes in place of Proxmox VE's."""
+    word = words.last("cpu")
+    if word is None and words.has("cpu"):
+        raise InputError("args: -cpu without a value", files.settings["args"].where)
+    return None if word is None else word.value
 
 
 def _with_args(asked: Asked, files: PveFiles, value: str, lost: list[str]) -> Asked:
-    from archcaps.guest_cpu.qemu.format import read as read_qemu  # noqa: PLC0415  # only where a VM has such args
-
     line = files.settings["args"]
     given = read_qemu(f"qemu:{value}", line.where)
     kvm = "kvm" not in files.settings or files.settings["kvm"].value not in ("0", "off", "no", "false")
     return replace(
         given, vmm="proxmox", machine=asked.machine, accelerator="kvm" if kvm else "tcg", name=asked.name,
-        where=asked.where, text=asked.text, release=asked.release,
+        where=asked.where, text=asked.text, release=asked.release, devices=asked.devices,
         lost_in_words=(*given.lost_in_words, *lost, f"the -cpu of args ({line.where}) takes the place of the VM's cpu"),
     )  # fmt: skip
 
@@ -137,8 +212,6 @@ def _spelt(name: str) -> str:
 
 def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> ShownGuest:
     """Return what QEMU shows the guest; `asked.release` is QEMU's."""
-    from archcaps.guest_cpu.qemu.format import expand as expand_qemu  # noqa: PLC0415  # not to read a file
-
     if asked.model is not None and asked.model.startswith("custom-"):
         unknown = replaced(unknown_guest(), name=asked.name, source="Proxmox VE")
         unknown = unknown if offered is None else replaced(unknown, kernel=offered.kernel)

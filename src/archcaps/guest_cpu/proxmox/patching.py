@@ -68,7 +68,7 @@ def _unwritable(change: GuestChange, files: PveFiles, cpu: Mapping[str, str]) ->
     if not files.settings and not files.models:
         return "there is no VM"
     if isinstance(change, MachineChange):
-        return None if files.settings else "a custom model has no machine type: give the VM's file"
+        return _unwritable_machine(files)
     if "args" in files.settings and "-cpu" in files.settings["args"].value.split():
         return f"args holds a -cpu of its own ({files.settings['args'].where}), which counts: change it there"
     custom = cpu.get("cputype", "").removeprefix("custom-") if cpu.get("cputype", "").startswith("custom-") else None
@@ -82,6 +82,14 @@ def _unwritable(change: GuestChange, files: PveFiles, cpu: Mapping[str, str]) ->
     if custom is not None and custom not in files.models:
         return f"the custom model {custom} stands in {MODELS_FILE}: give that file after the VM's"
     return None
+
+
+def _unwritable_machine(files: PveFiles) -> str | None:
+    """Return why a machine type can not be written; None: it can."""
+    args = files.settings.get("args")
+    if args is not None and {"-machine", "-M"} & set(args.value.split()):
+        return f"args holds a -machine of its own ({args.where}), which counts: change it there"
+    return None if files.settings else "a custom model has no machine type: give the VM's file"
 
 
 def _edits(text: str, files: PveFiles, cpu: dict[str, str], work: _Work) -> list[Edit]:

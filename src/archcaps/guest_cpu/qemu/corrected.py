@@ -64,6 +64,9 @@ class _Text:
 
     def _set(self, word: Word | None, option: str, value: str) -> None:
         assert self.line is not None
+        if word is not None and not word.whole:
+            what = f"-{option.lstrip('-')} stands in a variable with other words: write it out in the command itself"
+            raise InputError(what, self.where)
         if word is not None:
             self.text = self.text[: word.start] + quoted(value, self.text) + self.text[word.end :]
         elif "\0" in self.text:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, Literal
 
-from archcaps.errors import InputError
+from archcaps.errors import InputError, nearest
 from archcaps.guest_cpu.asked import Asked, Identity, Mode, Switch
 from archcaps.guest_cpu.qemu.corrected import MARK, patch
 from archcaps.guest_cpu.qemu.cpu_option import SPECIAL, CpuOption, parse_cpu
+from archcaps.guest_cpu.qemu.devices import host_devices
 from archcaps.guest_cpu.qemu.expansion import expand
-from archcaps.guest_cpu.qemu.words import CommandLine, command_line
+from archcaps.guest_cpu.qemu.words import CommandLine, Word, command_line
 from archcaps.tables import qemu as tables
 
 __all__ = ["expand", "looks_like", "patch", "read"]
@@ -19,9 +21,21 @@ __all__ = ["expand", "looks_like", "patch", "read"]
 _MODES: Final[dict[str, Mode]] = {"host": "host", "max": "maximum"}
 #: A QEMU where a command may stand: at the start of a line or of a NUL-separated list, with its path or without.
 _PROGRAM: Final = re.compile(
-    r"(?:^|[\s/\"'])(?:qemu-system-(?:x86_64|i386)|qemu-kvm)(?=[\s\0\"'])|^\s*(?:\S*/)?kvm(?=[\s\0]+-)", re.MULTILINE
+    r"(?:^|[\s/\\\"'=])(?:qemu-system-[\w${}()-]{1,60}(?:\.exe)?|qemu-kvm)(?=[\s\0\"'])"
+    r"|^[ \t]*(?:[\w/.-]{1,200}/)?kvm(?=[\s\0]{1,20}-)",
+    re.MULTILINE,
 )
 _ACCELERATORS: Final = ("kvm", "tcg", "xen")
+#: Accelerators that are none of Linux's KVM, with whose they are. Source: QEMU 11.1 qemu-options.hx, -accel
+_OF_OTHERS: Final = {
+    "hvf": "macOS's Hypervisor.framework", "whpx": "Windows' hypervisor", "nvmm": "NetBSD's hypervisor",
+    "mshv": "Microsoft's hypervisor", "hax": "Intel's HAXM", "qtest": "QEMU's own tests, without any CPU",
+}  # fmt: skip
+#: Machine types of other CPUs, as people write them. Source: QEMU 11.1 -machine help of its other programs
+_OF_OTHER_CPUS: Final = re.compile(r"virt(?:-[0-9.]+)?|raspi.*|sbsa-ref|versatilepb|vexpress.*|pseries.*|powernv.*|"
+                                   r"s390-ccw-virtio.*|malta|sifive_.*|spike")  # fmt: skip
+#: Options whose value has to be known to the last sign.
+_DECIDING: Final = ("cpu", "machine", "M", "accel")
 
 
 def looks_like(text: str, name: str) -> bool:
@@ -33,9 +47,11 @@ def looks_like(text: str, name: str) -> bool:
         from archcaps.guest_cpu.qemu.replies import looks_like_replies  # noqa: PLC0415  # only for JSON
 
         return looks_like_replies(text)
+    if first[:2000].startswith("-") and re.search(r"(?:\A|[\s\0])--?cpu[\s\0=]", first[:65536]):
+        return True
     if not re.search(r"[\s\0]", first.strip()) and first.strip().partition(",")[0] in (*SPECIAL, *tables.model_names()):
         return True
-    return not first.startswith(("<", "[")) and _PROGRAM.search(text[:65536]) is not None
+    return not first.startswith(("<", "[")) and _PROGRAM.search(text[: 1 << 20]) is not None
 
 
 def read(text: str, where: str) -> Asked:
@@ -65,14 +81,40 @@ def _of_command_line(line: CommandLine, text: str, where: str) -> Asked:
         raise InputError("-cpu without a value", where)
     if line.has("readconfig"):
         lost.append("-readconfig names a file that is not read here; it may choose another machine type")
-    machine, accelerator = _machine(line, bare=not line.program)
+    lost += _missing(line, text, where)
+    machine, accelerator = machine_of(line.options, line.program, where)
     default = "qemu32" if line.program.endswith("i386") else "qemu64"
     asked = _asked(parse_cpu(default if cpu is None else cpu.value, where), where)
     names = line.all("name")
     return replace(
         asked, mode="default" if cpu is None else asked.mode, machine=machine, accelerator=accelerator, text=text,
         lost_in_words=(*asked.lost_in_words, *lost), name=_guest_name(names[-1]) if names else "",
+        devices=host_devices(((name, "" if word is None else word.value) for name, word in line.options), where),
     )  # fmt: skip
+
+
+def _missing(line: CommandLine, text: str, where: str) -> list[str]:
+    """Return what the script's own arguments may add.
+
+    Raises:
+        InputError: a word that decides holds a variable whose value is not in the text, or a CPU stands without -cpu.
+    """
+    for name, word in (*line.options, *(("", word) for word in line.alone)):
+        if word is not None and word.missing and word.missing[:2] not in ("$@", "$*") and name in ("", *_DECIDING):
+            what = f"{word.missing} in -{name}" if name else f"{word.missing}, which may hold any options"
+            expected = "write its value into the text, or give the running QEMU by --pid"
+            raise InputError(f"this text does not say what {what} stands for: {expected}", _place(text, word, where))
+    for word in line.alone:
+        model, comma, _ = word.value.partition(",")
+        if comma and model in (*SPECIAL, *tables.model_names()):
+            what = f"{word.value[:60]!r} stands alone, which QEMU takes for a disk (is -cpu missing before it?)"
+            raise InputError(what, _place(text, word, where))
+    arguments = any(word.missing[:2] in ("$@", "$*") for word in line.alone)
+    return ["what the script's own arguments ($@) add is not known, and not counted"] if arguments else []
+
+
+def _place(text: str, word: Word, where: str) -> str:
+    return where if "\n" not in text.strip() else f"{where}:{text.count(chr(10), 0, word.start) + 1}"
 
 
 def _asked(cpu: CpuOption, where: str) -> Asked:
@@ -117,10 +159,18 @@ def _number(cpu: CpuOption, name: str, where: str) -> int | None:
     return int(value, 0) if value[:2].lower() == "0x" else int(value)
 
 
-def _machine(line: CommandLine, *, bare: bool) -> tuple[str | None, Literal["kvm", "tcg", "xen"] | None]:
-    """Return the machine type and the accelerator; a command line that names none gets TCG, the program's default."""
+def machine_of(
+    options: Iterable[tuple[str, Word | None]], program: str, where: str
+) -> tuple[str | None, Literal["kvm", "tcg", "xen"] | None]:
+    """Return the machine type and the accelerator; a command line that names none gets TCG, the program's default.
+
+    Without a program nothing is said of the accelerator.
+
+    Raises:
+        InputError: the guest is none of x86, or runs under another hypervisor.
+    """
     machine, accelerators = None, []
-    for name, word in line.options:
+    for name, word in options:
         value = "" if word is None else word.value
         if name in ("machine", "M"):
             for place, part in enumerate(value.split(",")):
@@ -133,10 +183,18 @@ def _machine(line: CommandLine, *, bare: bool) -> tuple[str | None, Literal["kvm
             accelerators = [*accelerators, value.split(",")[0].removeprefix("accel=")]
         elif name == "enable-kvm":
             accelerators = ["kvm"]
-    if not accelerators and line.program.rpartition("/")[2] in ("kvm", "qemu-kvm"):
+    if not accelerators and program.rpartition("/")[2] in ("kvm", "qemu-kvm"):
         accelerators = ["kvm"]
+    if machine is not None and _OF_OTHER_CPUS.fullmatch(machine):
+        raise InputError(f"the machine type {machine} is of another CPU: archcaps knows x86 alone", where)
+    if accelerators and accelerators[0] in _OF_OTHERS:
+        whose = _OF_OTHERS[accelerators[0]]
+        raise InputError(f"the accelerator {accelerators[0]} is {whose}: archcaps knows guests of Linux's KVM", where)
     found = next((each for each in _ACCELERATORS if accelerators and accelerators[0] == each), None)
-    if found is None and not bare and not accelerators:
+    if accelerators and found is None:
+        expected = f"{nearest(accelerators[0], _ACCELERATORS)} (expected kvm, tcg or xen)"
+        raise InputError(f"QEMU has no accelerator {accelerators[0][:60]!r}{expected}", where)
+    if found is None and program:
         return machine, "tcg"
     return machine, found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archcaps.errors import nearest
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.qemu.models import Setting
 from archcaps.machine.msr_tries import kvm_refuses
@@ -21,10 +22,13 @@ def refusal(
     """Return why the guest does not start; None: it does, or that is not known."""
     strange = [switch.name for switch in asked.switches if setting.has_property(switch.name) is False]
     if strange:
-        known = tables.properties()[strange[0]].span
-        first = ".".join(map(str, known.known or known.first))
+        known = tables.properties()
+        hint = nearest(strange[0].replace("_", "-"), known)
+        if strange[0] in known:
+            span = known[strange[0]].span
+            hint = f" ({'.'.join(map(str, span.known or span.first))} has it)"
         return (
-            f"QEMU {setting.text} has no property {strange[0]!r} ({first} has it) and refuses the -cpu option: "
+            f"QEMU {setting.text} has no property {strange[0]!r}{hint} and refuses the -cpu option: "
             f"Property '....{strange[0]}' not found"
         )
     if asked.mode == "host" and not kvm:

@@ -83,8 +83,12 @@ def x86_feature_spec_ctrl_ssbd(cpu: Cpu, kernel: Kernel) -> Node:
 @rule(_IBRS_ALL)
 def x86_feature_ibrs_enhanced(cpu: Cpu, kernel: Kernel) -> Node:
     """IBRS_ENHANCED: IBRS_ALL, or AMD's Automatic IBRS where Linux uses it (later not on an SEV-SNP host)."""
-    spared = kernel.spares_snp_host_auto_ibrs & ~cpu.hypervisor & cpu.sev_snp & cpu.snp_host
-    return cpu.ibrs_all | (kernel.uses_auto_ibrs & cpu.auto_ibrs & ~spared)
+    # bsp_determine_snp keeps SEV-SNP on AMD's family 0x19 and above alone
+    snp = cpu.sev_snp & cpu.vendor_amd & cpu.family_from_0x19 & ~cpu.hypervisor & cpu.snp_host
+    spared = kernel.spares_snp_host_auto_ibrs & snp
+    shown = cpu.ibrs_all | (kernel.uses_auto_ibrs & cpu.auto_ibrs & ~spared)
+    # cpu_set_bug_bits has left before it looks on a part that does not speculate
+    return ~cpu.listed_no_speculation & shown
 
 
 @rule(_EARLY_AMD)

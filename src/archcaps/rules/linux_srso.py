@@ -226,12 +226,6 @@ def _by_vectors(cpu: Cpu, kernel: Kernel) -> Texts:
 
 
 @rule(_VMSCAPE)
-def vmscape_affected(cpu: Cpu, kernel: Kernel) -> Node:
-    """The kernel takes the CPU as affected by VMSCAPE: it found so, or vmscape=force says so, in a guest too."""
-    return bugs.x86_bug_vmscape(cpu, kernel) | (kernel.has_vmscape & kernel.vmscape_forced)
-
-
-@rule(_VMSCAPE)
 def ibpb_on_vmexit(cpu: Cpu, kernel: Kernel) -> Node:
     """IBPB already runs at every VM exit: for Retbleed, or for SRSO."""
     return retbleed_mitigation_is_ibpb(cpu, kernel) | spec_rstack_overflow_texts(cpu, kernel).is_in([ON_VMEXIT])
@@ -241,16 +235,17 @@ def ibpb_on_vmexit(cpu: Cpu, kernel: Kernel) -> Node:
 def vmscape_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     """Return the text of `vmscape` (source: vmscape_select_mitigation, vmscape_update_mitigation)."""
     unable = ~x86_feature_ibpb(cpu, kernel)
-    # From 6.17 on the update comes last and overrides off and the lack of IBPB.
-    refused = choose(kernel.attack_vectors, ~TRUE, mitigations_off_rules(kernel) | unable)
-    left_out = kernel.attack_vectors & ~kernel.vmscape_ibpb & ~kernel.vector_guest_host
+    # From 6.16 on the update comes last and overrides off and the lack of IBPB.
+    refused = ~kernel.selects_then_applies & (mitigations_off_rules(kernel) | unable)
+    off = kernel.mitigations_off & ~kernel.off_only_empties_vectors
+    left_out = kernel.vmscape_by_vectors & ~kernel.vmscape_ibpb & ~kernel.vector_guest_host
     return Choice.first_true(
         (
             (~kernel.has_vmscape, NO_FILE),
-            (~vmscape_affected(cpu, kernel), NOT_AFFECTED),
+            (~bugs.x86_bug_vmscape(cpu, kernel), NOT_AFFECTED),
             (refused, VULNERABLE),
             (ibpb_on_vmexit(cpu, kernel), "Mitigation: IBPB on VMEXIT"),
-            (unable | kernel.vmscape_off | left_out, VULNERABLE),
+            (unable | kernel.vmscape_off | off | left_out, VULNERABLE),
             (TRUE, "Mitigation: IBPB before exit to userspace"),
         )
     )

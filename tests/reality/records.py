@@ -23,7 +23,7 @@ def records() -> tuple[Record, ...]:
 
 @cache
 def records_of_fourteen_images() -> tuple[Record, ...]:
-    """Return a second round: command lines, SMT, core types, MSRs that fault; 6.1.190 to 7.3.4, two of them with KVM."""
+    """Return a second round: command lines, SMT, core types, faulting MSRs; 6.1.190 to 7.3.4, two with KVM."""
     return _read("real-kernels-2.jsonl.gz")
 
 

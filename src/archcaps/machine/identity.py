@@ -61,7 +61,7 @@ _ERRATUM_400: Final = {0x0F: (0x41, 2), 0x10: (2, 1)}
 _ZEN_1_AND_2: Final = (range(0x00, 0x80), range(0x90, 0x92), range(0xA0, 0xB0))
 #: Zen 5 models of family 0x1a on which every kernel read agrees. Source: Linux 6.12.117, 6.18.9, 7.1.5, the same place
 _ZEN_5: Final = (range(0x00, 0x30), range(0x40, 0x50), range(0x60, 0x80))
-#: Zen 6 models of family 0x1a. Source: Debian Linux 6.12.118, 7.3.4 amd.c, by what they record on each of the 256 models
+#: Zen 6 models of family 0x1a. Source: Debian Linux 6.12.118, 7.3.4 amd.c: what they record on each of 256 models
 _ZEN_6: Final = (range(0x50, 0x60), range(0x80, 0xB0), range(0xC0, 0xD0), range(0xD8, 0xF0))
 #: Zen 1 alone. Source: Linux 5.10.265 arch/x86/kernel/cpu/amd.c amd_div0; 7.1.5 bsp_init_amd
 _ZEN_1: Final = (range(0x00, 0x30), range(0x50, 0x60))

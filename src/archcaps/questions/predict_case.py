@@ -38,8 +38,8 @@ class Case(msgspec.Struct, kw_only=True):
     `arch_caps` None: RDMSR 0x10a faults, so that every bit counts as 0; UNSET: unknown. `msrs` by number as text: 0x8b
     is the microcode revision (in the upper half on Intel), 0x17 has the platform, 0xc0011020 can be read if it is
     there. An MSR that `msrs` does not name reads `other_msrs`, and is unknown without it, as one that is null is.
-    `smt_active` and `smt_supported` go before what `smp` says. `guest_values` and `guest_cpuid_arch_capabilities` are for
-    questions about KVM: what a vCPU's MSR 0x10a is set to, and whether its CPUID shows it.
+    `smt_active` and `smt_supported` go before what `smp` says. `guest_values` and `guest_cpuid_arch_capabilities` are
+    for questions about KVM: what a vCPU's MSR 0x10a is set to, and whether its CPUID shows it.
     """
 
     kernel: str | None = None
@@ -92,7 +92,7 @@ class Case(msgspec.Struct, kw_only=True):
 
     @property
     def smt(self) -> tuple[bool | None, bool | None]:
-        """Whether two threads of a core are online, and whether a core has two; a number of CPUs alone has cores of one.
+        """Whether two threads of a core are online, and whether a core has two; a number alone has cores of one.
 
         One CPU of a core of two has no thread beside it; which of more are each other's threads `smp` does not say.
         """

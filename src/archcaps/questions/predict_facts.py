@@ -11,6 +11,7 @@ import msgspec
 
 from archcaps.machine.cmdline import parse
 from archcaps.machine.facts import LIST_FLAGS
+from archcaps.machine.forced_flags import WAYS, forced_flags
 from archcaps.machine.given_options import Options, config_items
 from archcaps.machine.identity import identity_lookups
 from archcaps.machine.l1tf import kvm_lookups
@@ -40,7 +41,8 @@ _GDS_LOCKED: Final = bits_of("ia32_mcu_opt_ctrl")["gds_mitg_locked"].mask
 
 def parts_of_facts(case: Case) -> Iterator[tuple[str, Values]]:
     """Yield the facts of a case in parts, each with its scope; parts that cases have in common are the same object."""
-    bits = case.bit_values()
+    forced = _forced(case.cmdline, case.kernel)
+    bits = _overridden(case.bit_values(), forced)
     part = Part(
         case.vendor, case.number("family"), case.number("model"), case.number("stepping"), bits["hybrid"],
         case.number("core_type"),
@@ -51,12 +53,24 @@ def parts_of_facts(case: Case) -> Iterator[tuple[str, Values]]:
         json.dumps(case.config, sort_keys=True), case.xen_pv,
         tuple(sorted(case.kvm_parameters.items())),
     )  # fmt: skip
-    yield CPU, _part(part, case.kernel)
-    yield CPU, _microcode(part, _revision(case, intel=intel), _platform(case), case.kernel)
+    yield CPU, _overridden(_part(part, case.kernel), forced)
+    yield CPU, _overridden(_microcode(part, _revision(case, intel=intel), _platform(case), case.kernel), forced)
     yield CPU, bits
-    yield CPU, _arch_capabilities(case)
+    yield CPU, _overridden(_arch_capabilities(case), forced)
     yield CPU, _rest(case)
     yield CPU, _osvw(part, case.msr(_OSVW_LENGTH), case.msr(_OSVW_STATUS))
+
+
+def _forced(cmdline: str | None, release: str | None) -> Values:
+    behaviours = _behaviours(release)
+    first, by_name, sets = (behaviours[name] for name in WAYS)
+    return forced_flags(cmdline, (first, by_name, sets))
+
+
+def _overridden(shown: Values, forced: Values) -> Values:
+    """Return what the kernel sees of the bits of `shown`: the same object where no option changes one."""
+    changed = {name: value for name, value in forced.items() if name in shown}
+    return {**shown, **changed} if changed else shown
 
 
 def _revision(case: Case, *, intel: bool) -> int | None:

@@ -28,6 +28,8 @@ def features_of(world: World) -> set[str]:
             found.add("STIBP")
         if shows("ssbd") or shows("virt_ssbd") or shows("amd_ssbd"):
             found.add("SSBD")
+    # apply_forced_caps: what clearcpuid= takes away goes, but not what the kernel forces afterwards
+    found -= {flag for flag in ("IBRS", "IBPB", "STIBP", "SSBD") if has(f"{flag.lower()}_cleared")}
     ls_cfg = shows("vendor_hygon") or (amd and shows("family_0x15_to_0x17"))
     if ls_cfg and not shows("virt_ssbd") and not shows("amd_ssbd") and shows("ls_cfg_readable"):
         found.add("SSBD")

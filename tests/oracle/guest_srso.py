@@ -149,6 +149,8 @@ def _by_vectors(chosen: Branches) -> str:
         return _SMT
     if option == "safe_ret" and has("srso_user_kernel") and shows("srso_user_kernel_no"):
         option = "ibpb_vmexit"
+        if has("srso_user_ibpb") and shows("btb_ctx_isolation"):
+            return "Mitigation: IBPB on context switch"
     elif option != "safe_ret" and not found:
         return _NO_MICROCODE
     if option == "ibpb_vmexit" and has("srso_user_kernel") and shows("srso_bp_spec_reduce"):

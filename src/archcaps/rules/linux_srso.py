@@ -25,6 +25,7 @@ SMT_DISABLED = "Mitigation: SMT disabled"
 IBPB = "Mitigation: IBPB"
 ON_VMEXIT = "Mitigation: IBPB on VMEXIT only"
 REDUCED = "Mitigation: Reduced Speculation"
+ON_SWITCH = "Mitigation: IBPB on context switch"
 SAFE_RET = "Mitigation: Safe RET"
 SAFE_RET_ALONE = "Vulnerable: Safe RET, no microcode"
 MICROCODE_ALONE = "Vulnerable: Microcode, no safe RET"
@@ -198,6 +199,13 @@ def _select_and_update(cpu: Cpu, kernel: Kernel) -> Texts:
     )
 
 
+@rule("Debian Linux 7.3.4 arch/x86/kernel/cpu/bugs.c SRSO_MITIGATION_USER_IBPB")
+def srso_stops_at_context_switches(cpu: Cpu, kernel: Kernel) -> Node:
+    """In place of safe RET an IBPB on context switches is enough: the CPU isolates contexts, and the kernel knows it."""
+    chosen = srso_safe_ret_selected(cpu, kernel) & srso_only_vm_exit_matters(cpu, kernel)
+    return kernel.srso_user_ibpb & cpu.btb_ctx_isolation & chosen
+
+
 def _by_vectors(cpu: Cpu, kernel: Kernel) -> Texts:
     """6.17 and later: the microcode is looked at first, and what needs none overwrites that."""
     found = srso_has_microcode(cpu, kernel)
@@ -211,6 +219,7 @@ def _by_vectors(cpu: Cpu, kernel: Kernel) -> Texts:
             (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
             (left_out, VULNERABLE),
             (srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
+            (srso_stops_at_context_switches(cpu, kernel), ON_SWITCH),
             (at_vm_exit & speculation_can_be_reduced(cpu, kernel), REDUCED),
             (by_ibpb & ~kernel.built_ibpb_entry, VULNERABLE),
             (at_vm_exit, ON_VMEXIT),

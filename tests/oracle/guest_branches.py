@@ -30,13 +30,10 @@ class Branches:
         #: mitigations=off, where it stands above all options
         self.off = world.has("mitigations_off") and not self.vectors
         self.smt_possible = world.shows("smt_supported") and not world.has("nosmt_force")
-        for bug, option in (("spectre_v2", "spectre_v2_forced"), ("retbleed", "retbleed_forced")):
-            if world.has(option):
-                self.bugs.add(bug)
-        for bug in ("its", "vmscape"):
-            if world.has(f"has_{bug}") and world.has(f"{bug}_forced"):
-                self.bugs.add(bug)
-        self.spectre_v2_off = self.off or world.has("spectre_v2_off") or "spectre_v2" not in self.bugs
+        self.switched_off = self.off or world.has("spectre_v2_off")
+        asked = world.has("spectre_v2_on") or self._mode_by_option() is not None
+        left = "spectre_v2" not in self.bugs and (world.has("asks_spectre_v2_first") or not asked)
+        self.spectre_v2_off = self.switched_off or left
         self.spectre_v2_on = world.has("spectre_v2_on") and not self.spectre_v2_off
         if self.later:
             self._select_then_update()
@@ -171,7 +168,9 @@ class Branches:
         else:
             self.mode = "eIBRS" if "IBRS_ENHANCED" in self.features else self._retpolines()
         # the update for Retbleed, where no option chose a mode
-        by_itself = not self.spectre_v2_off and not named and not self.spectre_v2_on and self.mode != "eIBRS"
+        unasked = "spectre_v2" not in self.bugs and not has("asks_spectre_v2_first") and not self.switched_off
+        by_itself = not named and not self.spectre_v2_on and self.mode != "eIBRS"
+        by_itself = by_itself and (unasked or not self.spectre_v2_off)
         wanted = "retbleed" in self.bugs and self.retbleed not in ("none", "Stuffing")
         if by_itself and wanted and self._ibrs_goes() and not has("retbleed_off"):
             self.mode = "IBRS"
@@ -200,6 +199,8 @@ class Branches:
             self.retbleed = "Enhanced IBRS"
         elif self.intel and "IBRS" in self.features:
             self.retbleed = "IBRS"
+        elif not self.intel:
+            self.retbleed = "AUTO"  # what no vendor's branch turns into a choice
 
     def _select_its(self) -> None:
         has = self._has

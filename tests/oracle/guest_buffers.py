@@ -44,6 +44,8 @@ class Buffers:
         if has(f"{name}_off"):
             return True
         if has("attack_vectors"):
+            if name == "mmio" and has("mitigations_off") and not has("off_only_empties_vectors"):
+                return True
             return self.no_vector and not has(f"{name}_on")
         return has("mitigations_off")
 

@@ -28,11 +28,15 @@ def features_of(world: World) -> set[str]:
             found.add("STIBP")
         if shows("ssbd") or shows("virt_ssbd") or shows("amd_ssbd"):
             found.add("SSBD")
+    # apply_forced_caps: what clearcpuid= takes away goes, but not what the kernel forces afterwards
+    found -= {flag for flag in ("IBRS", "IBPB", "STIBP", "SSBD") if has(f"{flag.lower()}_cleared")}
     ls_cfg = shows("vendor_hygon") or (amd and shows("family_0x15_to_0x17"))
     if ls_cfg and not shows("virt_ssbd") and not shows("amd_ssbd") and shows("ls_cfg_readable"):
         found.add("SSBD")
-    snp_host = has("spares_snp_host_auto_ibrs") and bare and shows("sev_snp") and shows("snp_host")
-    if shows("ibrs_all") or (has("uses_auto_ibrs") and shows("auto_ibrs") and not snp_host):
+    probed = amd and shows("family_from_0x19") and bare and shows("sev_snp")
+    snp_host = has("spares_snp_host_auto_ibrs") and probed and shows("snp_host")
+    enhanced = shows("ibrs_all") or (has("uses_auto_ibrs") and shows("auto_ibrs") and not snp_host)
+    if enhanced and not shows("listed_no_speculation"):  # set behind the return for parts that do not speculate
         found.add("IBRS_ENHANCED")
     return found | _srso_microcode(world) | _tsa(world)
 
@@ -67,7 +71,10 @@ def tsa_bits_set_by_kernel(world: World) -> set[str]:
     if shows("family_0x19"):
         if has("tests_tsa_microcode") and shows("tsa_microcode"):
             found.add("VERW_CLEAR")
-    elif not shows("unknown_zen_model") and not (third and shows("family_0x1a")):
+    elif third and shows("family_0x1a"):
+        if has("knows_zen6") and shows("zen6_part"):
+            found |= {"tsa_sq_no", "tsa_l1_no", "tsa_fill_no"}
+    elif not shows("unknown_zen_model"):
         found |= {"tsa_sq_no", "tsa_l1_no"}
     if third and not shows("family_0x1a") and not shows("unknown_zen_model"):
         found.add("tsa_fill_no")
@@ -87,7 +94,22 @@ def _tsa(world: World) -> set[str]:
 
 
 def bugs_of(world: World, features: set[str]) -> set[str]:
-    """Return the bugs, by the names that /proc/cpuinfo has for them."""
+    """Return the bugs, by the names that /proc/cpuinfo has for them: found, or set by an option."""
+    return _found(world, features) | _forced(world)
+
+
+def _forced(world: World) -> set[str]:
+    """What the parsers of retbleed=, indirect_target_selection=, vmscape= and spectre_v2= set."""
+    has = world.has
+    found = {bug for bug in ("retbleed", "its", "vmscape") if has(f"has_{bug}") and has(f"{bug}_forced")}
+    if has("spectre_v2_forced"):
+        found.add("spectre_v2")
+        if has("has_spectre_v2_user"):
+            found.add("spectre_v2_user")
+    return found
+
+
+def _found(world: World, features: set[str]) -> set[str]:
     shows, has = world.shows, world.has
     found = _errata(world)
     if has("has_old_microcode") and not shows("hypervisor") and shows("old_microcode"):
@@ -179,7 +201,7 @@ def _errata(world: World) -> set[str]:
         "sysret_ss_attrs": (amd or hygon) and not has("xen_pv"),
         "fxsave_leak": amd and not shows("xsaveerptr"),
         "swapgs_fence": amd and shows("family_0x0f"),
-        "tlb_mmatch": amd and shows("osvw_erratum_383" if osvw else "family_0x10"),
+        "tlb_mmatch": amd and shows("family_0x10") and (not osvw or shows("osvw_erratum_383")),
         "amd_e400": amd and shows("osvw_erratum_400" if osvw else "erratum_400_part"),
         "div0": has("has_div0") and amd and shows("zen1_part"),
         "clflush_monitor": intel and shows("clflush_monitor_part"),

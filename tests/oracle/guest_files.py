@@ -55,6 +55,8 @@ def retbleed(chosen: Branches, *, smt_active: bool) -> str | None:
         return None
     if "retbleed" not in chosen.bugs:
         return "Not affected"
+    if chosen.retbleed == "AUTO":
+        return "(null)"
     if chosen.retbleed == "none":
         return "Vulnerable"
     if chosen.retbleed not in ("untrained return thunk", "IBPB"):

@@ -149,6 +149,8 @@ def _by_vectors(chosen: Branches) -> str:
         return _SMT
     if option == "safe_ret" and has("srso_user_kernel") and shows("srso_user_kernel_no"):
         option = "ibpb_vmexit"
+        if has("srso_user_ibpb") and shows("btb_ctx_isolation"):
+            return "Mitigation: IBPB on context switch"
     elif option != "safe_ret" and not found:
         return _NO_MICROCODE
     if option == "ibpb_vmexit" and has("srso_user_kernel") and shows("srso_bp_spec_reduce"):
@@ -171,13 +173,15 @@ def vmscape(chosen: Branches) -> str | None:
     if "vmscape" not in chosen.bugs:
         return "Not affected"
     able = "IBPB" in chosen.features
-    if not chosen.vectors and (chosen.off or not able):
+    if not chosen.later and (chosen.off or not able):
         return _NONE
     at_vm_exit = spec_rstack_overflow(chosen) == "Mitigation: IBPB on VMEXIT only"
     if chosen.retbleed == "IBPB" or at_vm_exit:
         return "Mitigation: IBPB on VMEXIT"
     if has("vmscape_off") or not able:
         return _NONE
-    if chosen.vectors and not has("vmscape_ibpb") and not has("vector_guest_host"):
+    if has("mitigations_off") and not has("off_only_empties_vectors"):
+        return _NONE
+    if has("vmscape_by_vectors") and not has("vmscape_ibpb") and not has("vector_guest_host"):
         return _NONE
     return "Mitigation: IBPB before exit to userspace"

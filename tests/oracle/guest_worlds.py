@@ -49,6 +49,7 @@ _CPU_SHARES: Final = {"listed_no_speculation": 0.02, "arch_capabilities": 0.85, 
 _KERNEL_SHARES: Final = {
     "mitigations_off": 0.1, "xen_pv": 0.05, "built_retpoline": 0.85, "built_rethunk": 0.85,
     "built_aligned_functions": 0.1, "nosmt": 0.15, "nosmt_force": 0.15, "retbleed_forced": 0.3,
+    "ibrs_cleared": 0.05, "ibpb_cleared": 0.05, "stibp_cleared": 0.05, "ssbd_cleared": 0.05,
 }  # fmt: skip
 
 

@@ -10,15 +10,25 @@ from typing import Any
 
 from archcaps.machine.snapshot import Cpu, Cpuid, Kernel, Kvm, Reading, Snapshot
 
-__all__ = ["Record", "records", "snapshot_of"]
+__all__ = ["Record", "records", "records_of_fourteen_images", "snapshot_of"]
 
 Record = dict[str, Any]
-_FILE = Path(__file__).parent / "recorded" / "real-kernels.jsonl.gz"
+_RECORDED = Path(__file__).parent / "recorded"
 
 
 @cache
 def records() -> tuple[Record, ...]:
-    with gzip.open(_FILE, "rt", encoding="utf-8") as lines:
+    return _read("real-kernels.jsonl.gz")
+
+
+@cache
+def records_of_fourteen_images() -> tuple[Record, ...]:
+    """Return a second round: command lines, SMT, core types, faulting MSRs; 6.1.190 to 7.3.4, two with KVM."""
+    return _read("real-kernels-2.jsonl.gz")
+
+
+def _read(name: str) -> tuple[Record, ...]:
+    with gzip.open(_RECORDED / name, "rt", encoding="utf-8") as lines:
         return tuple(json.loads(line) for line in lines)
 
 

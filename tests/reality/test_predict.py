@@ -19,12 +19,12 @@ from archcaps.questions.predict_case import Case, parse_case
 from archcaps.questions.predict_linux import predict_linux
 from archcaps.rules.linux_files import TEXTS
 from tests.cli.running import archcaps
-from tests.reality.records import Record, records
+from tests.reality.records import Record, records, records_of_fourteen_images
 
 RECORDED = Path(__file__).parent / "recorded"
 #: What the records leave unsaid: the emulators' MSRs read 0 and take every write, the kernels were Debian's.
 UNSAID = {
-    "msrs": {"0x8b": "0x0", "0x17": "0x0", "0xc0011020": "0x0"},
+    "other_msrs": "0x0",
     "msr_writes_succeed": True,
     "config": "debian-cloud",
 }
@@ -69,6 +69,30 @@ def test_every_recorded_answer_to_the_letter() -> None:
         for record, answer in zip(chosen, answers, strict=True)
         if (found := differences_of(record, answer))
     }
+    assert wrong == {}
+
+
+#: Files whose text hangs on whether kvm_intel is loaded where CPUID shows VMX, which no record says.
+BY_KVM_INTEL = ("l1tf", "itlb_multihit")
+
+
+def test_every_answer_of_fourteen_images_to_the_letter() -> None:
+    """6.1.190 to 7.3.4 with command lines and SMT: texts, bugs in their order, VERW features; no list of several."""
+    chosen = [record for record in records_of_fourteen_images() if "vuln" in record["output"]]
+    assert len(chosen) == 1514
+    cases = [json.dumps({**record["input"], "other_msrs": "0x0"}).encode() for record in chosen]
+    result = archcaps("predict", stdin=b"\n".join(cases))
+    assert result.returncode == 0, result.stderr
+    wrong = {}
+    for record, line in zip(chosen, result.stdout.splitlines(), strict=True):
+        answer = json.loads(line)
+        if "vmx" in record["input"]["bits"]:
+            for file in BY_KVM_INTEL:
+                texts, recorded = answer["vuln"][file], record["output"]["vuln"][file]
+                if isinstance(texts, list) and recorded in texts:
+                    answer["vuln"][file] = recorded
+        if found := differences_of(record, answer):
+            wrong[f"{record['kernel']} {record['input']}"] = found
     assert wrong == {}
 
 

@@ -99,8 +99,9 @@ EIBRS = "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; PBRSB-eIBRS: 
         ("6.6.150", "icelake", IBRS_BITS, IBRS_ALL, "spectre_bhi=vmexit", f"{EIBRS}; BHI: SW loop, KVM: SW loop"),
         ("6.1.85", "icelake", IBRS_BITS, IBRS_ALL | PBRSB_NO, "", "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; RSB filling; PBRSB-eIBRS: Not affected; BHI: SW loop, KVM: SW loop"),
         ("6.1.85", "icelake", IBRS_BITS, IBRS_ALL | PBRSB_NO, "spectre_bhi=auto", "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; RSB filling; PBRSB-eIBRS: Not affected; BHI: Syscall hardening, KVM: SW loop"),
-        # LFENCE: with its fields from 6.17, alone before, older kernels without that mode
-        ("6.17.0", "icelake", "hypervisor", 0, "spectre_v2=retpoline,lfence", "Vulnerable: LFENCE; STIBP: disabled; RSB filling; PBRSB-eIBRS: Not affected; BHI: SW loop, KVM: SW loop"),
+        # LFENCE: with its fields from 6.17.7, alone before, older kernels without that mode
+        ("6.17.0", "icelake", "hypervisor", 0, "spectre_v2=retpoline,lfence", "Vulnerable: LFENCE"),
+        ("6.17.7", "icelake", "hypervisor", 0, "spectre_v2=retpoline,lfence", "Vulnerable: LFENCE; STIBP: disabled; RSB filling; PBRSB-eIBRS: Not affected; BHI: SW loop, KVM: SW loop"),
         ("6.16.1", "icelake", "hypervisor", 0, "spectre_v2=retpoline,lfence", "Vulnerable: LFENCE"),
         ("6.6.115", "icelake", "hypervisor", 0, "spectre_v2=retpoline,lfence", "Vulnerable: LFENCE"),
         # legacy IBRS for Retbleed, and what retbleed= and spectre_v2= make of it
@@ -190,9 +191,10 @@ ALIGNED = "Mitigation: Aligned branch/return thunks"
         ("5.15.215", "indirect_target_selection=stuff spectre_v2=retpoline", "Vulnerable", ALIGNED),
         # its_select_mitigation of 6.12 comes last: what Intel could not use of retbleed= is none by then
         ("6.12.117", "retbleed=unret indirect_target_selection=stuff spectre_v2=retpoline", "Mitigation: Stuffing", STUFFED),
-        # retbleed_update_mitigation of 6.16 leaves what it had selected before
+        # retbleed_update_mitigation of 6.16 leaves what it had selected before, until 6.17.7
         ("6.16.1", "spectre_v2=retpoline", "Mitigation: IBRS", ALIGNED),
-        ("6.17.0", "spectre_v2=retpoline", "Vulnerable", ALIGNED),
+        ("6.17.0", "spectre_v2=retpoline", "Mitigation: IBRS", ALIGNED),
+        ("6.17.7", "spectre_v2=retpoline", "Vulnerable", ALIGNED),
         ("6.12.117", "spectre_v2=off", "Vulnerable", "Vulnerable"),
         ("6.1.192", "retbleed=unret spectre_v2=retpoline", "Vulnerable: untrained return thunk / IBPB on non-AMD based uarch", ALIGNED),
         ("6.12.117", "retbleed=unret spectre_v2=retpoline", "Vulnerable", ALIGNED),

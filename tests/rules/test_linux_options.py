@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 
 from archcaps.rules import linux_branch_texts as texts
+from archcaps.rules import linux_bugs_branch as branch_bugs
 from archcaps.rules import linux_retbleed as retbleed
 from archcaps.rules import linux_spectre_v2 as spectre_v2
-from archcaps.rules import linux_srso as srso
 from archcaps.rules.views import Cpu, Kernel
 from tests.rules.facts import holds
 
@@ -123,7 +123,7 @@ def test_what_a_mode_means_for_what_reads_it(mode: str, true: tuple[str, ...]) -
 
 
 def test_vmscape_is_forced_only_where_the_kernel_has_it() -> None:
-    node = srso.vmscape_affected(CPU, KERNEL)
+    node = branch_bugs.x86_bug_vmscape(CPU, KERNEL)
     assert holds(node, "kernel.has_vmscape", "kernel.vmscape_forced")
     assert not holds(node, "kernel.vmscape_forced")
 

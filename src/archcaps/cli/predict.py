@@ -30,12 +30,16 @@ A case, of which every key may be missing (unknown) and others may be there:
                     others are 0 (null_sel_clr_base, monitor: unknown)
   arch_caps         MSR 0x10a: a number, or text as "0x2b"; null: no such MSR
   msrs              other MSRs: {"0x8b": microcode revision, "0x17": platform,
-                    "0xc0011020": if it can be read, ...}; those not named
-                    read 0, but these three are unknown
+                    "0xc0011020": if it can be read, "0x123": ..., ...}; what
+                    is null or not named is unknown
+  other_msrs        what every MSR reads that msrs does not name, as "0x0"
   msr_writes_succeed  whether writing MSR 0x49 (SBPB) succeeds
   cmdline, config   the kernel's command line, and its configuration by name
                     or items: {"KVM": "m", ...}
-  smp               1, or a text as "2,threads=2"
+  smp               1, or a text as "2,threads=2"; "1,threads=2" has SMT that
+                    is not active
+  smt_active, smt_supported   whether two threads of a core are online, and
+                    whether a core has two; they go before smp
   core_type         native core type of CPUID leaf 0x1a (0 if not given)
   kvm_parameters    of KVM's modules where it runs: {"ept": "Y", ...}
   guest_values      with --kvm: what to set MSR 0x10a of a vCPU to, one after

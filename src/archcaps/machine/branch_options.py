@@ -1,7 +1,8 @@
 """Boot options and configuration of the mitigations around branch prediction, as the named booleans that rules read.
 
 How an option is read depends on the kernel: the newer ones read each where it stands, and skip values that they do not
-know; the older ones look for the last one, and take a value that they do not know for the default.
+know; the older ones look for the last one, and take a value that they do not know for the default (spectre_v2=,
+spectre_v2_user= and spec_store_bypass_disable= until 6.17).
 Source: Linux 5.4.301, 5.10.265, 6.1.192, 6.12.117, 6.16.1, 6.17.0, 7.1.5 arch/x86/kernel/cpu/bugs.c *_parse_cmdline;
 kernel/cpu.c mitigations_parse_cmdline; arch/x86/lib/cmdline.c.
 """
@@ -16,9 +17,9 @@ from archcaps.machine.cmdline import parse
 
 __all__ = ["BRANCH_LOOKUPS", "branch_option_values"]
 
-#: Behaviours that decide how options are read; from 6.17 (attack vectors) on all are early parameters.
+#: Behaviours that decide how options are read.
 _DECIDING: Final = (
-    "attack_vectors", "mitigation_configs", "names_eibrs_modes", "has_retbleed", "mitigates_retbleed_on_amd",
+    "options_are_early", "mitigation_configs", "names_eibrs_modes", "has_retbleed", "mitigates_retbleed_on_amd",
     "knows_retbleed_stuff", "knows_its_stuff", "knows_bhi_vmexit", "spectre_v2_user_off_by_default",
 )  # fmt: skip
 _SPECTRE_V2: Final = {
@@ -103,7 +104,7 @@ def _read(
     cmdline: str, given: _Given, config: Mapping[str, str] | None, kernel: Mapping[str, bool]
 ) -> dict[str, bool | None]:
     """Return the look-ups for a kernel whose way of reading options is known."""
-    early = kernel["attack_vectors"]
+    early = kernel["options_are_early"]
     names = {name for name, _ in given}
     words = parse(cmdline).words()
 
@@ -127,7 +128,7 @@ def _read(
     }
     spectre_v2 = compiled_off("MITIGATION_SPECTRE_V2", can_be=configurable)
     values |= _one_of(_SPECTRE_V2, chosen("spectre_v2", _modes(kernel), "nospectre_v2"), spectre_v2)
-    values["spectre_v2_forced"] = early and ("spectre_v2", "on") in given
+    values["spectre_v2_forced"] = early and _spectre_v2_on_is_read(given)
     user_off = True if kernel["spectre_v2_user_off_by_default"] else spectre_v2
     user = ("auto", *(value for accepted in _SPECTRE_V2_USER.values() for value in accepted))
     values |= _one_of(_SPECTRE_V2_USER, chosen("spectre_v2_user", user), user_off)
@@ -150,6 +151,12 @@ def _read(
     values |= {"bhi_on": bhi == "on", "bhi_vmexit": bhi == "vmexit"}
     values["nosmt_force"] = ("nosmt", "force") in given
     return values
+
+
+def _spectre_v2_on_is_read(given: _Given) -> bool:
+    """Whether spectre_v2=on stands before any nospectre_v2, behind which spectre_v2= is passed over."""
+    first = next((pair for pair in given if pair[0] == "nospectre_v2" or pair == ("spectre_v2", "on")), None)
+    return first == ("spectre_v2", "on")
 
 
 def _modes(kernel: Mapping[str, bool]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from archcaps.machine.cmdline import parse
 from archcaps.machine.datum import Datum, Facts
+from archcaps.machine.forced_flags import WAYS, forced_flags
 from archcaps.machine.given_options import ASSUMED_CONFIG, Options, config_items
 from archcaps.machine.identity import identity_lookups
 from archcaps.machine.l1tf import kvm_lookups
@@ -90,6 +91,7 @@ def host_facts(host: Snapshot, assumptions: frozenset[str] = frozenset()) -> Fac
     for scope in ("offered", "true"):
         add_microcode(facts, scope, host, part, unlisted=False)
     add_silicon(facts, host, part)
+    _force_flags(facts, "host", host)
     return facts
 
 
@@ -102,6 +104,7 @@ def guest_facts(guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> F
     facts, strict = Facts(), STRICT in assumptions
     guest = stated(guest) if strict else guest
     _add_machine(facts, "guest", guest, part_of(guest), defaults="default-options" in assumptions, strict=strict)
+    _force_flags(facts, "guest", guest)
     for name, why in (
         ("guest_kernel.xen_pv", "a guest of KVM is no Xen PV guest"),
         ("guest.ram_above_half", "the guest's RAM lies below half of its physical addresses"),
@@ -151,6 +154,7 @@ def facts_of_host(host: Snapshot, *, strict: bool = False) -> Facts:
     facts = Facts()
     host = stated(host) if strict else host
     _add_machine(facts, "host", host, part_of(host), defaults=False, strict=strict)
+    _force_flags(facts, "host", host)
     return facts
 
 
@@ -170,6 +174,24 @@ def _add_machine(facts: Facts, scope: str, snapshot: Snapshot, part: Part, *, de
     add_identity(facts, scope, snapshot, part, strict=strict)
     add_kernel(facts, f"{scope}_kernel", snapshot, defaults=defaults and not strict, strict=strict)
     add_lists(facts, scope, part, _linux_release(snapshot), strict=strict)
+
+
+def _force_flags(facts: Facts, scope: str, snapshot: Snapshot) -> None:
+    """Put what clearcpuid= and setcpuid= make of the CPU's bits in place of what CPUID shows; silicon stays as it is.
+
+    A guest's CPUID also tells KVM whether it has MSR 0x10a: that bit is left open where its kernel takes it away.
+    """
+    if snapshot.kernel.system != "linux":
+        return
+    kernel = {name: facts.known.get(f"{scope}_kernel.{name}") for name in WAYS}
+    first, by_name, sets = (None if datum is None else datum.value for datum in kernel.values())
+    for name, value in forced_flags(snapshot.kernel.cmdline, (first, by_name, sets)).items():
+        for_kvm = scope == "guest" and name == "arch_capabilities"
+        facts.known.pop(f"{scope}.{name}", None)
+        facts.add(
+            f"{scope}.{name}", None if for_kvm else value, snapshot.kernel.provenance or snapshot.provenance,
+            "clearcpuid=, setcpuid= or noxsave on the kernel's command line, not CPUID",
+        )  # fmt: skip
 
 
 def part_of(snapshot: Snapshot) -> Part:

@@ -61,6 +61,8 @@ _ERRATUM_400: Final = {0x0F: (0x41, 2), 0x10: (2, 1)}
 _ZEN_1_AND_2: Final = (range(0x00, 0x80), range(0x90, 0x92), range(0xA0, 0xB0))
 #: Zen 5 models of family 0x1a on which every kernel read agrees. Source: Linux 6.12.117, 6.18.9, 7.1.5, the same place
 _ZEN_5: Final = (range(0x00, 0x30), range(0x40, 0x50), range(0x60, 0x80))
+#: Zen 6 models of family 0x1a. Source: Debian Linux 6.12.118, 7.3.4 amd.c: what they record on each of 256 models
+_ZEN_6: Final = (range(0x50, 0x60), range(0x80, 0xB0), range(0xC0, 0xD0), range(0xD8, 0xF0))
 #: Zen 1 alone. Source: Linux 5.10.265 arch/x86/kernel/cpu/amd.c amd_div0; 7.1.5 bsp_init_amd
 _ZEN_1: Final = (range(0x00, 0x30), range(0x50, 0x60))
 
@@ -78,6 +80,7 @@ def identity_lookups(part: Part) -> dict[str, bool | None]:
         found[name] = _all(_in(family, (6,)), _in(model, models))
     found["family_before_controls"] = _before_controls(family, model)
     found["zen1_part"] = _all(_in(family, (0x17,)), _in(model, [number for models in _ZEN_1 for number in models]))
+    found["zen6_part"] = _all(_in(family, (0x1A,)), _in(model, [number for models in _ZEN_6 for number in models]))
     found["erratum_400_part"] = _erratum_400(part)
     found["unknown_zen_model"] = _unknown_zen_model(family, model)
     found["null_clears_base"] = True if vendor == "GenuineIntel" else None
@@ -92,7 +95,7 @@ def first_models(family: int) -> frozenset[int]:
     Where the stepping decides too (`first_steppings`) a model stands alone.
     """
     ends = {0}
-    ranges = {6: (), 0x17: (*_ZEN_1_AND_2, *_ZEN_1), 0x1A: _ZEN_5, 0x19: (range(0xB0, 0x100),)}
+    ranges = {6: (), 0x17: (*_ZEN_1_AND_2, *_ZEN_1), 0x1A: (*_ZEN_5, *_ZEN_6), 0x19: (range(0xB0, 0x100),)}
     for models in ranges.get(family, ()):
         ends |= {models.start, models.stop}
     if family == 6:

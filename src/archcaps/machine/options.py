@@ -11,6 +11,7 @@ from typing import Final
 
 from archcaps.machine.branch_options import branch_option_values
 from archcaps.machine.cmdline import VECTORS, parse
+from archcaps.machine.forced_flags import WAYS, cleared_features
 from archcaps.machine.given_options import Options, Values
 from archcaps.machine.options_memory import memory_values
 from archcaps.tables.names import KERNEL_LOOKUPS
@@ -39,6 +40,8 @@ def option_values(
     mitigation off at all, how it reads options, and what it does by default with TSX.
     """
     built = {"mitigations_compiled_out": _compiled_out(config)}
+    first, by_name, sets = (behaviours.get(name) for name in WAYS)
+    built |= cleared_features(cmdline, (first, by_name, sets))
     if cmdline is None:
         unknown: Values = dict.fromkeys(name for name in KERNEL_LOOKUPS if name not in _NOT_OPTIONS)
         return unknown | built | branch_option_values(cmdline, config, behaviours)

@@ -37,8 +37,9 @@ class Case(msgspec.Struct, kw_only=True):
     `bits` are all CPUID bits that are shown; with `hidden`, those that are known to be 0, the others are unknown.
     `arch_caps` None: RDMSR 0x10a faults, so that every bit counts as 0; UNSET: unknown. `msrs` by number as text: 0x8b
     is the microcode revision (in the upper half on Intel), 0x17 has the platform, 0xc0011020 can be read if it is
-    there; any other MSR reads 0 where `msrs` is given. `guest_values` and `guest_cpuid_arch_capabilities` are for
-    questions about KVM: what a vCPU's MSR 0x10a is set to, and whether its CPUID shows it.
+    there. An MSR that `msrs` does not name reads `other_msrs`, and is unknown without it, as one that is null is.
+    `smt_active` and `smt_supported` go before what `smp` says. `guest_values` and `guest_cpuid_arch_capabilities` are
+    for questions about KVM: what a vCPU's MSR 0x10a is set to, and whether its CPUID shows it.
     """
 
     kernel: str | None = None
@@ -51,10 +52,13 @@ class Case(msgspec.Struct, kw_only=True):
     bits: list[str] | None = None
     hidden: list[str] | None = None
     arch_caps: int | str | msgspec.UnsetType | None = msgspec.UNSET
-    msrs: dict[str, int | str] | None = None
+    msrs: dict[str, int | str | None] | None = None
+    other_msrs: int | str | None = None
     msr_writes_succeed: bool | None = None
     cmdline: str | None = None
     smp: int | str | None = None
+    smt_active: bool | None = None
+    smt_supported: bool | None = None
     config: str | dict[str, str] | None = None
     kvm_parameters: dict[str, str] = {}
     xen_pv: bool | None = False
@@ -87,19 +91,27 @@ class Case(msgspec.Struct, kw_only=True):
         return _bit_values(None if self.bits is None else frozenset(self.bits), hidden, self.hypervisor)
 
     @property
-    def threads(self) -> int | None:
-        """Threads of a core: the text of `smp` may say so, and a number alone has one."""
-        if self.smp is None:
-            return None
-        found = _THREADS.search(str(self.smp))
-        return int(found[1]) if found else 1
+    def smt(self) -> tuple[bool | None, bool | None]:
+        """Whether two threads of a core are online, and whether a core has two; a number alone has cores of one.
+
+        One CPU of a core of two has no thread beside it; which of more are each other's threads `smp` does not say.
+        """
+        active = supported = None
+        if self.smp is not None:
+            found = _THREADS.search(str(self.smp))
+            cpus, threads = int(str(self.smp).partition(",")[0]), int(found[1]) if found else 1
+            supported = threads > 1
+            active = False if not supported or cpus < 2 else True if cpus >= threads else None
+        supported = supported if self.smt_supported is None else self.smt_supported
+        active = (False if supported is False else active) if self.smt_active is None else self.smt_active
+        return active, True if active and self.smt_supported is None else supported
 
     def msr(self, index: int) -> int | None:
-        """Return what MSR `index` holds, or None where it is not given."""
+        """Return what MSR `index` holds, or None where that is not given."""
         for name, value in (self.msrs or {}).items():
             if number_of(name) == index:
                 return number_of(value)
-        return None
+        return number_of(self.other_msrs)
 
 
 @lru_cache(maxsize=1 << 11)
@@ -160,6 +172,7 @@ def _check_numbers(case: Case, where: str) -> None:
         _check_number(getattr(case, name), most, f"{where}: {name}")
     if case.arch_caps is not msgspec.UNSET:
         _check_number(case.arch_caps, (1 << 64) - 1, f"{where}: arch_caps")
+    _check_number(case.other_msrs, (1 << 64) - 1, f"{where}: other_msrs")
     for value in case.guest_values:
         _check_number(value, (1 << 64) - 1, f"{where}: guest_values")
     for index, value in (case.msrs or {}).items():

@@ -11,6 +11,7 @@ import msgspec
 
 from archcaps.machine.cmdline import parse
 from archcaps.machine.facts import LIST_FLAGS
+from archcaps.machine.forced_flags import WAYS, forced_flags
 from archcaps.machine.given_options import Options, config_items
 from archcaps.machine.identity import identity_lookups
 from archcaps.machine.l1tf import kvm_lookups
@@ -33,6 +34,9 @@ KERNEL: Final = "guest_kernel"
 Values = Mapping[str, bool | None]
 
 _UCODE_REV, _PLATFORM_ID, _FEAT_CTL, _MCU_OPT_CTRL, _LS_CFG = 0x8B, 0x17, 0x3A, 0x123, 0xC0011020
+_OSVW_LENGTH, _OSVW_STATUS, _RMP_END = 0xC0010140, 0xC0010141, 0xC0010133
+#: The numbers that OSVW has for two errata. Source: Linux 5.10.265 arch/x86/kernel/cpu/amd.c amd_erratum_383, _400
+_OSVW_383, _OSVW_400 = 3, 1
 _GDS_LOCKED: Final = bits_of("ia32_mcu_opt_ctrl")["gds_mitg_locked"].mask
 
 
@@ -41,7 +45,8 @@ def parts_of_facts(case: Case, *, strict: bool = True) -> Iterator[tuple[str, Va
 
     Unless `strict`, what the tables leave open of its release is what is supposed of it.
     """
-    bits = case.bit_values()
+    forced = _forced(case.cmdline, case.kernel, strict)
+    bits = _overridden(case.bit_values(), forced)
     part = Part(
         case.vendor, case.number("family"), case.number("model"), case.number("stepping"), bits["hybrid"],
         case.number("core_type"),
@@ -52,11 +57,24 @@ def parts_of_facts(case: Case, *, strict: bool = True) -> Iterator[tuple[str, Va
         json.dumps(case.config, sort_keys=True), case.xen_pv,
         tuple(sorted(case.kvm_parameters.items())), strict,
     )  # fmt: skip
-    yield CPU, _part(part, case.kernel, strict)
-    yield CPU, _microcode(part, _revision(case, intel=intel), _platform(case), case.kernel, strict)
+    yield CPU, _overridden(_part(part, case.kernel, strict), forced)
+    yield CPU, _overridden(_microcode(part, _revision(case, intel=intel), _platform(case), case.kernel, strict), forced)
     yield CPU, bits
-    yield CPU, _arch_capabilities(case)
+    yield CPU, _overridden(_arch_capabilities(case), forced)
     yield CPU, _rest(case)
+    yield CPU, _osvw(part, case.msr(_OSVW_LENGTH), case.msr(_OSVW_STATUS))
+
+
+def _forced(cmdline: str | None, release: str | None, strict: bool) -> Values:
+    behaviours = _behaviours(release, strict)
+    first, by_name, sets = (behaviours[name] for name in WAYS)
+    return forced_flags(cmdline, (first, by_name, sets))
+
+
+def _overridden(shown: Values, forced: Values) -> Values:
+    """Return what the kernel sees of the bits of `shown`: the same object where no option changes one."""
+    changed = {name: value for name, value in forced.items() if name in shown}
+    return {**shown, **changed} if changed else shown
 
 
 def _revision(case: Case, *, intel: bool) -> int | None:
@@ -129,27 +147,41 @@ def _arch_capabilities(case: Case) -> Values:
 
 
 def _rest(case: Case) -> Values:
-    """What MSRs answer, threads and memory. Where `msrs` is given, MSRs that it does not name read 0."""
-    locked: bool | None = None
-    if case.msrs is not None:
-        locked = bool((case.msr(_MCU_OPT_CTRL) or 0) & _GDS_LOCKED)
-    control = case.msr(_FEAT_CTL)
+    """What MSRs answer, threads and memory."""
+    options, control, rmp_end = case.msr(_MCU_OPT_CTRL), case.msr(_FEAT_CTL), case.msr(_RMP_END)
     return _rest_values(
-        locked,
-        None if case.threads is None else case.threads > 1,
-        None if case.threads is None else case.threads > 1,
+        None if options is None else bool(options & _GDS_LOCKED),
+        *case.smt,
         True if case.msr(_LS_CFG) is not None else None,
         case.msr_writes_succeed,
         case.ram_above_half,
         # locked without VMX outside SMX: the kernel takes VMX away (feat_ctl.c); unlocked it enables VMX itself
         None if control is None else not control & 1 or bool(control & 4),
+        # snp_probe_rmptable_info: no table, no host of SEV-SNP
+        False if rmp_end == 0 else None,
     )
+
+
+@lru_cache(maxsize=1 << 10)
+def _osvw(part: Part, length: int | None, status: int | None) -> Values:
+    """What AMD's OSVW registers say of two errata; of an erratum beyond their length the model decides.
+
+    Source: Linux 5.10.265, 6.1.192 arch/x86/kernel/cpu/amd.c cpu_has_amd_erratum.
+    """
+    models = {_OSVW_383: True, _OSVW_400: identity_lookups(part)["erratum_400_part"]}
+    said: dict[int, bool | None] = dict.fromkeys(models)
+    for number, of_model in models.items():
+        if length is not None and number >= length:
+            said[number] = of_model
+        elif length is not None and status is not None:
+            said[number] = bool(status >> number & 1)
+    return {"osvw_erratum_383": said[_OSVW_383], "osvw_erratum_400": said[_OSVW_400]}
 
 
 @lru_cache(maxsize=1 << 10)
 def _rest_values(*answers: bool | None) -> Values:
     names = (
         "gds_mitg_locked", "smt_active", "smt_supported", "ls_cfg_readable", "sbpb_write_succeeds", "ram_above_half",
-        "vmx_enabled",
+        "vmx_enabled", "snp_host",
     )  # fmt: skip
     return dict(zip(names, answers, strict=True))

@@ -45,6 +45,7 @@ def _cpu(case: Case) -> Cpu:
     revision = case.msr(_UCODE_REV)
     if revision is not None and case.vendor != "AuthenticAMD":
         revision >>= 32  # Intel SDM volume 4, IA32_BIOS_SIGN_ID; AMD has the patch level below
+    active, supported = case.smt
     return Cpu(
         vendor=case.vendor,
         family=case.number("family"),
@@ -52,7 +53,8 @@ def _cpu(case: Case) -> Cpu:
         stepping=case.number("stepping"),
         core_type=case.number("core_type") if case.bits is not None else None,
         microcode=revision,
-        smt_active=None if case.threads is None else case.threads > 1,
+        smt_active=active,
+        smt_supported=supported,
     )
 
 

@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 _ENTER = "Linux 5.10.223 to 7.3.4 arch/x86/kvm/vmx/vmx.c vmx_vcpu_enter_exit"
-_ASM = "Linux 6.8.0 to 7.3.4 arch/x86/kvm/vmx/vmenter.S __vmx_vcpu_run (43fb862de8f6; 6.19: fc704b578976)"
+_ASM = "Linux 6.8.0 to 7.3.4 arch/x86/kvm/vmx/vmenter.S __vmx_vcpu_run (43fb862de8f6; 6.19: e6ff1d61de51)"
 _FLUSH = "Linux 5.10.223 to 7.3.4 arch/x86/kvm/vmx/vmx.c vmx_setup_l1d_flush, vmx_l1d_flush"
 _MMIO = (
     "Linux 5.19.0 to 6.15 arch/x86/kernel/cpu/bugs.c mmio_select_mitigation (mmio_stale_data_clear); 6.16.1 to 7.1.5 "

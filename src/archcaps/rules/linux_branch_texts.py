@@ -23,6 +23,8 @@ _BHI = "Linux 5.15.215, 6.1.192, 6.12.117, 6.16.1, 6.17.0, 7.1.5 arch/x86/kernel
 SPECTRE_V1_OFF = "Vulnerable: __user pointer sanitization and usercopy barriers only; no swapgs barriers"
 SPECTRE_V1_ON = "Mitigation: usercopy/swapgs barriers and __user pointer sanitization"
 SSB_DISABLED = "Mitigation: Speculative Store Bypass disabled"
+#: What sysfs_emit makes of a state that has no text.
+NO_TEXT = "(null)"
 #: How user tasks are guarded from each other by STIBP.
 NO_STIBP, STRICT, PREFERRED, PRCTL = "none", "strict", "strict preferred", "prctl"
 
@@ -123,7 +125,7 @@ def spectre_v2_goes_on(cpu: Cpu, kernel: Kernel) -> Node:
 @rule(_V2)
 def x86_feature_use_ibrs_fw(cpu: Cpu, kernel: Kernel) -> Node:
     """IBRS guards firmware calls: it is there and not already on, and AMD's IBPB does not do it for Retbleed."""
-    amd = (cpu.vendor_amd | cpu.vendor_hygon) & v2.retbleed_affected(cpu, kernel) & x86_feature_ibpb(cpu, kernel)
+    amd = (cpu.vendor_amd | cpu.vendor_hygon) & bugs.x86_bug_retbleed(cpu, kernel) & x86_feature_ibpb(cpu, kernel)
     already = v2.spectre_v2_mode_is_eibrs(cpu, kernel) | v2.spectre_v2_mode_is(cpu, kernel, v2.IBRS)
     able = x86_feature_ibrs(cpu, kernel) & ~already & spectre_v2_goes_on(cpu, kernel)
     return able & ~(kernel.guards_firmware_by_ibpb & amd)
@@ -214,7 +216,7 @@ def spectre_v2_texts(cpu: Cpu, kernel: Kernel) -> Concatenation:
     lfence_alone = kernel.names_eibrs_modes & ~kernel.shows_fields_with_lfence & lfence
     rows: tuple[tuple[Node, Text], ...] = (
         (~kernel.has_earliest_files, NO_FILE),
-        (~v2.spectre_v2_affected(cpu, kernel), NOT_AFFECTED),
+        (~bugs.x86_bug_spectre_v2(cpu, kernel), NOT_AFFECTED),
         (lfence_alone, "Vulnerable: LFENCE"),
         (eibrs_alone & kernel.unprivileged_bpf, "Vulnerable: eIBRS with unprivileged eBPF"),
         (with_threads & kernel.unprivileged_bpf, "Vulnerable: eIBRS+LFENCE with unprivileged eBPF and SMT"),
@@ -326,7 +328,10 @@ def retbleed_texts(cpu: Cpu, kernel: Kernel) -> Texts:
         )
     )
     not_amd = "Vulnerable: untrained return thunk / IBPB on non-AMD based uarch"
-    rows: list[tuple[Node, Text]] = [(chosen.is_in([retbleed.NONE]), VULNERABLE)]
+    rows: list[tuple[Node, Text]] = [
+        (chosen.is_in([retbleed.NONE]), VULNERABLE),
+        (chosen.is_in([retbleed.AUTO]), NO_TEXT),
+    ]
     rows += [
         (chosen.is_in([label]), f"Mitigation: {label}") for label in (retbleed.IBRS, retbleed.EIBRS, retbleed.STUFF)
     ]
@@ -335,7 +340,7 @@ def retbleed_texts(cpu: Cpu, kernel: Kernel) -> Texts:
         mitigated = chosen.is_in([label]) & amd
         rows += [(mitigated & state, f"Mitigation: {label}; {text}") for state, text in threads.rows]
     plain: Texts = Choice.first_true(((~kernel.has_retbleed, NO_FILE), (TRUE, NOT_AFFECTED)))
-    affected = kernel.has_retbleed & v2.retbleed_affected(cpu, kernel)
+    affected = kernel.has_retbleed & bugs.x86_bug_retbleed(cpu, kernel)
     return Choice.by_case(((~affected, plain), (affected, Choice.one_of(rows))))
 
 
@@ -346,7 +351,7 @@ def indirect_target_selection_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     return Choice.first_true(
         (
             (~kernel.has_its, NO_FILE),
-            (~retbleed.its_affected(cpu, kernel), NOT_AFFECTED),
+            (~bugs.x86_bug_its(cpu, kernel), NOT_AFFECTED),
             (chosen.is_in([retbleed.OFF]), VULNERABLE),
             (chosen.is_in([retbleed.RETPOLINE_STUFF]), "Mitigation: Retpolines, Stuffing RSB"),
             (chosen.is_in([retbleed.VMEXIT_ONLY]), "Mitigation: Vulnerable, KVM: Not affected"),

@@ -77,17 +77,24 @@ def synthesised_verw_clear(cpu: Cpu, kernel: Kernel) -> Node:
     return tsa_init_runs(cpu, kernel) & cpu.family_0x19 & cpu.tsa_microcode & kernel.tests_tsa_microcode
 
 
+@rule("Debian Linux 6.12.118, 7.3.4 arch/x86/kernel/cpu/amd.c: what they record on each model of family 0x1a")
+def zen6_is_known(cpu: Cpu, kernel: Kernel) -> Node:
+    """The part is a Zen 6, and the kernel knows it as one; a model that it does not know counts as affected."""
+    return kernel.knows_zen6 & cpu.zen6_part
+
+
 @rule(_TSA)
 def synthesised_tsa_no(cpu: Cpu, kernel: Kernel) -> Node:
     """The kernel sets TSA_SQ_NO and TSA_L1_NO by itself: bare-metal AMD that is not Zen 3, 4 (or 5, where listed)."""
-    zen5 = kernel.asks_tsa_fill_no & cpu.family_0x1a
-    return tsa_init_runs(cpu, kernel) & ~cpu.family_0x19 & ~cpu.unknown_zen_model & ~zen5
+    spared = choose(kernel.asks_tsa_fill_no & cpu.family_0x1a, zen6_is_known(cpu, kernel), ~cpu.unknown_zen_model)
+    return tsa_init_runs(cpu, kernel) & ~cpu.family_0x19 & spared
 
 
 @rule(_TSA)
 def synthesised_tsa_fill_no(cpu: Cpu, kernel: Kernel) -> Node:
     """The kernel sets TSA_FILL_NO by itself: bare-metal AMD that is not Zen 5."""
-    return tsa_init_runs(cpu, kernel) & kernel.asks_tsa_fill_no & ~cpu.family_0x1a & ~cpu.unknown_zen_model
+    spared = choose(cpu.family_0x1a, zen6_is_known(cpu, kernel), ~cpu.unknown_zen_model)
+    return tsa_init_runs(cpu, kernel) & kernel.asks_tsa_fill_no & spared
 
 
 @rule(_TSA)

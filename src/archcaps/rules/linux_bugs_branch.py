@@ -19,10 +19,11 @@ def x86_bug_spectre_v1(cpu: Cpu, kernel: Kernel) -> Node:
     return ~cpu.listed_no_speculation
 
 
-@rule(_BUGS)
+@rule(f"{_BUGS}; 6.18.35 bugs.c spectre_v2_parse_cmdline")
 def x86_bug_spectre_v2(cpu: Cpu, kernel: Kernel) -> Node:
-    """Spectre v2: not on the white list; no bit clears it."""
-    return ~cpu.listed_no_speculation & ~cpu.listed_no_spectre_v2
+    """Spectre v2: not on the white list, and no bit clears it; or spectre_v2=on sets it (from 6.18)."""
+    found = ~cpu.listed_no_speculation & ~cpu.listed_no_spectre_v2
+    return found | kernel.spectre_v2_forced
 
 
 @rule(_BUGS)
@@ -51,11 +52,12 @@ def x86_bug_swapgs(cpu: Cpu, kernel: Kernel) -> Node:
     return ~cpu.listed_no_speculation & ~cpu.listed_no_swapgs
 
 
-@rule(_BUGS)
+@rule(f"{_BUGS}; bugs.c retbleed_parse_cmdline")
 def x86_bug_retbleed(cpu: Cpu, kernel: Kernel) -> Node:
-    """Retbleed: no BTC_NO, and on the black list or RSBA is shown."""
+    """Retbleed: no BTC_NO, and on the black list or RSBA is shown; or retbleed=force sets it."""
     named = cpu.listed_retbleed | cpu.rsba
-    return kernel.has_retbleed & ~cpu.listed_no_speculation & ~cpu.btc_no & named
+    found = ~cpu.listed_no_speculation & ~cpu.btc_no & named
+    return kernel.has_retbleed & (found | kernel.retbleed_forced)
 
 
 @rule(_BUGS)
@@ -85,20 +87,27 @@ def x86_bug_ibpb_no_ret(cpu: Cpu, kernel: Kernel) -> Node:
 
 
 @rule(_ITS)
-def x86_bug_its(cpu: Cpu, kernel: Kernel) -> Node:
-    """ITS: Intel without ITS_NO and BHI_CTRL, on the black list or under a hypervisor."""
+def vulnerable_to_its(cpu: Cpu, kernel: Kernel) -> Node:
+    """ITS is found: Intel without ITS_NO and BHI_CTRL, on the black list or under a hypervisor."""
     named = cpu.listed_its | cpu.hypervisor
     spared = cpu.listed_no_speculation | cpu.its_no | cpu.bhi_ctrl
     return kernel.has_its & cpu.vendor_intel & ~spared & named
 
 
+@rule(f"{_ITS}; bugs.c its_parse_cmdline")
+def x86_bug_its(cpu: Cpu, kernel: Kernel) -> Node:
+    """ITS: found, or indirect_target_selection=force sets it."""
+    return vulnerable_to_its(cpu, kernel) | (kernel.has_its & kernel.its_forced)
+
+
 @rule(_BUGS)
 def x86_bug_its_native_only(cpu: Cpu, kernel: Kernel) -> Node:
-    """ITS that does not reach the host: ITS, and so marked in the black list."""
-    return x86_bug_its(cpu, kernel) & cpu.listed_its_native_only
+    """ITS that does not reach the host: found, and so marked in the black list."""
+    return vulnerable_to_its(cpu, kernel) & cpu.listed_its_native_only
 
 
-@rule(_BUGS)
+@rule(f"{_BUGS}; bugs.c vmscape_parse_cmdline")
 def x86_bug_vmscape(cpu: Cpu, kernel: Kernel) -> Node:
-    """VMSCAPE: on the black list, and never under a hypervisor."""
-    return kernel.has_vmscape & ~cpu.listed_no_speculation & cpu.listed_vmscape & ~cpu.hypervisor
+    """VMSCAPE: on the black list and not under a hypervisor, or vmscape=force sets it, in a guest too."""
+    found = ~cpu.listed_no_speculation & cpu.listed_vmscape & ~cpu.hypervisor
+    return kernel.has_vmscape & (found | kernel.vmscape_forced)

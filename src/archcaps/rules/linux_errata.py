@@ -32,9 +32,9 @@ def x86_bug_swapgs_fence(cpu: Cpu, kernel: Kernel) -> Node:
 
 @rule(f"{_AMD} init_amd_gh, amd_erratum_383; 6.12.11 and later: init_amd_gh")
 def x86_bug_tlb_mmatch(cpu: Cpu, kernel: Kernel) -> Node:
-    """Erratum 383: AMD family 0x10; older kernels ask OSVW where CPUID shows it."""
-    asked = kernel.erratum_400_asks_osvw & cpu.osvw
-    return cpu.vendor_amd & choose(asked, cpu.osvw_erratum_383, cpu.family_0x10)
+    """Erratum 383: AMD family 0x10; older kernels ask OSVW there where CPUID shows it."""
+    spared = kernel.erratum_400_asks_osvw & cpu.osvw & ~cpu.osvw_erratum_383
+    return cpu.vendor_amd & cpu.family_0x10 & ~spared
 
 
 @rule(f"{_AMD} early_init_amd, amd_erratum_400; 6.12.11 and later: init_amd_k8, init_amd_gh")

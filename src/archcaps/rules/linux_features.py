@@ -25,20 +25,20 @@ def spectre_microcode_is_bad(cpu: Cpu, kernel: Kernel) -> Node:
 
 @rule(_COMMON)
 def x86_feature_ibrs(cpu: Cpu, kernel: Kernel) -> Node:
-    """IBRS: Intel's SPEC_CTRL or AMD's IBRS is shown, and not taken back."""
-    return (cpu.spec_ctrl | cpu.amd_ibrs) & ~spectre_microcode_is_bad(cpu, kernel)
+    """IBRS: Intel's SPEC_CTRL or AMD's IBRS is shown, and not taken back, nor by clearcpuid=."""
+    return (cpu.spec_ctrl | cpu.amd_ibrs) & ~spectre_microcode_is_bad(cpu, kernel) & ~kernel.ibrs_cleared
 
 
 @rule(_COMMON)
 def x86_feature_ibpb(cpu: Cpu, kernel: Kernel) -> Node:
-    """IBPB: Intel's SPEC_CTRL or AMD's IBPB is shown, and not taken back."""
-    return (cpu.spec_ctrl | cpu.amd_ibpb) & ~spectre_microcode_is_bad(cpu, kernel)
+    """IBPB: Intel's SPEC_CTRL or AMD's IBPB is shown, and not taken back, nor by clearcpuid=."""
+    return (cpu.spec_ctrl | cpu.amd_ibpb) & ~spectre_microcode_is_bad(cpu, kernel) & ~kernel.ibpb_cleared
 
 
 @rule(_COMMON)
 def x86_feature_stibp(cpu: Cpu, kernel: Kernel) -> Node:
-    """STIBP: Intel's or AMD's STIBP is shown, and not taken back."""
-    return (cpu.intel_stibp | cpu.amd_stibp) & ~spectre_microcode_is_bad(cpu, kernel)
+    """STIBP: Intel's or AMD's STIBP is shown, and not taken back, nor by clearcpuid=."""
+    return (cpu.intel_stibp | cpu.amd_stibp) & ~spectre_microcode_is_bad(cpu, kernel) & ~kernel.stibp_cleared
 
 
 @rule(_LS_CFG)
@@ -52,7 +52,7 @@ def x86_feature_ls_cfg_ssbd(cpu: Cpu, kernel: Kernel) -> Node:
 def x86_feature_ssbd(cpu: Cpu, kernel: Kernel) -> Node:
     """SSBD: Intel's, AMD's or the virtual one is shown and not taken back, or LS_CFG has it."""
     shown = (cpu.ssbd | cpu.amd_ssbd | cpu.virt_ssbd) & ~spectre_microcode_is_bad(cpu, kernel)
-    return shown | x86_feature_ls_cfg_ssbd(cpu, kernel)
+    return (shown & ~kernel.ssbd_cleared) | x86_feature_ls_cfg_ssbd(cpu, kernel)
 
 
 @rule(_COMMON)
@@ -83,8 +83,12 @@ def x86_feature_spec_ctrl_ssbd(cpu: Cpu, kernel: Kernel) -> Node:
 @rule(_IBRS_ALL)
 def x86_feature_ibrs_enhanced(cpu: Cpu, kernel: Kernel) -> Node:
     """IBRS_ENHANCED: IBRS_ALL, or AMD's Automatic IBRS where Linux uses it (later not on an SEV-SNP host)."""
-    spared = kernel.spares_snp_host_auto_ibrs & ~cpu.hypervisor & cpu.sev_snp & cpu.snp_host
-    return cpu.ibrs_all | (kernel.uses_auto_ibrs & cpu.auto_ibrs & ~spared)
+    # bsp_determine_snp keeps SEV-SNP on AMD's family 0x19 and above alone
+    snp = cpu.sev_snp & cpu.vendor_amd & cpu.family_from_0x19 & ~cpu.hypervisor & cpu.snp_host
+    spared = kernel.spares_snp_host_auto_ibrs & snp
+    shown = cpu.ibrs_all | (kernel.uses_auto_ibrs & cpu.auto_ibrs & ~spared)
+    # cpu_set_bug_bits has left before it looks on a part that does not speculate
+    return ~cpu.listed_no_speculation & shown
 
 
 @rule(_EARLY_AMD)

@@ -59,9 +59,11 @@ def any_vector(kernel: Kernel) -> Node:
 
 @rule(_VERW)
 def switched_off(kernel: Kernel, name: str) -> Node:
-    """This mitigation is off by option: its own, or mitigations=off where that still rules."""
+    """This mitigation is off by option: its own, or mitigations=off where that still rules (for MMIO until 6.17)."""
     option_off, option_on = getattr(kernel, f"{name}_off"), getattr(kernel, f"{name}_on")
     off = option_off | (~option_on & ~any_vector(kernel))
+    if name == "mmio":
+        off |= kernel.mitigations_off & ~kernel.off_only_empties_vectors
     return choose(kernel.attack_vectors, off, kernel.mitigations_off | option_off)
 
 

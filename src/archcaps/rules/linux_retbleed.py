@@ -24,14 +24,10 @@ _SRSO = "Linux 6.17.0, 7.1.5 arch/x86/kernel/cpu/bugs.c srso_select_mitigation, 
 
 #: What Retbleed is mitigated by.
 NONE, UNRET, IBPB, IBRS, EIBRS, STUFF = "none", "untrained return thunk", "IBPB", "IBRS", "Enhanced IBRS", "Stuffing"
+#: What stays where no vendor's way fits: a state without a text.
+AUTO = "auto"
 #: What ITS is mitigated by.
 OFF, VMEXIT_ONLY, ALIGNED_THUNKS, RETPOLINE_STUFF = "off", "VM exit only", "aligned thunks", "retpolines and stuffing"
-
-
-@rule(_ITS)
-def its_affected(cpu: Cpu, kernel: Kernel) -> Node:
-    """The kernel takes the CPU as affected by ITS: it found so, or indirect_target_selection=force says so."""
-    return bugs.x86_bug_its(cpu, kernel) | (kernel.has_its & kernel.its_forced)
 
 
 @rule(_ITS)
@@ -52,7 +48,7 @@ def its_switched_off(kernel: Kernel) -> Node:
 def its_asks_for_stuffing(cpu: Cpu, kernel: Kernel) -> Node:
     """ITS asks for stuffing the RSB: by option, in a kernel that has call depth tracking."""
     able = its_can_be_mitigated(kernel) & kernel.built_call_depth_tracking
-    return its_affected(cpu, kernel) & ~its_switched_off(kernel) & kernel.its_stuff & able
+    return bugs.x86_bug_its(cpu, kernel) & ~its_switched_off(kernel) & kernel.its_stuff & able
 
 
 @rule(_RETBLEED)
@@ -120,10 +116,11 @@ def retbleed_mitigation(cpu: Cpu, kernel: Kernel) -> Choice[str]:
     intel, later = cpu.vendor_intel, kernel.selects_then_applies
     follows = intel & (later | ~kernel.retbleed_off)
     stuffing_fails = later & its_asks_for_stuffing(cpu, kernel)
-    left = retbleed_is_left_to_linux(cpu, kernel) & intel & later
+    left = retbleed_is_left_to_linux(cpu, kernel) & later
+    others = ~intel & ~cpu.vendor_amd & ~cpu.vendor_hygon
     return Choice.first_true(
         (
-            (~v2.retbleed_affected(cpu, kernel) | v2.mitigations_off_rules(kernel), NONE),
+            (~bugs.x86_bug_retbleed(cpu, kernel) | v2.mitigations_off_rules(kernel), NONE),
             (follows & v2.spectre_v2_mode_is(cpu, kernel, v2.IBRS), IBRS),
             (follows & v2.spectre_v2_mode_is_eibrs(cpu, kernel), EIBRS),
             (retbleed_stuffs(cpu, kernel), STUFF),
@@ -133,8 +130,9 @@ def retbleed_mitigation(cpu: Cpu, kernel: Kernel) -> Choice[str]:
             (retbleed_uses_ibpb(cpu, kernel), IBPB),
             (retbleed_untrains(cpu, kernel), UNRET),
             # 6.16 keeps what it had selected for Intel before it knew the mode of Spectre v2.
-            (left & x86_feature_ibrs_enhanced(cpu, kernel), EIBRS),
-            (left & x86_feature_ibrs(cpu, kernel), IBRS),
+            (left & intel & x86_feature_ibrs_enhanced(cpu, kernel), EIBRS),
+            (left & intel & x86_feature_ibrs(cpu, kernel), IBRS),
+            (left & others, AUTO),
             (TRUE, NONE),
         )
     )
@@ -155,7 +153,7 @@ def retbleed_wants_stibp(cpu: Cpu, kernel: Kernel) -> Node:
 @rule(f"{_BUGS_C} retbleed_select_mitigation, retbleed_apply_mitigation")
 def retbleed_disables_smt(cpu: Cpu, kernel: Kernel) -> Node:
     """Retbleed takes SMT away: untraining or IBPB without STIBP, and nosmt asked for."""
-    affected = v2.retbleed_affected(cpu, kernel) & ~v2.mitigations_off_rules(kernel)
+    affected = bugs.x86_bug_retbleed(cpu, kernel) & ~v2.mitigations_off_rules(kernel)
     at_once = affected & (retbleed_untrains(cpu, kernel) | retbleed_uses_ibpb(cpu, kernel))
     chosen = choose(kernel.selects_then_applies, retbleed_wants_stibp(cpu, kernel), at_once)
     asked = kernel.retbleed_nosmt | kernel.mitigations_nosmt
@@ -165,7 +163,7 @@ def retbleed_disables_smt(cpu: Cpu, kernel: Kernel) -> Node:
 @rule(f"{_BUGS_C} retbleed_select_mitigation, retbleed_apply_mitigation")
 def rsb_filling_at_vm_exit_is_stopped(cpu: Cpu, kernel: Kernel) -> Node:
     """Retbleed's IBPB makes filling the RSB at VM exit needless, and stops it."""
-    affected = v2.retbleed_affected(cpu, kernel) & ~v2.mitigations_off_rules(kernel)
+    affected = bugs.x86_bug_retbleed(cpu, kernel) & ~v2.mitigations_off_rules(kernel)
     at_once = affected & retbleed_uses_ibpb(cpu, kernel)
     chosen = choose(kernel.selects_then_applies, retbleed_mitigation_is_ibpb(cpu, kernel), at_once)
     return kernel.retbleed_ibpb_stops_rsb_filling & chosen
@@ -177,14 +175,14 @@ def its_mitigation(cpu: Cpu, kernel: Kernel) -> Choice[str]:
     later = kernel.selects_then_applies
     retpolines = v2.retpoline_seq_enabled(cpu, kernel)
     retbleed_stuffed = retbleed_mitigation(cpu, kernel).is_in([STUFF])
-    retbleed_s_own = retbleed_stuffing_counts(cpu, kernel) & v2.retbleed_affected(cpu, kernel)
+    retbleed_s_own = retbleed_stuffing_counts(cpu, kernel) & bugs.x86_bug_retbleed(cpu, kernel)
     call_depth = kernel.knows_its_stuff & retpolines & choose(later, retbleed_stuffed, retbleed_s_own)
     off = its_switched_off(kernel) | ~its_can_be_mitigated(kernel)
     # From 6.17 on it is enough that stuffing is possible; 6.16 wants it for Retbleed too.
     stuffed = choose(later, kernel.attack_vectors | retbleed_stuffed, TRUE) & v2.cdt_possible(cpu, kernel)
     return Choice.first_true(
         (
-            (~its_affected(cpu, kernel) | v2.mitigations_off_rules(kernel), OFF),
+            (~bugs.x86_bug_its(cpu, kernel) | v2.mitigations_off_rules(kernel), OFF),
             (later & v2.spectre_v2_mode_is(cpu, kernel, v2.NONE), OFF),
             (call_depth, RETPOLINE_STUFF),
             (off | v2.spectre_v2_mode_is(cpu, kernel, v2.NONE) | v2.lfence_before_branches(cpu, kernel), OFF),

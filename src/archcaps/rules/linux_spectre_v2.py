@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from archcaps.logic.choice import Choice
-from archcaps.logic.graph import TRUE, Node, choose, rule
+from archcaps.logic.graph import TRUE, Node, any_of, choose, rule
 from archcaps.rules import linux_bugs_branch as bugs
 from archcaps.rules.linux_features import x86_feature_ibpb, x86_feature_ibrs, x86_feature_ibrs_enhanced
 from archcaps.rules.views import Cpu, Kernel
@@ -48,21 +48,22 @@ def kernel_is_to_be_guarded(kernel: Kernel) -> Node:
 
 
 @rule(_COMMAND)
-def spectre_v2_affected(cpu: Cpu, kernel: Kernel) -> Node:
-    """The kernel takes the CPU as affected by Spectre v2: it found so, or spectre_v2=on says so."""
-    return bugs.x86_bug_spectre_v2(cpu, kernel) | kernel.spectre_v2_forced
+def spectre_v2_switched_off(kernel: Kernel) -> Node:
+    """Spectre v2 is not mitigated by option: its own, or mitigations=off where that beats every other option."""
+    return mitigations_off_rules(kernel) | kernel.spectre_v2_off
 
 
-@rule(_RETBLEED)
-def retbleed_affected(cpu: Cpu, kernel: Kernel) -> Node:
-    """The kernel takes the CPU as affected by Retbleed: it found so, or retbleed=force says so."""
-    return bugs.x86_bug_retbleed(cpu, kernel) | kernel.retbleed_forced
+@rule(_COMMAND)
+def spectre_v2_option_counts(cpu: Cpu, kernel: Kernel) -> Node:
+    """spectre_v2= names a way that goes here; "on" always goes, any other that does not is taken for auto."""
+    return kernel.spectre_v2_on | any_of(condition for condition, _ in _modes_by_option(cpu, kernel))
 
 
 @rule(_COMMAND)
 def spectre_v2_cmd_none(cpu: Cpu, kernel: Kernel) -> Node:
-    """Nothing is done against Spectre v2: switched off, or not affected."""
-    return mitigations_off_rules(kernel) | kernel.spectre_v2_off | ~spectre_v2_affected(cpu, kernel)
+    """Nothing is done against Spectre v2: off, or not affected and, until 6.17, no option that counts."""
+    asked = ~kernel.asks_spectre_v2_first & spectre_v2_option_counts(cpu, kernel)
+    return spectre_v2_switched_off(kernel) | (~bugs.x86_bug_spectre_v2(cpu, kernel) & ~asked)
 
 
 @rule(_COMMAND)
@@ -107,8 +108,31 @@ def retbleed_wants_ibrs(cpu: Cpu, kernel: Kernel) -> Node:
     stuffs = kernel.retbleed_stuff & kernel.built_call_depth_tracking
     asked = retbleed_unret_counts(cpu, kernel) | retbleed_ibpb_counts(cpu, kernel) | kernel_is_to_be_guarded(kernel)
     wanted = choose(kernel.selects_then_applies, ~stuffs & asked, ~kernel.retbleed_stuff)
-    able = retbleed_affected(cpu, kernel) & cpu.vendor_intel & x86_feature_ibrs(cpu, kernel) & built_ibrs(kernel)
+    able = bugs.x86_bug_retbleed(cpu, kernel) & cpu.vendor_intel & x86_feature_ibrs(cpu, kernel) & built_ibrs(kernel)
     return able & ~kernel.retbleed_off & wanted
+
+
+@rule(_MODE)
+def ibrs_comes_with_retbleed_alone(cpu: Cpu, kernel: Kernel) -> Node:
+    """6.16 and 6.17 switch IBRS on for Retbleed without looking whether the CPU has Spectre v2."""
+    later = kernel.selects_then_applies & ~kernel.asks_spectre_v2_first & ~spectre_v2_switched_off(kernel)
+    return later & ~bugs.x86_bug_spectre_v2(cpu, kernel) & retbleed_wants_ibrs(cpu, kernel)
+
+
+def _modes_by_option(cpu: Cpu, kernel: Kernel) -> tuple[tuple[Node, str], ...]:
+    """Return when each mode is one that spectre_v2= names and that goes here."""
+    amd = cpu.vendor_amd | cpu.vendor_hygon
+    retpolines = kernel.built_retpoline
+    eibrs = eibrs_can_be_asked_for(cpu, kernel)
+    return (
+        (kernel.spectre_v2_retpoline & retpolines & ~kernel.names_eibrs_modes & amd, LFENCE),
+        ((kernel.spectre_v2_retpoline | kernel.spectre_v2_retpoline_generic) & retpolines, RETPOLINE),
+        (kernel.spectre_v2_retpoline_lfence & retpolines & (kernel.names_eibrs_modes | amd), LFENCE),
+        (kernel.spectre_v2_eibrs & eibrs, EIBRS),
+        (kernel.spectre_v2_eibrs_lfence & eibrs & retpolines, EIBRS_LFENCE),
+        (kernel.spectre_v2_eibrs_retpoline & eibrs & retpolines, EIBRS_RETPOLINE),
+        (kernel.spectre_v2_ibrs & ibrs_can_be_asked_for(cpu, kernel), IBRS),
+    )
 
 
 @cache
@@ -120,18 +144,12 @@ def spectre_v2_mode(cpu: Cpu, kernel: Kernel) -> Choice[str]:
     none = spectre_v2_cmd_none(cpu, kernel)
     forced = spectre_v2_cmd_force(cpu, kernel)
     wanted = forced | kernel_is_to_be_guarded(kernel)
-    eibrs = eibrs_can_be_asked_for(cpu, kernel)
     by_amd_s_lfence = ~kernel.names_eibrs_modes & amd
     return Choice.first_true(
         (
+            (none & ibrs_comes_with_retbleed_alone(cpu, kernel), IBRS),
             (none, NONE),
-            (kernel.spectre_v2_retpoline & retpolines & by_amd_s_lfence, LFENCE),
-            ((kernel.spectre_v2_retpoline | kernel.spectre_v2_retpoline_generic) & retpolines, RETPOLINE),
-            (kernel.spectre_v2_retpoline_lfence & retpolines & (kernel.names_eibrs_modes | amd), LFENCE),
-            (kernel.spectre_v2_eibrs & eibrs, EIBRS),
-            (kernel.spectre_v2_eibrs_lfence & eibrs & retpolines, EIBRS_LFENCE),
-            (kernel.spectre_v2_eibrs_retpoline & eibrs & retpolines, EIBRS_RETPOLINE),
-            (kernel.spectre_v2_ibrs & ibrs_can_be_asked_for(cpu, kernel), IBRS),
+            *_modes_by_option(cpu, kernel),
             # spectre_v2=auto or on, no option, and options that do not count here
             (enhanced & wanted, EIBRS),
             (retbleed_wants_ibrs(cpu, kernel) & (~forced | ~kernel.selects_then_applies), IBRS),

@@ -25,6 +25,7 @@ SMT_DISABLED = "Mitigation: SMT disabled"
 IBPB = "Mitigation: IBPB"
 ON_VMEXIT = "Mitigation: IBPB on VMEXIT only"
 REDUCED = "Mitigation: Reduced Speculation"
+ON_SWITCH = "Mitigation: IBPB on context switch"
 SAFE_RET = "Mitigation: Safe RET"
 SAFE_RET_ALONE = "Vulnerable: Safe RET, no microcode"
 MICROCODE_ALONE = "Vulnerable: Microcode, no safe RET"
@@ -198,6 +199,13 @@ def _select_and_update(cpu: Cpu, kernel: Kernel) -> Texts:
     )
 
 
+@rule("Debian Linux 7.3.4 arch/x86/kernel/cpu/bugs.c SRSO_MITIGATION_USER_IBPB")
+def srso_stops_at_context_switches(cpu: Cpu, kernel: Kernel) -> Node:
+    """In place of safe RET an IBPB on context switches is enough: the CPU isolates contexts, and the kernel knows it."""
+    chosen = srso_safe_ret_selected(cpu, kernel) & srso_only_vm_exit_matters(cpu, kernel)
+    return kernel.srso_user_ibpb & cpu.btb_ctx_isolation & chosen
+
+
 def _by_vectors(cpu: Cpu, kernel: Kernel) -> Texts:
     """6.17 and later: the microcode is looked at first, and what needs none overwrites that."""
     found = srso_has_microcode(cpu, kernel)
@@ -211,6 +219,7 @@ def _by_vectors(cpu: Cpu, kernel: Kernel) -> Texts:
             (found & retbleed_mitigation_is_ibpb(cpu, kernel), IBPB),
             (left_out, VULNERABLE),
             (srso_needs_no_mitigation(cpu, kernel), SMT_DISABLED),
+            (srso_stops_at_context_switches(cpu, kernel), ON_SWITCH),
             (at_vm_exit & speculation_can_be_reduced(cpu, kernel), REDUCED),
             (by_ibpb & ~kernel.built_ibpb_entry, VULNERABLE),
             (at_vm_exit, ON_VMEXIT),
@@ -226,12 +235,6 @@ def _by_vectors(cpu: Cpu, kernel: Kernel) -> Texts:
 
 
 @rule(_VMSCAPE)
-def vmscape_affected(cpu: Cpu, kernel: Kernel) -> Node:
-    """The kernel takes the CPU as affected by VMSCAPE: it found so, or vmscape=force says so, in a guest too."""
-    return bugs.x86_bug_vmscape(cpu, kernel) | (kernel.has_vmscape & kernel.vmscape_forced)
-
-
-@rule(_VMSCAPE)
 def ibpb_on_vmexit(cpu: Cpu, kernel: Kernel) -> Node:
     """IBPB already runs at every VM exit: for Retbleed, or for SRSO."""
     return retbleed_mitigation_is_ibpb(cpu, kernel) | spec_rstack_overflow_texts(cpu, kernel).is_in([ON_VMEXIT])
@@ -241,16 +244,17 @@ def ibpb_on_vmexit(cpu: Cpu, kernel: Kernel) -> Node:
 def vmscape_texts(cpu: Cpu, kernel: Kernel) -> Texts:
     """Return the text of `vmscape` (source: vmscape_select_mitigation, vmscape_update_mitigation)."""
     unable = ~x86_feature_ibpb(cpu, kernel)
-    # From 6.17 on the update comes last and overrides off and the lack of IBPB.
-    refused = choose(kernel.attack_vectors, ~TRUE, mitigations_off_rules(kernel) | unable)
-    left_out = kernel.attack_vectors & ~kernel.vmscape_ibpb & ~kernel.vector_guest_host
+    # From 6.16 on the update comes last and overrides off and the lack of IBPB.
+    refused = ~kernel.selects_then_applies & (mitigations_off_rules(kernel) | unable)
+    off = kernel.mitigations_off & ~kernel.off_only_empties_vectors
+    left_out = kernel.vmscape_by_vectors & ~kernel.vmscape_ibpb & ~kernel.vector_guest_host
     return Choice.first_true(
         (
             (~kernel.has_vmscape, NO_FILE),
-            (~vmscape_affected(cpu, kernel), NOT_AFFECTED),
+            (~bugs.x86_bug_vmscape(cpu, kernel), NOT_AFFECTED),
             (refused, VULNERABLE),
             (ibpb_on_vmexit(cpu, kernel), "Mitigation: IBPB on VMEXIT"),
-            (unable | kernel.vmscape_off | left_out, VULNERABLE),
+            (unable | kernel.vmscape_off | off | left_out, VULNERABLE),
             (TRUE, "Mitigation: IBPB before exit to userspace"),
         )
     )

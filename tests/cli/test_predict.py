@@ -74,7 +74,8 @@ def test_nothing_is_known_of_an_empty_case() -> None:
     assert answer["bugs"] == []
     assert {None, "Not affected", "Mitigation: PTI", "Vulnerable"} <= set(answer["vuln"]["meltdown"])
     assert answer["verw"]["CLEAR_CPU_BUF"] == [True, False, None]
-    assert answer["vuln_cut"] == ["spectre_v2"]
+    assert len(answer["vuln"]["spectre_v2"]) > 10_000  # all of them
+    assert "vuln_cut" not in answer
 
 
 def test_unknown_keys_are_let_through() -> None:

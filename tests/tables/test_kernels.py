@@ -59,19 +59,29 @@ def test_behaviours_of_releases(name: str, release: str, value: bool | None) -> 
 
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
-def test_a_release_newer_than_all_readings_is_unknown(name: str) -> None:
-    for release in ("6.1.9999", "99.0"):
+def test_a_release_newer_than_all_readings_is_unknown_but_for_what_none_lost(name: str) -> None:
+    """A file that some kernel had, every later one of its line has: it is part of the kernel's interface."""
+    for release, before in (("6.1.9999", "6.1.192"), ("99.0", "7.3.4")):
         finding = behaviour(name, Release.parse(release))
-        assert finding.value is None
-        assert "newer" in finding.source
+        if name in FILES:
+            assert finding.value is (True if behaviour(name, Release.parse(before)).value else None)
+        else:
+            assert finding.value is None
+            assert "newer" in finding.source
 
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
-def test_a_release_that_hides_its_point_release_is_unknown(name: str) -> None:
-    for release in ("6.1.0-49-amd64", "5.15.0-105-generic", "5.14.0-427.el9.x86_64"):
-        finding = behaviour(name, Release.parse(release))
-        assert finding.value is None
-        assert "point release" in finding.source
+def test_a_release_that_hides_its_point_release_has_only_what_nothing_later_changed(name: str) -> None:
+    """What was read of x.y.0 and of all that came later, in upstream or back in an older line, is one and the same."""
+    for text in ("6.1.0-49-amd64", "5.15.0-105-generic", "5.14.0-427.el9.x86_64"):
+        release = Release.parse(text)
+        finding = behaviour(name, release)
+        if finding.value is None:
+            assert "point release" in finding.source
+        elif name not in FILES:
+            later = [value for read, (value, _) in readings_of(name).items()
+                     if Release.parse(read).version >= release.version]  # fmt: skip
+            assert set(later) == {finding.value}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from archcaps.rules.linux_files import TEXTS, FileTexts
 from archcaps.rules.linux_mitigations import Text
 from archcaps.rules.views import Cpu, Kernel
 from archcaps.tables.kernels import Release, is_newest, newest_of_line
+from archcaps.tables.releases import own_texts
 from archcaps.tables.suppositions import limits_of, suppositions_of
 
 __all__ = ["ROWS", "Assumed", "LinuxPrediction", "Supposed", "predict_linux"]
@@ -97,12 +98,29 @@ def predict_linux(cases: Sequence[Case], *, strict: bool = False) -> list[LinuxP
 
 def _bounded(answer: LinuxPrediction, release: Release) -> LinuxPrediction:
     """Return an answer with what there is to say of its release; of a line that nobody read no list is all."""
+    answer = _with_own_texts(answer, release)
     note = limits_of(release)
     if not note:
         return answer
     if newest_of_line(release) is None and is_newest(release):
         answer = replace(answer, vuln_cut=list(answer.vuln))
     return replace(answer, notes=[note])
+
+
+def _with_own_texts(answer: LinuxPrediction, release: Release) -> LinuxPrediction:
+    """Return an answer with what a distribution's kernel may say in the place of upstream's words, where it may."""
+    vuln = dict(answer.vuln)
+    for row in own_texts(release):
+        texts = _list(vuln.get(row["file"]))
+        start = row["like"]
+        own = [row["text"] + text.removeprefix(start) for text in texts if text and _starts(text, start)]
+        if own:
+            vuln[row["file"]] = [*texts, *own][:MOST_TEXTS]
+    return replace(answer, vuln=vuln) if vuln != answer.vuln else answer
+
+
+def _starts(text: str, start: str) -> bool:
+    return text.startswith(start) and text[len(start) : len(start) + 1] in ("", ",", ";")
 
 
 def _predicted(cases: Sequence[Case], *, strict: bool) -> list[LinuxPrediction]:

@@ -220,11 +220,11 @@ def _kept(name: str, release: Release) -> Finding:
     it is made from (at the earliest) and in everything later holds, what is not is unknown.
     """
     track, readings = _readings(name)
-    below, above = track.bracket(release.version)
+    below, above = track.bracket(release.base)
     if below is None or above is None or readings[below][0] is not readings[above][0]:
         return Finding(None, release.why_unknown)
     value, source = readings[below]
-    later = [version for version in readings if _can_be_taken_back(name, version, release.version)]
+    later = [version for version in readings if _can_be_taken_back(name, version, release.base)]
     if all(version.release[:2] <= release.version.release[:2] for version in later):
         return Finding(None, release.why_unknown)  # too new: nothing was read that came later
     if any(readings[version][0] is not value for version in later):
@@ -262,7 +262,8 @@ def _never_lost(name: str, release: Release) -> str:
     if why is None:
         return ""
     _, readings = _readings(name)
-    having = [version for version, (value, _) in readings.items() if value and _descends(release.version, version)]
+    version = release.base if "rc" in release.suffix else release.version
+    having = [reading for reading, (value, _) in readings.items() if value and _descends(version, reading)]
     return f"{readings[max(having)][1]}; {why}" if having else ""
 
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from packaging.version import Version
 
-from archcaps.tables.files import read_toml
+from archcaps.tables.files import read_csv, read_toml
 
-__all__ = ["Distribution", "Release", "Tells", "distribution_of", "distributions"]
+__all__ = ["Distribution", "Release", "Tells", "distribution_of", "distributions", "own_texts"]
 
 #: Linux prints at most 64 characters (include/uapi/linux/utsname.h __NEW_UTS_LEN).
 LONGEST: Final = 64
@@ -154,6 +154,15 @@ class Release:
         return replace(self, is_doubted=True) if self.suffix else self
 
     @property
+    def base(self) -> Version:
+        """The oldest upstream release that this one can be made from; only for a release that is not upstream's.
+
+        Builds that are made before x.y.0 comes out have that number already: 6.9.0-0.rc5.47.fc41, 6.8.0-7-generic.
+        """
+        hidden = self.version.micro == 0 and not self.version.is_prerelease
+        return Version(f"{self.line}rc1") if hidden else self.version
+
+    @property
     def why_unknown(self) -> str:
         """Why what changed later is unknown; only for a release that is not upstream's."""
         if self.hides_point_release:
@@ -191,3 +200,10 @@ class Release:
         except ValueError:  # digits, but no release
             return None
         return upstream if upstream.line == self.line else None
+
+
+def own_texts(release: Release) -> tuple[dict[str, str], ...]:
+    """Return the texts that a distribution's kernel may say in the place of upstream's: file, like, text."""
+    found = release.distribution
+    rows = read_csv("kernels/own_texts.csv") if found is not None else ()
+    return tuple(row for row in rows if found and (row["distribution"], row["line"]) == (found.name, release.line))

@@ -22,6 +22,7 @@ from archcaps.machine.snapshot import (
     number,
 )
 from archcaps.tables.bits import BITS, REGISTERS
+from archcaps.tables.files import read_toml
 from archcaps.tables.kernels import BEHAVIOURS, Release
 from archcaps.tables.names import VULNERABILITIES
 
@@ -37,6 +38,8 @@ _SYSFS = frozenset(VULNERABILITIES) | {
     "vmscape",
 }  # fmt: skip
 
+
+_OTHER_SYSTEMS = tuple(read_toml("guest_systems.toml"))
 
 #: How wide each number of a CPU is. Source: Intel SDM volume 2A, CPUID leaf 1 (family 15 plus 8 bits; the model has 8,
 #: the stepping 4) and leaf 0x1A (core type); volume 4, MSRs 0x8B (revision, 32 bits) and 0x17 (bits 52:50)
@@ -124,6 +127,11 @@ def check_snapshot(snapshot: Snapshot, where: str, role: str | None) -> None:
         raise InputError(f"format_version is {snapshot.format_version}, this archcaps reads {FORMAT_VERSION}", where)
     if role is not None and snapshot.role != role:
         raise InputError(f"this is the snapshot of a {snapshot.role}, a {role} is wanted here", where)
+    if snapshot.kernel.system not in ("linux", *_OTHER_SYSTEMS):
+        systems = ", ".join(("linux", *_OTHER_SYSTEMS))
+        raise InputError(
+            f"unknown system {snapshot.kernel.system!r} (expected one of {systems})", f"{where}: kernel.system"
+        )
     for field, width in _CPU_WIDTHS.items():
         value = getattr(snapshot.cpu, field)
         if value is not None:

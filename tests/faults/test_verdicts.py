@@ -29,7 +29,8 @@ def test_a_loop_against_bhi_is_too_short_from_alder_lake_on(part: str, flags: st
     host = archcaps.host(cpu=part, flags=f"{shown},vmx,{flags}".rstrip(","), arch_capabilities="0x6b", kernel="7.2.13")
     guest = archcaps.guest(cpu=part, flags=shown, arch_capabilities="0x6b", kernel="7.2.13", cmdline="")
     text = f"{EIBRS}; BHI: SW loop, KVM: SW loop"
-    result = archcaps.check(host, replace(guest, vulnerabilities={"spectre_v2": text}), further=True)
+    seen = replace(guest, vulnerabilities={"spectre_v2": text})
+    result = archcaps.check(host, seen, ["default-options"], further=True)
     bhi = next(each for each in result.further if each.subject == "bhi")
     assert (bhi.truth.value, bhi.safety.value) == (truth, safety)
 
@@ -63,8 +64,8 @@ def test_fix_without_a_host_asks_for_one() -> None:
 
 
 def test_documents_settle_what_amd_hardware_has_not() -> None:
-    """TAA affects Intel processors with TSX (tsx_async_abort.rst); MSR 0x10a is not defined on AMD (QEMU d3a24134e37d)."""
-    host = archcaps.host(cpu="26/2/1", kernel="6.12.117", vendor="AuthenticAMD")
+    """TAA affects Intel's parts with TSX (tsx_async_abort.rst); AMD has no MSR 0x10a (QEMU d3a24134e37d)."""
+    host = archcaps.host(cpu="26/2/1", kernel="6.12.117")
     host = replace(host, cpuid=Cpuid(hidden=["hypervisor"], complete=False), registers={})
     guest = archcaps.guest(
         cpu="26/2/1", flags="avx", arch_capabilities="none", kernel="6.12.117", vendor="AuthenticAMD"

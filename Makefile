@@ -19,7 +19,7 @@ FLEET_ROWS ?= 10000000
 # More arguments for make lock, e.g. --upgrade
 LOCK_ARGS ?=
 
-.PHONY: help setup demo debian test lint bench conformance sweep qemu-releases prove-check fleet-check fuzz mutation docs lock clean
+.PHONY: help setup demo debian test lint bench conformance sweep qemu-releases prove-check fleet-check fuzz soundness mutation docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -77,6 +77,11 @@ fleet-check: $(VENV)/.stamp ## compare Spark with DuckDB on ten million guests (
 
 fuzz: $(VENV)/.stamp ## run the property tests with many more examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)
+
+# How many machines with less known of them, or with what no machine has, make soundness asks about
+SOUNDNESS ?= 50000
+soundness: $(VENV)/.stamp ## take facts away, or replace them by what no machine has: no verdict may get better
+	@ARCHCAPS_SOUNDNESS=$(SOUNDNESS) $(BIN)/pytest -n auto tests/faults/test_soundness.py $(PYTEST_ARGS)
 
 mutation: $(VENV)/.stamp ## change the rules one place at a time: a test has to notice (goes on where it stopped)
 	@$(BIN)/python -m tools.mutation.run $(MUTATION_ARGS)

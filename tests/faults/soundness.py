@@ -37,7 +37,7 @@ TEXTS: Final = (
     "", " ", "not affected", "Not Affected", "NOT AFFECTED", "Not affected.", "affected", "Mitigation", "Mitigation:",
     "Mitigation: Foo", "Mitigation: PTI", "Mitigated", "vulnerable", "Vulnerable: foo", "Unknown", "0", "null",
     "Mitigation: Clear CPU buffers; SMT perhaps", "Mitigation; Foo", "KVM: Mitigation: VMX disabled; SMT vulnerable",
-    "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; RSB filling", "Not affected\nMitigation: Clear CPU buffers",
+    "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; RSB filling", "Not affected\nNot affected",
 )  # fmt: skip
 _ONES: Final = -1  # all 64 bits
 #: By column, values that no machine has there.
@@ -75,16 +75,18 @@ def _known_vm(row: Row) -> Row:
 
 
 def pairs() -> list[Pair]:
-    """Return every host of the examples with every guest of its case, and the sample fleet's machines likewise."""
+    """Return every host of the examples with every guest of its case (the sample fleet is made of these machines)."""
     found = []
     for folder in sorted((ROOT / "examples").iterdir()):
-        machines = [read_snapshot(path) for path in sorted(folder.glob("*.toml")) if _is_snapshot(path)]
-        rows = [(one.role, one.name, row_of(one)) for one in machines]
-        hosts = [(name, row) for role, name, row in rows if role == "host"]
-        guests = [(name, _known_vm(row)) for role, name, row in rows if role == "guest"]
+        paths = [path for path in sorted(folder.glob("*.toml")) if _is_snapshot(path)]
+        machines = {path.stem: read_snapshot(path) for path in paths}
+        hosts = {name: row_of(one) for name, one in machines.items() if one.role == "host"}
+        guests = {name: _known_vm(row_of(one)) for name, one in machines.items() if one.role == "guest"}
         found += [
-            Pair(f"{folder.name}: {of} on {on}", host, guest) for on, host in hosts for of, guest in guests
-        ]  # fmt: skip
+            Pair(f"{folder.name}: {of} on {on}", host, guest)
+            for on, host in hosts.items()
+            for of, guest in guests.items()
+        ]
     return found
 
 

@@ -1,4 +1,4 @@
-"""A policy's rule that no rule of archcaps is called like is refused, as is a policy that ends or breaks the program."""
+"""A policy that replaces a rule which does not exist is refused, as is one that ends or breaks the program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 from tests.cli.running import archcaps
 
 TODAY = Path(__file__).parents[2] / "examples" / "policies" / "today.py"
-RULE = 'from archcaps.policies import FALSE, rule\n\n\n@rule("a proposal")\ndef {name}(vcpu{more}):\n    "never"\n    {body}\n'
+RULE = """\
+from archcaps.policies import FALSE, rule
+
+@rule("a proposal")
+def {name}(vcpu{more}):
+    "never"
+    {body}
+"""
 
 
 def asked(path: Path, text: str) -> tuple[int, str]:

@@ -48,14 +48,15 @@ def _of_kvm(pair: Pair) -> Answers:
 
 
 def _entry(host: Host, pair: Pair) -> Answers:
-    places = host.verw_on_entry(pair.world.vm).split()
-    mapped = "has_mapped_host_mmio" if host.world.has("gates_verw_by_host_mmio") else "has_assigned_device"
+    nests = pair.guest.world.shows("vmx")
+    places = host.verw_on_entry(pair.world.vm, nests).split()
+
     vmrun = host.world.has("svm_verw_before_vmrun") and host.buffers.tsa_vm
     return {
         "vmx_l1d_should_flush": host.flushes,
         "vmx_l1d_flush_cond": host.flushes and not host.world.has("l1d_flush_always"),
         "mmio_verw_for_vms": host.mmio_for_vms(),
-        "can_reach_mmio": mapped in pair.world.vm,
+        "can_reach_mmio": host.reached(pair.world.vm, nests),
         "verw_in_c": "C" in places,
         "verw_in_entry_asm": "asm" in places,
         "verw_with_fb_clear_dis": "asm" in places and pair.guest.disabled,

@@ -150,13 +150,21 @@ class Host:
         mmio = "mmio_stale_data" in self.bugs and "mmio_unknown" not in self.bugs
         return mmio and "mmio" in self.buffers.chosen and not self.clears
 
-    def verw_on_entry(self, vm: frozenset[str]) -> str:
+    def reached(self, vm: frozenset[str], nests: bool) -> bool:
+        """Whether KVM takes a guest as able to reach MMIO; `nests`: it is shown VMX, and may run guests of its own."""
+        has = self._has
+        if not has("gates_verw_by_host_mmio"):
+            return "has_assigned_device" in vm
+        one_root = not nests and not has("ept_off")
+        noted = has("notes_host_mmio_for_any_root") or one_root or not has("host_mmio_per_root")
+        return "has_mapped_host_mmio" in vm and noted
+
+    def verw_on_entry(self, vm: frozenset[str], nests: bool) -> str:
         """Where VERW runs under VMX: "" nowhere, "C" before FB_CLEAR_DIS is set, "asm" after it, or both."""
         has = self._has
         if self.svm:
             return ""
-        reaches = "has_mapped_host_mmio" if has("gates_verw_by_host_mmio") else "has_assigned_device"
-        mmio = self.mmio_for_vms() and reaches in vm
+        mmio = self.mmio_for_vms() and self.reached(vm, nests)
         places = set()
         if self.clears:
             places.add("asm" if has("verw_in_entry_asm") else "C")

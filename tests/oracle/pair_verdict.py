@@ -156,7 +156,7 @@ class Pair:
 
     def cleared_before_entry(self, name: str) -> bool:
         host, affected = self.host, self.guest.affected[name]
-        places = host.verw_on_entry(self.world.vm).split()
+        places = host.verw_on_entry(self.world.vm, self.guest.world.shows("vmx")).split()
         early = self.silicon.verw_reaches(name, affected=affected, disabled=False)
         late = self.silicon.verw_reaches(name, affected=affected, disabled=self.guest.disabled)
         if ("C" in places and early) or ("asm" in places and late) or (host.verw_before_vmrun() and early):

@@ -49,7 +49,7 @@ def of_kvm() -> dict[str, Node]:
         "vmx_l1d_should_flush": kvm_vmx_entry.vmx_l1d_should_flush(KVM),
         "vmx_l1d_flush_cond": kvm_vmx_entry.vmx_l1d_flush_cond(KVM),
         "mmio_verw_for_vms": kvm_vmx_entry.mmio_verw_for_vms(KVM),
-        "can_reach_mmio": kvm_vmx_entry.can_reach_mmio(KVM, GUEST.vm),
+        "can_reach_mmio": kvm_vmx_entry.can_reach_mmio(GUEST.cpu, KVM, GUEST.vm),
         "verw_before_any_guest": kvm_vmx_entry.verw_before_any_guest(KVM.host, KVM.kernel),
         "host_mitigates": host_border.host_mitigates(GUEST),
         "rtm_executes": GUEST.rtm_executes,

@@ -96,6 +96,8 @@ def fix(  # noqa: PLR0913  # one for each option
     """
     if not machines.given:
         raise click.UsageError("name a host and a guest (--host and --guest)")
+    if not machines.host_given:
+        raise click.UsageError("tell me the host first: name it too (--host FILE, or --host this on it)")
     host, guest, shown = machines.read_shown()
     configuration: Asked | Literal["default"] | None = "default" if machines.guest_file == "default" else None
     if shown is not None:

@@ -17,7 +17,7 @@ from archcaps.machine.given_options import ASSUMED_CONFIG, Options, config_items
 from archcaps.machine.identity import identity_lookups
 from archcaps.machine.l1tf import kvm_lookups
 from archcaps.machine.options import option_values
-from archcaps.machine.silicon_facts import PUBLISHED, add_microcode, add_silicon
+from archcaps.machine.silicon_facts import PUBLISHED, add_documented, add_microcode, add_silicon
 from archcaps.machine.snapshot import Kernel, Reading, Snapshot, number
 from archcaps.tables.bits import BITS, REGISTERS, Bit, bits_of
 from archcaps.tables.files import read_toml
@@ -92,6 +92,7 @@ def host_facts(host: Snapshot, assumptions: frozenset[str] = frozenset()) -> Fac
         add_microcode(facts, scope, host, part, unlisted=False)
     add_silicon(facts, host, part)
     _force_flags(facts, "host", host)
+    add_documented(facts, part)
     return facts
 
 
@@ -155,6 +156,7 @@ def facts_of_host(host: Snapshot, *, strict: bool = False) -> Facts:
     host = stated(host) if strict else host
     _add_machine(facts, "host", host, part_of(host), defaults=False, strict=strict)
     _force_flags(facts, "host", host)
+    add_documented(facts, part_of(host))
     return facts
 
 

@@ -132,7 +132,7 @@ def _cpu(cpu: Cpu, options: InlineMachine) -> Cpu:
             microcode=cpu.microcode, smt_active=cpu.smt_active, provenance="imported", source=options.source,
         )  # fmt: skip
     if options.microcode is not None:
-        revision = _integer(options.microcode, 64, options.option("microcode"))
+        revision = _integer(options.microcode, 32, options.option("microcode"))
         cpu = replace(cpu, microcode=revision, provenance="imported", source=options.source)
     return cpu
 

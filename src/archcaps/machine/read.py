@@ -27,6 +27,7 @@ from archcaps.machine.snapshot import (
 )
 from archcaps.machine.strict_text import decode_json, decode_toml, text_of
 from archcaps.tables.bits import BITS, REGISTERS
+from archcaps.tables.files import read_toml
 from archcaps.tables.kernels import BEHAVIOURS, Release
 from archcaps.tables.names import VULNERABILITIES
 
@@ -42,6 +43,8 @@ _SYSFS = frozenset(VULNERABILITIES) | {
     "vmscape",
 }  # fmt: skip
 
+
+_OTHER_SYSTEMS = tuple(read_toml("guest_systems.toml"))
 
 #: How wide each number of a CPU is. Source: Intel SDM volume 2A, CPUID leaf 1 (family 15 plus 8 bits; the model has 8,
 #: the stepping 4) and leaf 0x1A (core type); volume 4, MSRs 0x8B (revision, 32 bits) and 0x17 (bits 52:50)
@@ -150,6 +153,11 @@ def check_snapshot(snapshot: Snapshot, where: str, role: str | None) -> None:
     if role is not None and snapshot.role != role:
         what = f"this is the snapshot of a {snapshot.role}, a {role} is wanted here"
         raise InputError(f"{what} (are the two files exchanged?)", where)
+    if snapshot.kernel.system not in ("linux", *_OTHER_SYSTEMS):
+        systems = ", ".join(("linux", *_OTHER_SYSTEMS))
+        raise InputError(
+            f"unknown system {snapshot.kernel.system!r} (expected one of {systems})", f"{where}: kernel.system"
+        )
     for field, width in _CPU_WIDTHS.items():
         value = getattr(snapshot.cpu, field)
         if value is not None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
 from archcaps.machine.datum import Facts
+from archcaps.machine.identity import identity_lookups
 from archcaps.machine.snapshot import Snapshot, number
+from archcaps.tables.axioms import Axiom, axioms
 from archcaps.tables.bits import BITS
 from archcaps.tables.files import read_csv
 from archcaps.tables.linux_lists import Part
 from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
 
-__all__ = ["PUBLISHED", "add_microcode", "add_silicon"]
+__all__ = ["PUBLISHED", "add_documented", "add_microcode", "add_silicon", "bits_of_part"]
 
 #: Which vulnerability each look-up of the silicon asks the published lists about.
 PUBLISHED = {
@@ -28,6 +33,31 @@ PUBLISHED = {
     "bhi_published": "bhi",
     "pbrsb_published": "pbrsb",
 }
+
+
+@cache
+def bits_of_part(part: Part) -> Mapping[str, Axiom]:
+    """Return the bits that bare hardware of this part shows or not, by documented axioms about its vendor and family.
+
+    The axiom beside each name has it among what it demands.
+    """
+    identity = identity_lookups(part)
+    chosen = [each for each in axioms() if each.status == "documented" and each.when]
+    about = [each for each in chosen if all(literal.holds(identity) for literal in each.when)]
+    return {literal.name: each for each in about for literal in each.then if literal.name in BITS}
+
+
+def add_documented(facts: Facts, part: Part) -> None:
+    """On bare metal add the bits that nobody read and that documents settle, for the host and for its hardware."""
+    virtual = facts.known.get("host.hypervisor")
+    if virtual is None or virtual.value:
+        return
+    for name, axiom in bits_of_part(part).items():
+        value = next(literal.value for literal in axiom.then if literal.name == name)
+        for scope in ("host", "silicon"):
+            if f"{scope}.{name}" not in facts.known:
+                facts.add(f"{scope}.{name}", value, "published", f"axiom {axiom.name}: {axiom.source}")
+                facts.unknown.pop(f"{scope}.{name}", None)
 
 
 def add_silicon(facts: Facts, host: Snapshot, part: Part) -> None:

@@ -82,9 +82,10 @@ def _row(survey: Survey, root: Node, words: tuple[str, ...], groups: list[_Alike
     for cells, here in groups:
         number += sum(cell.weight for cell in cells) * space.count(here)
         for cell in cells:
-            kvm |= cell.host.places
-            guest_kernels |= cell.guest_places
-            key = (max(cell.host.places, default=0), max(cell.guest_places, default=0))
+            host_places, guest_places = cell.host_places, cell.guest_places
+            kvm |= host_places
+            guest_kernels |= guest_places
+            key = (max(host_places, default=0), max(guest_places, default=0))
             if newest is None or key > newest[0]:
                 newest = (key, cell, here)
     assert newest is not None, "a deviation comes from some group"

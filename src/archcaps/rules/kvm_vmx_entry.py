@@ -16,8 +16,17 @@ from archcaps.rules.shown import Case
 from archcaps.rules.views import Cpu, Kernel, Vm
 
 __all__ = [
-    "can_reach_mmio", "cleared_before_entry", "l1d_flush_is_enough", "mmio_verw_for_vms", "verw_before_any_guest",
-    "verw_before_vmrun", "verw_in_c", "verw_in_entry_asm", "verw_with_fb_clear_dis", "vmx_l1d_flush_cond",
+    "can_reach_mmio",
+    "cleared_before_entry",
+    "host_mmio_is_noted",
+    "l1d_flush_is_enough",
+    "mmio_verw_for_vms",
+    "verw_before_any_guest",
+    "verw_before_vmrun",
+    "verw_in_c",
+    "verw_in_entry_asm",
+    "verw_with_fb_clear_dis",
+    "vmx_l1d_flush_cond",
     "vmx_l1d_should_flush",
 ]  # fmt: skip
 
@@ -29,6 +38,11 @@ _MMIO = (
     "mmio_apply_mitigation (cpu_buf_vm_clear, CLEAR_CPU_BUF_VM_MMIO)"
 )
 _GATE = "Linux 5.19.0 to 6.16.1 kvm_arch_has_assigned_device; 6.17.0 to 7.3.4 kvm_vcpu_can_access_host_mmio"
+
+
+_ROOTS = (
+    "Linux 6.17.0 to 7.3.4 arch/x86/kvm/mmu/spte.c kvm_track_host_mmio_mapping, spte.h kvm_vcpu_can_access_host_mmio"
+)
 
 
 @rule(_FLUSH)
@@ -51,10 +65,21 @@ def mmio_verw_for_vms(kvm: Kvm) -> Node:
     return kernel.has_mmio_stale_data & bug & ~switched_off(kernel, "mmio") & ~clear_cpu_buf(host, kernel)
 
 
+@rule(_ROOTS)
+def host_mmio_is_noted(guest: Cpu, kvm: Kvm) -> Node:
+    """KVM knows of the host MMIO that is mapped, under whatever page-table root the guest's vCPUs run.
+
+    From 6.17 on it keeps that for each root. A guest without VMX has no guests of its own, and with EPT one root.
+    """
+    one_root = ~guest.vmx & ~kvm.kernel.ept_off
+    return ~kvm.kernel.host_mmio_per_root | one_root | kvm.kernel.notes_host_mmio_for_any_root
+
+
 @rule(_GATE)
-def can_reach_mmio(kvm: Kvm, vm: Vm) -> Node:
+def can_reach_mmio(guest: Cpu, kvm: Kvm, vm: Vm) -> Node:
     """KVM takes the guest as able to reach MMIO: by host MMIO that is mapped, before 6.17 by an assigned device."""
-    return choose(kvm.kernel.gates_verw_by_host_mmio, vm.has_mapped_host_mmio, vm.has_assigned_device)
+    mapped = vm.has_mapped_host_mmio & host_mmio_is_noted(guest, kvm)
+    return choose(kvm.kernel.gates_verw_by_host_mmio, mapped, vm.has_assigned_device)
 
 
 @rule(_ENTER)
@@ -65,7 +90,7 @@ def verw_in_c(case: Case) -> Node:
     """
     kvm, kernel = case.kvm, case.kvm.kernel
     own = ~kernel.verw_in_entry_asm & clear_cpu_buf(kvm.host, kernel)
-    mmio = ~kernel.mmio_verw_in_entry_asm & mmio_verw_for_vms(kvm) & can_reach_mmio(kvm, case.vm)
+    mmio = ~kernel.mmio_verw_in_entry_asm & mmio_verw_for_vms(kvm) & can_reach_mmio(case.cpu, kvm, case.vm)
     return ~on_svm(kvm) & ~vmx_l1d_should_flush(kvm) & (own | mmio)
 
 
@@ -77,7 +102,7 @@ def verw_in_entry_asm(case: Case) -> Node:
     """
     kvm, kernel = case.kvm, case.kvm.kernel
     own = kernel.verw_in_entry_asm & clear_cpu_buf(kvm.host, kernel)
-    mmio = kernel.mmio_verw_in_entry_asm & mmio_verw_for_vms(kvm) & can_reach_mmio(kvm, case.vm)
+    mmio = kernel.mmio_verw_in_entry_asm & mmio_verw_for_vms(kvm) & can_reach_mmio(case.cpu, kvm, case.vm)
     return ~on_svm(kvm) & (own | mmio)
 
 

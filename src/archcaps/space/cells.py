@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -39,10 +39,9 @@ class Guests:
         return self.choices.beside(self.chosen & self.choices.others)
 
     @cached_property
-    def places(self) -> tuple[frozenset[int], frozenset[int]]:
-        """The places of all releases of its kernels where another part than the host's is shown, and where its own."""
-        others = self.chosen & self.choices.others
-        return self.choices.places(others), self.choices.places(self.chosen ^ others)
+    def places(self) -> frozenset[int]:
+        """The places of all releases of its kernels where another part than the host's is shown."""
+        return self.choices.places(self.chosen & self.choices.others)
 
 
 @dataclass(eq=False)
@@ -95,12 +94,12 @@ class GuestClass:
     @cached_property
     def places(self) -> frozenset[int]:
         """The places of all releases of its kernels where another part is shown."""
-        return frozenset[int]().union(*(part.places[0] for part in self.parts))
+        return frozenset[int]().union(*(part.places for part in self.parts))
 
-    @cached_property
-    def own_places(self) -> frozenset[int]:
-        """The same where the host's own part is shown."""
-        return frozenset[int]().union(*(part.places[1] for part in self.parts))
+    def own_places_of(self, parts: Iterable[PartClass]) -> frozenset[int]:
+        """Return the same where the host's own part is shown, and it is one of `parts`."""
+        shown = self.choices.of_columns((part, True) for part in parts if part in self.own)
+        return self.choices.places(self.chosen & shown)
 
 
 @dataclass(eq=False)
@@ -138,6 +137,12 @@ class HostClass:
         """The places of all releases of its kernels."""
         return self.choices.places(self.chosen)
 
+    def places_of(self, parts: Iterable[PartClass]) -> frozenset[int]:
+        """Return the same of hosts that are one of `parts`."""
+        wanted = frozenset(parts)
+        columns = [column for column in self.choices.columns if column[0] in wanted]
+        return self.choices.places(self.chosen & self.choices.of_columns(columns))
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -165,5 +170,10 @@ class Cell:
 
     @property
     def guest_places(self) -> frozenset[int]:
-        """The places of all releases of its guests' kernels."""
-        return self.guest.places if self.other_part else self.guest.own_places
+        """The places of all releases of its guests' kernels: with the host's part shown, of those with its parts."""
+        return self.guest.places if self.other_part else self.guest.own_places_of(self.host.parts)
+
+    @property
+    def host_places(self) -> frozenset[int]:
+        """The places of all releases of its hosts' kernels: with the host's part shown, of those with a guest's."""
+        return self.host.places if self.other_part else self.host.places_of(self.guest.own)

@@ -45,6 +45,10 @@ _CELLS: Final = {
     "Hardware+Software": True,
 }
 _INTEL = "intel/Intel-affected-processor-list@71c2859"
+#: Alder Lake S and Raptor Lake S, sold with and without Atom cores. Source: as for `_by_cores`
+_HYBRID_DESKTOP: Final = (0x97, 0xB7)
+#: CPUID leaf 0x1A's core type of an Atom core. Source: Intel SDM volume 2, CPUID leaf 1AH
+_ATOM: Final = 0x20
 _BLACK_LISTS: Final = ("5.10.265", "5.15.215", "6.1.192", "6.6.150", "6.12.117", "7.1.5")
 _FLAGS: Final = {
     "mmio_stale_data": "MMIO",
@@ -88,11 +92,33 @@ def published(vulnerability: str, part: Part) -> Published:
     Intel's list comes first, then statements about models, families or a whole vendor, then the rows of Linux's lists;
     what is on none of them is unknown.
     """
-    for ask in (_by_intel, _by_part, _by_vendor, _by_linux_black_list, _by_linux_white_list, _by_linux_default):
+    for ask in (
+        _by_cores,
+        _by_intel,
+        _by_part,
+        _by_vendor,
+        _by_linux_black_list,
+        _by_linux_white_list,
+        _by_linux_default,
+    ):
         answer = ask(vulnerability, part)
         if answer is not None:
             return answer
     return Published(None, f"no published list names this part for {vulnerability}")
+
+
+def _by_cores(vulnerability: str, part: Part) -> Published | None:
+    """Desktop parts with their Atom cores off, or without any, have nothing of RFDS: HYBRID is 0 there.
+
+    One core of the other kind is always on. Of all other parts this says nothing.
+    """
+    desktop = part.vendor == "GenuineIntel" and part.family == 6 and part.model in _HYBRID_DESKTOP
+    if vulnerability != "reg_file_data_sampling" or not desktop or part.hybrid or part.core_type == _ATOM:
+        return None
+    source = "Linux 7.2.13 arch/x86/kernel/cpu/common.c vulnerable_to_rfds: Atom cores, and HYBRID_CPU where they are"
+    if part.hybrid is None:
+        return Published(None, f"{source}; CPUID's hybrid is not known")
+    return Published(False, source)
 
 
 def _by_intel(vulnerability: str, part: Part) -> Published | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archcaps.questions.fix.goals import LEVELS, LOWEST
 from archcaps.questions.fix.results import Answer, Cure, Judged
+from archcaps.questions.results import FINE
 
 __all__ = ["headline"]
 
@@ -15,6 +16,9 @@ def headline(now: list[Judged], level: int, answers: list[Answer]) -> str:
     best = answers[-1]
     if not best.cures:
         open_now = ", ".join(verdict.vulnerability for verdict in now if not verdict.fine)
+        surely = [verdict for verdict in now if verdict.exposed or not FINE & set(verdict.truth.possible)]
+        if not surely:
+            return f"TELL ME FIRST what is missing for {open_now}. No change helps whatever that is."
         if best.left_out:
             return f"NO CURE FOUND: none of the {best.tried:,} sets of changes that were tried betters {open_now}."
         return f"NO CURE: nothing that may be changed betters {open_now}. The guest stays {LEVELS[level]}."

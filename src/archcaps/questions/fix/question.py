@@ -17,12 +17,13 @@ from archcaps.questions.default_guest import default_guest
 from archcaps.questions.fix.changes import Rules
 from archcaps.questions.fix.cures import cure_of
 from archcaps.questions.fix.flags import offered, shown
-from archcaps.questions.fix.goals import TOP, further_goals, rank_of
+from archcaps.questions.fix.goals import TOP, Rank, further_goals, rank_of
 from archcaps.questions.fix.headline import headline
 from archcaps.questions.fix.kernels import present
+from archcaps.questions.fix.known import of_use, with_files_seen
 from archcaps.questions.fix.remaining import remaining
 from archcaps.questions.fix.results import FORMAT_VERSION, Answer, Cure, FixResult, Judged
-from archcaps.questions.fix.search import Best, Search, Start
+from archcaps.questions.fix.search import Best, Found, Search, Start
 from archcaps.questions.fix.short import in_short
 from archcaps.questions.notices import notices_of, system_name
 from archcaps.questions.of_configuration import features_said
@@ -75,6 +76,7 @@ def fix(  # noqa: PLR0913  # what may be changed has many sides
             f"the guest runs {name}, whose rules archcaps has not: it can mend Linux guests only",
             "guest: kernel.system",
         )
+    guest = with_files_seen(guest)
     rules = Rules(tuple(dict.fromkeys(ALL if allow is None else allow)), dict(costs or {}), max_changes, max_worlds)
     held = held_assumptions(assumptions, strict=strict)
     reader = Reader(host, guest, held)
@@ -132,18 +134,21 @@ def _answers(start: Start, rules: Rules, now: CheckResult, *, staged: bool) -> l
 def _answer(who: str, search: Search, now: CheckResult) -> Answer:
     rank = min(search.best, default=search.start.rank)
     best = search.best.get(rank, Best(0))
-    cures = _sorted(cure_of(search, found, rank) for found in best.sets[:SHOWN])
+    useful = {tuple(map(str, found.steps)): found for each in best.sets[:SHOWN] if (found := of_use(search, each))}
+    made = [(found, _rank(search, found)) for found in useful.values()]
+    rank = min((each for _, each in made), default=search.start.rank)
+    cures = _sorted(cure_of(search, found, each) for found, each in made if each == rank)
     lesser = []
-    cheapest = best.cost
+    cheapest = best.cost if cures else 0
     for other in sorted(search.best):
         found = search.best[other]
-        if other > rank and found.cost < cheapest:
+        if other > rank and found.cost < cheapest and of_use(search, found.sets[0]) == found.sets[0]:
             cheapest = found.cost
             lesser.append(cure_of(search, found.sets[0], other))
     after = cures[0] if cures else None
     remains = remaining(search, after, now.vulnerabilities)
-    more = best.more + max(len(best.sets) - SHOWN, 0)
-    cheaper = search.cheaper(best.cost) if cures else search.tried
+    more = best.more + max(len(best.sets) - SHOWN, 0) if cures else 0
+    cheaper = search.cheaper(cures[0].cost) if cures else search.tried
     return Answer(
         who,
         list(search.rules.allow),
@@ -157,6 +162,10 @@ def _answer(who: str, search: Search, now: CheckResult) -> Answer:
         dict(search.unwritable),
         search.left_out,
     )
+
+
+def _rank(search: Search, found: Found) -> Rank:
+    return rank_of(search.made(found.world.parts, found.chosen)[0].ternary.value)
 
 
 def _sorted(cures: Iterable[Cure]) -> list[Cure]:

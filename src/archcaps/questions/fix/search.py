@@ -151,6 +151,11 @@ class Search:
             self._evaluate(Batch(batch, self.rules.max_changes))
 
     @property
+    def bare(self) -> Reader:
+        """The model read for host and guest as they are."""
+        return self._bare
+
+    @property
     def tried(self) -> int:
         """How many sets were evaluated."""
         return sum(self.by_cost.values())

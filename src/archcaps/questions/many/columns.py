@@ -20,7 +20,7 @@ from archcaps.machine.datum import Datum, Facts
 from archcaps.machine.facts import add_identity, add_kernel, add_lists, add_user_mmio, add_vm, part_of
 from archcaps.machine.observations import guest_observations, host_observations
 from archcaps.machine.row import CPU_COLUMNS, KERNEL_COLUMNS, OFFERED, VM_COLUMNS, snapshot_of
-from archcaps.machine.silicon_facts import add_microcode, add_silicon
+from archcaps.machine.silicon_facts import add_microcode, add_silicon, bits_of_part
 from archcaps.machine.snapshot import Cpuid, Snapshot
 from archcaps.questions.doubted import shown_by_texts
 from archcaps.tables.bits import BITS, REGISTERS
@@ -61,8 +61,26 @@ class Machines:
         ):
             index, different = self.grouped(keys)
             found |= spread(index, [look_up(row) for row in different])
+        if self.role == "host":
+            found |= self._documented(found)
         index, different_parts = _grouped(self.parts_and_releases)
         found |= spread(index, [self._list_facts(part, release) for part, release in different_parts])
+        return found
+
+    def _documented(self, known: Mapping[str, Vector]) -> dict[str, Vector]:
+        """Return the bits of bare hardware that documents settle where nobody read them; as such: ``documented.*``."""
+        index, parts = _grouped([part for part, _ in self.parts_and_releases])
+        said = [
+            {literal.name: literal.value for axiom in bits_of_part(part).values() for literal in axiom.then}
+            for part in parts
+        ]
+        bare = known.get("host.hypervisor", np.zeros(self.count, np.uint8)) == FALSE
+        found: dict[str, Vector] = {}
+        for name, vector in spread(index, said).items():
+            found[f"documented.{name}"] = documented = np.where(bare, vector, UNKNOWN).astype(np.uint8)
+            for fact in (f"host.{name}", f"silicon.{name}"):
+                own = known.get(fact, np.zeros(self.count, np.uint8))
+                found[fact] = np.where(own == UNKNOWN, documented, own).astype(np.uint8)
         return found
 
     @cached_property

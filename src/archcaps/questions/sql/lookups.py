@@ -20,6 +20,7 @@ from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot
 from archcaps.questions.many.columns import FALSE, TRUE, Machines
 from archcaps.questions.many.judge import questions
 from archcaps.rules.linux_files import TEXTS
+from archcaps.tables.axioms import axioms
 from archcaps.tables.bits import BITS
 from archcaps.tables.linux_lists import Part
 from archcaps.tables.names import STRICT
@@ -32,6 +33,7 @@ __all__ = [
     "Role",
     "Row",
     "columns_of",
+    "documented_bits",
     "key_of",
     "rows_of",
     "table_of",
@@ -86,6 +88,13 @@ def table_of(fact: str) -> str:
 
 
 @cache
+def documented_bits() -> frozenset[str]:
+    """Return the bits that documents settle for some parts' bare hardware, as far as a question rests on them."""
+    bits = {literal.name for each in axioms() if each.status == "documented" and each.when for literal in each.then}
+    return frozenset(name for name in bits if name in BITS and {f"host.{name}", f"silicon.{name}"} & used()[0])
+
+
+@cache
 def columns_of(table: str) -> Mapping[str, str]:
     """Return the columns of a look-up table, and the fact or rule that each holds: in `lists` whosever it is."""
     facts, rules = used()
@@ -95,6 +104,8 @@ def columns_of(table: str) -> Mapping[str, str]:
         names = _said_by(table).keys() & rules.keys()
     else:
         names = {name for name in facts if table_of(name) == table}
+        if table == "host_cpus":
+            names |= {f"documented.{name}" for name in documented_bits()}
     return {identifier(name): name for name in sorted(names)}
 
 

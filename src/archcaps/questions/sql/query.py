@@ -18,7 +18,16 @@ from archcaps.logic.sql_dialects import DIALECTS, Dialect
 from archcaps.machine.row import COLUMNS
 from archcaps.questions.doubted import pure, shown_by_texts
 from archcaps.questions.many.judge import questions
-from archcaps.questions.sql.lookups import CPU_KEY, KERNEL_KEY, PART_KEY, Role, columns_of, table_of, used
+from archcaps.questions.sql.lookups import (
+    CPU_KEY,
+    KERNEL_KEY,
+    PART_KEY,
+    Role,
+    columns_of,
+    documented_bits,
+    table_of,
+    used,
+)
 from archcaps.questions.sql.tables import PREFIX
 from archcaps.tables.bits import BITS
 from archcaps.tables.names import STRICT, VULNERABILITIES
@@ -128,7 +137,11 @@ class _Sources:
             return self._lookup(table.removesuffix("s"), identifier(name))
         alias = "g" if scope == "guest" else "h"
         has = _has(self._dialect, f"{alias}.", own)
-        return f"CASE WHEN NOT h.hypervisor THEN {has} END" if scope == "silicon" else has
+        if scope == "silicon":
+            has = f"CASE WHEN NOT h.hypervisor THEN {has} END"
+        if scope in ("host", "silicon") and own in documented_bits():
+            has = f"COALESCE({has}, {self._lookup('host_cpu', identifier(f'documented.{own}'))})"
+        return has
 
     def observed(self, rules: Iterable[str]) -> dict[str, str]:
         """Return where somebody read what rules say: what KVM was seen to offer, and the texts of files."""

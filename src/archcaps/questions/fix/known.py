@@ -1,0 +1,77 @@
+"""What changes really do, and what only makes known how it is: a change counts where it helps whatever is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from msgspec import structs
+
+from archcaps.machine.observations import texts_of
+from archcaps.machine.snapshot import Snapshot
+from archcaps.questions.fix.cpus import Form
+from archcaps.questions.fix.hosts import Variant
+from archcaps.questions.fix.results import Judged
+from archcaps.questions.fix.search import Found, Search
+from archcaps.questions.fix.short import judged
+from archcaps.questions.results import FINE
+
+__all__ = ["of_use", "surely_bad", "with_files_seen"]
+
+#: The behaviour that a file which is there shows. Source: Linux drivers/base/cpu.c
+_SHOWN_BY: Final = {
+    "mds": "has_mds", "tsx_async_abort": "has_taa", "mmio_stale_data": "has_mmio_stale_data",
+    "reg_file_data_sampling": "has_rfds", "tsa": "has_tsa", "srbds": "has_srbds", "retbleed": "has_retbleed",
+    "gather_data_sampling": "has_gds", "spec_rstack_overflow": "has_srso", "indirect_target_selection": "has_its",
+    "vmscape": "has_vmscape", "old_microcode": "has_old_microcode", "ghostwrite": "has_ghostwrite",
+}  # fmt: skip
+
+
+def with_files_seen(machine: Snapshot) -> Snapshot:
+    """Return the machine with what the files that are there show of its kernel: that stays so when texts change."""
+    seen = {_SHOWN_BY[file]: True for file in texts_of(machine) if file in _SHOWN_BY}
+    kernel = machine.kernel
+    return structs.replace(machine, kernel=structs.replace(kernel, behaviours={**seen, **kernel.behaviours}))
+
+
+def surely_bad(found: Sequence[Judged]) -> frozenset[str]:
+    """Return the vulnerabilities that are exposed or not told truly, whatever the unknown facts are."""
+    return frozenset(each.vulnerability for each in found if each.exposed or not FINE & frozenset(each.truth.possible))
+
+
+def of_use(search: Search, found: Found) -> Found | None:
+    """Return the changes without those that no verdict gets surely bad without; None if they mend nothing surely.
+
+    Such a change does no more than to replace something unknown by something known.
+    """
+    before = judged(search.bare)
+    after, kept = judged(search.made(found.world.parts, found.chosen)[0]), found
+    for less in _each_left_out(search, found):
+        fewer = less(kept)
+        now = judged(search.made(fewer.world.parts, fewer.chosen)[0])
+        if surely_bad(now) <= surely_bad(after):
+            kept = fewer
+    now = judged(search.made(kept.world.parts, kept.chosen)[0]) if kept.steps else before
+    mended = {each.vulnerability for each in now if each.fine} & surely_bad(before)
+    return kept if kept.steps and (mended or not surely_bad(now) >= surely_bad(before)) else None
+
+
+def _each_left_out(search: Search, found: Found) -> Iterator[Callable[[Found], Found]]:
+    """Yield what leaves each part of the changes out, those of the kernels first."""
+    parts, start = found.world.parts, search.start
+    bare = {"guest": Variant((), start.guest), "host": Variant((), start.host), "cpu": Form()}
+    for name, without in bare.items():
+        if getattr(parts, name).steps:
+
+            def leave_part(kept: Found, name: str = name, without: Variant | Form = without) -> Found:
+                other = replace(kept.world.parts, **{name: without})
+                return replace(kept, world=replace(kept.world, parts=other))
+
+            yield leave_part
+    for toggle in found.chosen:
+
+        def leave_bit(kept: Found, bit: str = toggle.bit) -> Found:
+            return replace(kept, chosen=tuple(each for each in kept.chosen if each.bit != bit))
+
+        yield leave_bit

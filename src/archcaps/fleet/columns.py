@@ -36,12 +36,14 @@ def normal(source: Source, name: str, kind: str, sql: Dialect = DUCKDB) -> str:
     """Return the SQL expression for a column of the type `kind` as a row's column; null where it can not be read.
 
     `kind` is in DuckDB's words whatever the engine. A word may be unsigned, or text in decimal or 0x and hexadecimal
-    digits.
+    digits. A command line is without what no rule reads, so that a disk's name makes no class of its own; `source` may
+    ask for the whole of it.
 
     Raises:
         InputError: the type can not be read.
     """
-    return _read(source, name, kind, sql)[0]
+    found = _read(source, name, kind, sql)[0]
+    return sql.options_alone(found) if name == "cmdline" and not source.whole_cmdline else found
 
 
 def bad_values(source: Source, columns: list[str], types: dict[str, str], sql: Dialect = DUCKDB) -> str:

@@ -30,12 +30,14 @@ class Source:
     """One role's rows: `paths` of one format, or the table `table` of a database.
 
     A path with ``://`` in it, and the format ``spark``, a table of Spark's catalog, are for Spark only.
+    `whole_cmdline`: command lines are read whole, not only the options that a rule reads.
     """
 
     role: Role
     format: Format
     paths: tuple[str, ...]
     table: str = ""
+    whole_cmdline: bool = False
 
     @property
     def where(self) -> str:

@@ -71,8 +71,18 @@ def roll_out(
     """
     if not plan.changes:
         raise InputError("nothing to roll out (expected --change WHAT=VALUE)", "roll-out")
-    with opened(inventory, out, settings, progress) as (engine, work):
+    with opened(_as_asked(inventory, plan), out, settings, progress) as (engine, work):
         return _roll_out(engine, plan, out, work, progress)
+
+
+def _as_asked(inventory: Inventory, plan: Plan) -> Inventory:
+    """Return the inventory with whole command lines where the plan looks for something in them."""
+    roles = {condition.role for condition in plan.only if condition.column == "cmdline"}
+    guests = inventory.guests
+    return Inventory(
+        replace_fields(inventory.hosts, whole_cmdline="host" in roles),
+        None if guests is None else replace_fields(guests, whole_cmdline="guest" in roles),
+    )
 
 
 def _roll_out(engine: Engine, plan: Plan, out: Path | None, work: Path, progress: Progress) -> RollOutResult:

@@ -99,7 +99,7 @@ def _fingerprint(inventory: Inventory) -> str:
     """Return a name for the files of an inventory as they are now, and for what reads them."""
     found = [version("archcaps")]
     for source in filter(None, (inventory.hosts, inventory.guests)):
-        found.append(source.table)
+        found.append(f"{source.table} {source.whole_cmdline}")
         for path in source.paths:
             if Path(path).exists():  # what only Spark could read is refused later
                 status = Path(path).stat()

@@ -105,7 +105,7 @@ def _read(
     """Return the look-ups for a kernel whose way of reading options is known."""
     early = kernel["attack_vectors"]
     names = {name for name, _ in given}
-    words = cmdline.split()
+    words = parse(cmdline).words()
 
     def chosen(option: str, valid: Iterable[str], negation: str = "") -> str:
         """The value that counts, or nothing; "off" where the option's negation is given."""

@@ -11,12 +11,38 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
 
-__all__ = ["VECTORS", "CommandLine", "Mitigations", "parse"]
+__all__ = [
+    "KEPT", "LONGEST", "NAMES", "OPTIONS", "OPTION_WORD", "VECTORS", "WORD", "CommandLine", "Mitigations",
+    "options_alone", "parse",
+]  # fmt: skip
+
+#: Every option that a rule or a look-up reads, by the name that the kernel's parser sees. `parse` gives no others: what
+#: is not here nobody can read, so command lines that differ in nothing of this are one kind to a fleet.
+OPTIONS: Final = frozenset((
+    "clearcpuid", "gather_data_sampling", "indirect_target_selection", "kvm.ignore_msrs", "kvm.nx_huge_pages",
+    "kvm_intel.ept", "kvm_intel.vmentry_l1d_flush", "l1tf", "mds", "mitigations", "mmio_stale_data", "nopti",
+    "nosmt", "nospec_store_bypass_disable", "nospectre_v1", "nospectre_v2", "pti", "reg_file_data_sampling",
+    "retbleed", "setcpuid", "spec_rstack_overflow", "spec_store_bypass_disable", "spectre_bhi", "spectre_v2",
+    "spectre_v2_user", "srbds", "tsa", "tsx", "tsx_async_abort", "vmscape",
+))  # fmt: skip
 
 #: Attack vectors from 6.17 on, by the token that takes each out of mitigations=.
 VECTORS: Final = ("user_kernel", "user_user", "guest_host", "guest_guest", "cross_thread")
 #: A word of the command line: quotes keep blanks together.
 _WORD: Final = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+#: The same in a form that every SQL engine reads alike, without a backslash: only a space ends a word. So such a word
+#: may hold several of the words above, and is then kept or left out as a whole.
+WORD: Final = '(?:[^ "]+|"[^"]*"?)+'
+#: The names of `OPTIONS`, each as it may be written, as a regular expression.
+NAMES: Final = "|".join(sorted(name.replace("_", "[-_]").replace(".", "[.]") for name in OPTIONS))
+#: Where one of `OPTIONS` stands in a text without its quotation marks; whatever is no printable ASCII ends a word here.
+OPTION_WORD: Final = f"(^|[^!-~])({NAMES})(=|[^!-~]|$)"
+
+#: No kernel of x86 reads more characters (COMMAND_LINE_SIZE is 2,048); engines' regular expressions have bounds too.
+LONGEST: Final = 4096
+#: A word that `options_alone` keeps.
+KEPT: Final = f"{OPTION_WORD}|(^|[^!-~])--([^!-~]|$)"
+_COARSE, _OPTION_WORD, _KEPT = re.compile(WORD), re.compile(OPTION_WORD), re.compile(KEPT)
 
 Kind = Literal["", "off", "auto", "auto,nosmt"]
 
@@ -41,7 +67,7 @@ class Mitigations:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line: `text` as given, and its options up to a lone ``--``; in names ``-`` and ``_`` are alike."""
+    """A command line: `text` as given, and its `OPTIONS` up to a lone ``--``; in names ``-`` and ``_`` are alike."""
 
     text: str
     options: tuple[tuple[str, str | None], ...]
@@ -60,8 +86,8 @@ class CommandLine:
         return any(name == option for name, _ in self.options)
 
     def words(self) -> Sequence[str]:
-        """Return all words, also behind ``--``: what cmdline_find_option looks through."""
-        return self.text.split()
+        """Return all words of `OPTIONS`, also behind ``--``: what cmdline_find_option finds, who knows no quotes."""
+        return [word for word in self.text.split() if word.partition("=")[0] in OPTIONS]
 
     def mitigations(self, *, attack_vectors: bool) -> Mitigations:
         """Return what mitigations= ends as, in kernels with attack vectors (6.17) or before."""
@@ -76,8 +102,23 @@ def parse(text: str) -> CommandLine:
         if word == "--":
             break
         name, sign, value = word.replace('"', "").partition("=")
-        found.append((name.replace("-", "_"), value if sign else None))
+        if name.replace("-", "_") in OPTIONS:
+            found.append((name.replace("-", "_"), value if sign else None))
     return CommandLine(text, tuple(found))
+
+
+def options_alone(text: str) -> str:
+    """Return a command line that is read as `text` is, without the words that nobody reads.
+
+    ``--`` stays where something is read, since it ends the options for some readers. Nothing else is changed: not the
+    order, no repeated option, no quotation mark; and nothing of a text of more than `LONGEST` characters. What engines
+    do in SQL is the same, with the patterns above (`archcaps.fleet.dialects`).
+    """
+    if len(text) > LONGEST:
+        return text
+    if not _OPTION_WORD.search(text.replace('"', "")):
+        return ""
+    return " ".join(word for word in _COARSE.findall(text) if _KEPT.search(word.replace('"', "")))
 
 
 @cache

@@ -17,6 +17,7 @@ from archcaps.logic.sql import Inputs, bit, identifier, layers, roots_of
 from archcaps.logic.sql_dialects import DIALECTS, Dialect
 from archcaps.machine.row import COLUMNS
 from archcaps.questions.many.judge import questions
+from archcaps.questions.sql.command_lines import sql_in_key
 from archcaps.questions.sql.lookups import CPU_KEY, KERNEL_KEY, PART_KEY, Role, columns_of, table_of, used
 from archcaps.questions.sql.tables import PREFIX
 from archcaps.tables.bits import BITS
@@ -187,7 +188,8 @@ def _machines(role: Role, alias: str, dialect: Dialect) -> str:
             return f"CASE WHEN {value} THEN 'yes' WHEN NOT {value} THEN 'no' ELSE '-' END"
         if types[name] == "BIGINT":
             return f"COALESCE('=' || {dialect.as_text.format(value=f'm.{name}')}, '-')"
-        return f"COALESCE('=' || REPLACE(m.{name}, '|', '||'), '-')"
+        text = sql_in_key(dialect, f"m.{name}") if name == "cmdline" else f"m.{name}"
+        return f"COALESCE('=' || REPLACE({text}, '|', '||'), '-')"
 
     release = "CASE WHEN COALESCE(m.system, 'linux') = 'linux' THEN m.kernel END"
     columns = [

@@ -79,8 +79,9 @@ class _DuckDb:
     def options_alone(self, column: str) -> str:
         kept = f"regexp_matches(replace(word, '\"', ''), '{KEPT}')"
         words = f"list_filter(regexp_extract_all({column}, '{WORD}'), lambda word: {kept})"
+        maybe = f"regexp_matches({column}, '\"|{OPTION_WORD}')"
         some = f"regexp_matches(replace({column}, '\"', ''), '{OPTION_WORD}')"
-        return _options_alone(column, some, f"array_to_string({words}, ' ')")
+        return _options_alone(column, maybe, some, f"array_to_string({words}, ' ')")
 
 
 class _Spark:
@@ -142,15 +143,16 @@ class _Spark:
 
     def options_alone(self, column: str) -> str:
         words = f"filter(regexp_extract_all({column}, '{WORD}', 0), word -> replace(word, '\"', '') RLIKE '{KEPT}')"
+        maybe = f"{column} RLIKE '\"|{OPTION_WORD}'"
         some = f"replace({column}, '\"', '') RLIKE '{OPTION_WORD}'"
-        return _options_alone(column, some, f"array_join({words}, ' ')")
+        return _options_alone(column, maybe, some, f"array_join({words}, ' ')")
 
 
-def _options_alone(column: str, some: str, words: str) -> str:
-    """Most command lines have no option that is read, so that is looked at first."""
+def _options_alone(column: str, maybe: str, some: str, words: str) -> str:
+    """Most command lines have no option that is read: what is cheap to look at comes first."""
     return (
-        f"CASE WHEN length({column}) > {LONGEST} THEN {column} WHEN {some} THEN {words} "
-        f"WHEN {column} IS NOT NULL THEN '' END"
+        f"CASE WHEN length({column}) > {LONGEST} THEN {column} WHEN NOT {maybe} THEN '' "
+        f"WHEN {some} THEN {words} WHEN {column} IS NOT NULL THEN '' END"
     )
 
 

@@ -339,12 +339,18 @@ def _add_xen(facts: Facts, scope: str, snapshot: Snapshot) -> None:
 
 
 def add_vm(facts: Facts, guest: Snapshot, *, host_mmio: bool) -> None:
-    """What KVM sees of the guest: as its snapshot says, else as assumed, a device mapped and counted or none."""
+    """What KVM sees of the guest: as its snapshot says, else as assumed, a device mapped and counted or none.
+
+    That there is none is not assumed of a guest that is known to have a device.
+    """
     vm = guest.vm
     provenance, source = vm.provenance or guest.provenance, _source(guest, vm.source)
+    has_device = vm.has_assigned_device or vm.has_mapped_host_mmio
     for name in VM_LOOKUPS:
         given: bool | None = getattr(vm, name)
-        if given is None:
+        if given is None and has_device and not host_mmio:
+            facts.add(f"vm.{name}", None, "", f"the guest has a device of the host ({source})")
+        elif given is None:
             facts.add(f"vm.{name}", host_mmio, "assumed", _assumed("host_mmio", holds=host_mmio))
         else:
             facts.add(f"vm.{name}", given, provenance, source)

@@ -15,7 +15,7 @@ from archcaps.logic.choice import Choice
 from archcaps.logic.graph import Kind, Node, walk
 from archcaps.logic.sql import Inputs, bit, identifier, layers, roots_of
 from archcaps.logic.sql_dialects import DIALECTS, Dialect
-from archcaps.machine.row import COLUMNS
+from archcaps.machine.row import COLUMNS, VM_COLUMNS
 from archcaps.questions.many.judge import questions
 from archcaps.questions.sql.command_lines import sql_in_key
 from archcaps.questions.sql.lookups import CPU_KEY, KERNEL_KEY, PART_KEY, Role, columns_of, table_of, used
@@ -115,7 +115,7 @@ class _Sources:
         if scope == "assume":
             return _boolean("user-mmio" in self._assumptions)
         if scope == "vm":
-            return f"COALESCE(g.{own}, {_boolean('host-mmio' in self._assumptions)})"
+            return f"COALESCE(g.{own}, {_no_device('host-mmio' in self._assumptions)})"
         table = table_of(name)
         if table == "lists":
             return self._lookup(_LISTS[scope], own)
@@ -161,6 +161,14 @@ class _Sources:
                 there = f"{row}.lookup_key IS NOT NULL"
                 found.append(f"({key} IS NULL OR {there})" if table.endswith("_texts") else there)
         return " AND ".join(found)
+
+
+def _no_device(host_mmio: bool) -> str:
+    """Return what is assumed of a guest's devices: that there is none, unless one is known."""
+    if host_mmio:
+        return _boolean(value=True)
+    known = " OR ".join(f"COALESCE(g.{name}, FALSE)" for name in VM_COLUMNS)
+    return f"CASE WHEN NOT ({known}) THEN FALSE END"
 
 
 def _boolean(value: bool) -> str:

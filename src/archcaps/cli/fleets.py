@@ -31,6 +31,11 @@ _OPTIONS = (
     ),
     click.option("--guests", metavar="FILES", help="The guests, likewise."),
     click.option(
+        "--views",
+        is_flag=True,
+        help="Read views of a DuckDB database too, which run what its maker wrote; they reach no other file.",
+    ),
+    click.option(
         "--assume",
         "assumptions",
         multiple=True,
@@ -58,6 +63,7 @@ class FleetOptions:
     inventory: str | None
     hosts: str | None
     guests: str | None
+    views: bool
     assumptions: tuple[str, ...]
     memory: str
     threads: int | None
@@ -76,7 +82,7 @@ class FleetOptions:
         """
         from archcaps.fleet.inventory import find  # noqa: PLC0415  # needs the extra
 
-        return find(self.inventory, self.hosts, self.guests)
+        return find(self.inventory, self.hosts, self.guests, views=self.views)
 
     def settings(self) -> Settings:
         """Return which engine works, and with what.

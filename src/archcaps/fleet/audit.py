@@ -10,9 +10,20 @@ from typing import Any, Final
 import numpy as np
 from msgspec.structs import replace
 
-from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id, silent
+from archcaps.fleet.classes import (
+    UNDECIDED,
+    VERDICTS,
+    Classes,
+    Judged,
+    Progress,
+    content_id,
+    judge,
+    pair_id,
+    silent,
+    supposed,
+)
 from archcaps.fleet.collecting import open_questions
-from archcaps.fleet.engine import Engine, Settings, opened, put_in_place, set_aside
+from archcaps.fleet.engine import Engine, Settings, check_written, opened, put_in_place, set_aside
 from archcaps.fleet.inventory import Inventory
 from archcaps.fleet.reasons import reasons_of
 from archcaps.fleet.results import FORMAT_VERSION, AuditResult, Rejected
@@ -92,13 +103,14 @@ def _audit(
     set_aside(engine, judged.refused, progress)
     names = _names(classes)
     files: dict[str, Path] = {}
+    written: int | None = None
     table = _class_columns(classes, judged, names)
     if out is not None:
         files["verdicts"] = work / "verdicts.parquet"
         columns = _verdict_columns(classes, judged, names, wide=extras.wide)
         chosen = [name for name in columns if name not in ("host_class", "guest_class")]
         ids = ("guest_id", "host_id") if extras.wide else ("guest_id",)
-        engine.write_verdicts(files["verdicts"], columns, chosen, ids)
+        written = engine.write_verdicts(files["verdicts"], columns, chosen, ids)
         files["classes"] = work / "classes.parquet"
         engine.write_table(files["classes"], table)
         files["reasons"] = work / "reasons.parquet"
@@ -107,7 +119,8 @@ def _audit(
     files["rejected"] = work / "rejected.parquet"
     rejected = [Rejected(*row) for row in engine.rejected(files["rejected"])]
     result = _result(classes, judged, names, rejected, assumptions, progress, cures=extras.cures)
-    result = replace(result, hosts=_hosts_judged(engine, judged))
+    result = replace(result, hosts=_hosts_judged(engine, judged), passed_over=engine.passed_over)
+    check_written(engine, written, result.guests)
     if out is not None:
         result = replace(result, files=put_in_place(files, out))
     return Audited(result, table)
@@ -180,6 +193,11 @@ def _class_columns(classes: Classes, judged: Judged, names: _Names) -> dict[str,
     for prefix, rows, index in (("host", names.hosts, classes.pair_host), ("guest", names.guests, classes.pair_guest)):
         found[f"{prefix}_cpu"] = np.array([cpu_name(row) for row in rows], dtype=object)[index][kept]
         found[f"{prefix}_kernel"] = np.array([kernel_name(row) for row in rows], dtype=object)[index][kept]
+    of_guest = [
+        ",".join(name for name, of in classes.guests.supposed.items() if of[number])
+        for number in range(len(names.guests))
+    ]
+    found["supposed"] = np.array(of_guest, dtype=object)[classes.pair_guest][kept]
     for name in VULNERABILITIES:
         for question in _TABLE_QUESTIONS:
             found[f"{name}_{question}"] = _words(judged, f"{name}_{question}")[kept]
@@ -252,5 +270,7 @@ def _result(
         collect=to_collect,
         rejected=rejected,
         assumptions=_assumed(names, assumptions),
+        supposed=supposed(classes, judged.verdict >= 0),
+        passed_over=[],
         files={},
     )

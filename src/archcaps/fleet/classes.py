@@ -33,6 +33,7 @@ __all__ = [
     "judge",
     "pair_id",
     "silent",
+    "supposed",
 ]
 
 #: The verdict on a guest in one word, the worst first; the exit code of `check` without its notices.
@@ -188,6 +189,13 @@ def judge(classes: Classes, progress: Progress = silent) -> Judged:
     verdict = _overall(labels, columns, possible, len(good))
     verdict[~good] = -1
     return Judged(hosts, guests, verdict, labels, columns, possible, refused)
+
+
+def supposed(classes: Classes, judged: npt.NDArray[np.bool_]) -> dict[str, int]:
+    """Return of how many guests of the pairs that are `judged` something is supposed, by the assumption's name."""
+    weights = np.where(judged, classes.guests_of_pair, 0)
+    counts = {name: int(weights[of[classes.pair_guest]].sum()) for name, of in classes.guests.supposed.items()}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _without(machines: Machines, bad: Mapping[int, str]) -> Machines:

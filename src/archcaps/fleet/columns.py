@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from archcaps.errors import InputError, nearest
 from archcaps.fleet.dialects import DUCKDB, Dialect
 from archcaps.fleet.inventory import IDS, Role, Source
+from archcaps.fleet.results import PassedOver
 from archcaps.machine.row import COLUMNS, Type
 
-__all__ = ["bad_values", "check", "normal"]
+__all__ = ["bad_values", "check", "normal", "passed_over"]
 
 _WHOLE: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 _REAL: Final = ("FLOAT", "DOUBLE")
@@ -32,16 +34,32 @@ def check(source: Source, types: dict[str, str]) -> list[str]:
     return found
 
 
+def passed_over(source: Source, types: Iterable[str]) -> list[PassedOver]:
+    """Return the columns that are not read, each with the column that it may have been meant for."""
+    known = [*IDS[source.role], *COLUMNS[source.role]]
+    others = sorted(name for name in types if name not in known)
+    missing = [name for name in known if name not in types]
+    return [PassedOver(source.role, name, next(iter(_near(name, missing)), "")) for name in others]
+
+
+def _near(name: str, known: list[str]) -> list[str]:
+    from difflib import get_close_matches  # noqa: PLC0415  # only where a column is not known
+
+    return get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+
+
 def normal(source: Source, name: str, kind: str, sql: Dialect = DUCKDB) -> str:
     """Return the SQL expression for a column of the type `kind` as a row's column; null where it can not be read.
 
     `kind` is in DuckDB's words whatever the engine. A word may be unsigned, or text in decimal or 0x and hexadecimal
-    digits.
+    digits. A command line is without what no rule reads, so that a disk's name makes no class of its own; `source` may
+    ask for the whole of it.
 
     Raises:
         InputError: the type can not be read.
     """
-    return _read(source, name, kind, sql)[0]
+    found = _read(source, name, kind, sql)[0]
+    return sql.options_alone(found) if name == "cmdline" and not source.whole_cmdline else found
 
 
 def bad_values(source: Source, columns: list[str], types: dict[str, str], sql: Dialect = DUCKDB) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from archcaps.machine.cmdline import KEPT, LONGEST, OPTION_WORD, WORD
+
 __all__ = ["DUCKDB", "SPARK", "Dialect"]
 
 _MAX: Final = (1 << 63) - 1
@@ -39,12 +41,15 @@ class Dialect(Protocol):
     def null(self, wanted: str) -> str:
         """Return null as the type `wanted`."""
 
+    def options_alone(self, column: str) -> str:
+        """Return a command line without what no rule reads: `archcaps.machine.cmdline.options_alone`."""
+
 
 class _DuckDb:
     unsigned_may_fail = False
 
     def quoted(self, name: str) -> str:
-        return f'"{name}"'
+        return '"' + name.replace('"', '""') + '"'
 
     def text(self, column: str) -> str:
         return f"CAST({column} AS VARCHAR)"
@@ -71,6 +76,13 @@ class _DuckDb:
     def null(self, wanted: str) -> str:
         return f"CAST(NULL AS {wanted})"
 
+    def options_alone(self, column: str) -> str:
+        kept = f"regexp_matches(replace(word, '\"', ''), '{KEPT}')"
+        words = f"list_filter(regexp_extract_all({column}, '{WORD}'), lambda word: {kept})"
+        maybe = f"regexp_matches({column}, '\"|{OPTION_WORD}')"
+        some = f"regexp_matches(replace({column}, '\"', ''), '{OPTION_WORD}')"
+        return _options_alone(column, maybe, some, f"array_to_string({words}, ' ')")
+
 
 class _Spark:
     """Spark's SQL, reading what DuckDB reads.
@@ -81,7 +93,7 @@ class _Spark:
     unsigned_may_fail = True
 
     def quoted(self, name: str) -> str:
-        return f"`{name}`"
+        return "`" + name.replace("`", "``") + "`"
 
     def text(self, column: str) -> str:
         return f"CAST({column} AS STRING)"
@@ -128,6 +140,20 @@ class _Spark:
 
     def null(self, wanted: str) -> str:
         return f"CAST(NULL AS {'STRING' if wanted == 'VARCHAR' else wanted})"
+
+    def options_alone(self, column: str) -> str:
+        words = f"filter(regexp_extract_all({column}, '{WORD}', 0), word -> replace(word, '\"', '') RLIKE '{KEPT}')"
+        maybe = f"{column} RLIKE '\"|{OPTION_WORD}'"
+        some = f"replace({column}, '\"', '') RLIKE '{OPTION_WORD}'"
+        return _options_alone(column, maybe, some, f"array_join({words}, ' ')")
+
+
+def _options_alone(column: str, maybe: str, some: str, words: str) -> str:
+    """Most command lines have no option that is read: what is cheap to look at comes first."""
+    return (
+        f"CASE WHEN length({column}) > {LONGEST} THEN {column} WHEN NOT {maybe} THEN '' "
+        f"WHEN {some} THEN {words} WHEN {column} IS NOT NULL THEN '' END"
+    )
 
 
 def _hexadecimal(stripped: str) -> str:

@@ -14,8 +14,10 @@ import numpy.typing as npt
 from archcaps.errors import InputError
 from archcaps.fleet.classes import Classes, Progress, silent
 from archcaps.fleet.duck_progress import tell_progress, watched
-from archcaps.fleet.duck_read import known_rows, quoted, readable, view_of
+from archcaps.fleet.duck_read import known_rows, locked, quoted, readable, view_of
 from archcaps.fleet.inventory import Inventory, Role
+from archcaps.fleet.results import PassedOver
+from archcaps.fleet.work_folder import SourceFiles
 from archcaps.questions.many.columns import Machines
 
 __all__ = ["DuckDb"]
@@ -43,25 +45,23 @@ class DuckDb:
         self._columns: dict[Role, list[str]] = {}
         self._called: dict[Role, str] = {}
         self._refused_hosts: list[int] = []
+        self.files = SourceFiles(inventory)
+        self.passed_over: list[PassedOver] = []
         with readable("duckdb"):
-            self._db = self._connected(work / "audit.duckdb")
-            self._db.execute(f"SET temp_directory='{work / 'spill'}'")
-            self._db.execute("SET preserve_insertion_order=false")
+            self._db = self._connected(work / "audit.duckdb", memory, threads)
             tell_progress(self._db, progress)
-            if memory:
-                self._db.execute(f"SET memory_limit='{memory}'")
-            if threads:
-                self._db.execute(f"SET threads={threads}")
+            self._db.execute("SET lock_configuration=true")
         if not self.resumable:
             self._db.execute(_REJECTED)
         for source in filter(None, (inventory.hosts, inventory.guests)):
-            self._columns[source.role], bad = view_of(self._db, source, work, progress, again=self.resumable)
+            self._columns[source.role], bad, others = view_of(self._db, source, work, progress, again=self.resumable)
+            self.passed_over += others
             if bad:
                 self._db.executemany("INSERT INTO rejected VALUES (?, ?, ?)", bad)
 
-    def _connected(self, path: Path) -> duckdb.DuckDBPyConnection:
+    def _connected(self, path: Path, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
         """Open the file of tables; what an interrupted run has grouped there holds, anything less is taken away."""
-        found = duckdb.connect(str(path))
+        found = locked(path, self._work, self._inventory, memory=memory, threads=threads)
         tables = {name for (name,) in found.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
         self.resumable = "grouped_state" in tables
         if self.resumable:
@@ -73,7 +73,7 @@ class DuckDb:
             found.close()
             for left in path.parent.glob(f"{path.name}*"):
                 left.unlink()
-            found = duckdb.connect(str(path))
+            found = locked(path, self._work, self._inventory, memory=memory, threads=threads)
         return found
 
     def close(self) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,39 +11,41 @@ import duckdb
 
 from archcaps.errors import InputError
 from archcaps.fleet.classes import Progress
-from archcaps.fleet.columns import bad_values, check, normal
+from archcaps.fleet.columns import bad_values, check, normal, passed_over
 from archcaps.fleet.interrupts import interrupts
-from archcaps.fleet.inventory import IDS, Source
-from archcaps.fleet.snapshots import BadLine, holds_snapshots, rows_of
-from archcaps.machine.row import COLUMNS
+from archcaps.fleet.inventory import IDS, Inventory, Source
+from archcaps.fleet.results import PassedOver
+from archcaps.fleet.text_rows import LONGEST, TextFile, text_rows
 
-__all__ = ["known_rows", "quoted", "readable", "view_of"]
+__all__ = ["known_rows", "locked", "quoted", "readable", "view_of"]
 
 Bad = list[tuple[str, str, str]]
 
 
 def view_of(
     database: duckdb.DuckDBPyConnection, source: Source, work: Path, progress: Progress, *, again: bool
-) -> tuple[list[str], Bad]:
-    """Make the view `host_rows` or `guest_rows`; return its columns, and role, place and reason of each bad line.
+) -> tuple[list[str], Bad, list[PassedOver]]:
+    """Make the view `host_rows` or `guest_rows`; return its columns, what is no row, and the columns passed over.
 
-    The view has the ids, the columns, and `bad`: the columns of a row that can not be read. `again`: an earlier run
-    has made its files in `work` already, and told the bad lines.
+    The view has the ids, the columns, and `bad`: the columns of a row that can not be read. What is no row is told as
+    role, place and reason. `again`: an earlier run has made its files in `work` already.
 
     Raises:
         InputError: the source can not be read, lacks a column, or has one of a wrong type.
     """
     with readable(source.where):
-        relation, told = _relation(database, source, work, progress, again=again)
+        relation, names, told = _relation(database, source, work, progress, again=again)
         database.execute(f"CREATE OR REPLACE VIEW raw_{source.role} AS SELECT * FROM {relation}")
         described = database.execute(f"DESCRIBE raw_{source.role}").fetchall()
     types = {name: kind for name, kind, *_ in described}
+    if names is not None:  # of text: those that occur; the others are there as nulls
+        types = {name: types.get(name, "VARCHAR") for name in names}
     columns = check(source, types)
     ids = [f'CAST("{name}" AS VARCHAR) AS {name}' for name in IDS[source.role]]
     values = [f"{normal(source, name, types[name])} AS {name}" for name in columns]
     selected = ", ".join([*ids, *values, f"{bad_values(source, columns, types)} AS bad"])
     database.execute(f"CREATE OR REPLACE VIEW {source.role}_rows AS SELECT {selected} FROM raw_{source.role}")
-    return columns, told
+    return columns, told, passed_over(source, types)
 
 
 def known_rows(database: duckdb.DuckDBPyConnection, source: Source) -> int | None:
@@ -56,38 +57,113 @@ def known_rows(database: duckdb.DuckDBPyConnection, source: Source) -> int | Non
     return int(row[0]) if row else None
 
 
+def locked(path: Path, work: Path, inventory: Inventory, *, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
+    """Return a connection to the database `path` that reaches the inventory's files and `work`, and nothing else.
+
+    It loads and installs no extension, and no statement can change that: what a stranger's database holds may run, but
+    reads no file. The settings go in as values, never as SQL.
+
+    Raises:
+        InputError: a setting is none.
+    """
+    config: dict[str, Any] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_directory": str(work / "spill"),
+        "preserve_insertion_order": False,
+    }
+    config |= ({"memory_limit": memory} if memory else {}) | ({"threads": threads} if threads else {})
+    with readable(f"--memory {memory}" if memory else "duckdb"):
+        database = duckdb.connect(str(path), config=config)
+    paths = [file for source in filter(None, (inventory.hosts, inventory.guests)) for file in source.paths]
+    with readable("duckdb"):
+        database.execute(f"SET allowed_directories={_listed([str(work)])}")
+        database.execute(f"SET allowed_paths={_listed([*paths, *(f'{file}.wal' for file in paths)])}")
+        database.execute("SET enable_external_access=false")
+        database.execute("SET python_enable_replacements=false")
+        database.execute("SET enable_progress_bar_print=false")
+        # Of a column of long texts it would hold more than the piece that is read.
+        database.execute("SET disable_parquet_prefetching=true")
+    return database
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return "[" + ", ".join(quoted(text) for text in texts) + "]"
+
+
 def _relation(
     database: duckdb.DuckDBPyConnection, source: Source, work: Path, progress: Progress, *, again: bool
-) -> tuple[str, Bad]:
-    files = "[" + ", ".join(quoted(path) for path in source.paths) + "]"
+) -> tuple[str, Sequence[str] | None, Bad]:
+    """Return what to read from, the columns that occur where the engine can not say, and what is no row."""
     if source.format == "parquet":
-        return f"read_parquet({files}, union_by_name=true)", []
-    if source.format == "csv":
-        return f"read_csv({files}, all_varchar=true, union_by_name=true, header=true)", []
+        # Folders that are called column=value are folders: a column of the file is what the file says.
+        options = "union_by_name=true, hive_partitioning=false, filename=false"
+        _columns_once(database, source)
+        return f"read_parquet({_listed(source.paths)}, {options})", None, []
     if source.format == "duckdb":
-        name = f"inventory_{source.role}"
-        database.execute(f"ATTACH {quoted(source.paths[0])} AS {name} (READ_ONLY)")
-        return f'{name}."{source.table}"', []
-    if holds_snapshots(source.paths[0]):
-        return _flattened(source, work / f"{source.role}s.rows.ndjson", progress, again=again)
+        return _table(database, source), None, []
+    phase = f"reading lines of {source.role}s"
+    found = text_rows(source, work, lambda done: progress(phase, done), again=again)
+    told = [] if again else [(line.role, line.where, line.reason) for line in found.bad]
+    names = list(dict.fromkeys(name for file in found.files for name in file.columns))
+    read = _read_csv if source.format == "csv" else _read_json
+    every = " UNION ALL BY NAME ".join(f"SELECT * FROM {read(source, file)}" for file in found.files)
+    return f"({every})", names, told
+
+
+def _read_csv(source: Source, file: TextFile) -> str:
+    known = source.columns
+    kinds = {name if name in known else f"other {number}": "VARCHAR" for number, name in enumerate(file.columns)}
     return (
-        f"read_json({files}, format='newline_delimited', columns={_struct(dict.fromkeys(source.columns, 'VARCHAR'))})",
-        [],
+        f"read_csv([{quoted(file.path)}], auto_detect=false, header=false, delim=',', quote='\"', escape='\"', "
+        f"comment='', nullstr='', allow_quoted_nulls=false, new_line='\\n', max_line_size={2 * LONGEST}, "
+        f"parallel=false, columns={_struct(kinds)})"
     )
 
 
-def _flattened(source: Source, path: Path, progress: Progress, *, again: bool) -> tuple[str, Bad]:
-    """Write the snapshots' rows where DuckDB reads them; lines that can not be read are told."""
-    told: Bad = []
-    if not again:
-        with path.open("w", encoding="utf-8") as file:
-            for row in rows_of(source, lambda done: progress(f"reading snapshots of {source.role}s", done)):
-                if isinstance(row, BadLine):
-                    told.append((row.role, row.where, row.reason))
-                else:
-                    file.write(json.dumps(row) + "\n")
-    kinds = dict.fromkeys(IDS[source.role], "VARCHAR") | dict(COLUMNS[source.role])
-    return f"read_json([{quoted(str(path))}], format='newline_delimited', columns={_struct(kinds)})", told
+def _read_json(source: Source, file: TextFile) -> str:
+    kinds = dict.fromkeys(source.columns, "VARCHAR")
+    return (
+        f"read_json([{quoted(file.path)}], format='newline_delimited', maximum_object_size={8 * LONGEST}, "
+        f"columns={_struct(kinds)})"
+    )
+
+
+def _columns_once(database: duckdb.DuckDBPyConnection, source: Source) -> None:
+    """Refuse Parquet files with two columns of one name: DuckDB would give the second another.
+
+    Raises:
+        InputError: a file has such columns.
+    """
+    query = """SELECT file_name, name FROM parquet_schema(?) WHERE num_children IS NULL OR num_children = 0
+        GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"""
+    row = database.execute(query, [list(source.paths)]).fetchone()
+    if row is not None and row[1] in source.columns:
+        raise InputError(f"two columns are called {row[1]!r} (expected each once)", str(row[0]))
+
+
+def _table(database: duckdb.DuckDBPyConnection, source: Source) -> str:
+    """Open a database and return the name of its table; a view runs what a stranger wrote, so it has to be asked for.
+
+    Raises:
+        InputError: there is no such table, or it is a view, or has columns that are worked out.
+    """
+    name = f"inventory_{source.role}"
+    database.execute(f"ATTACH {quoted(source.paths[0])} AS {name} (READ_ONLY)")
+    tables = "SELECT sql FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'main' AND table_name = ?"
+    found = database.execute(tables, [name, source.table]).fetchone()
+    views = "SELECT 1 FROM duckdb_views() WHERE database_name = ? AND schema_name = 'main' AND view_name = ?"
+    view = database.execute(views, [name, source.table]).fetchone() is not None
+    if found is None and not view:
+        raise InputError(f"no table {source.table} (expected tables hosts and guests)", source.paths[0])
+    if not source.views and (view or "GENERATED ALWAYS" in str(found).upper()):
+        what = "a view" if view else "a table with columns that are worked out"
+        raise InputError(
+            f"{source.table} is {what}, which runs what whoever made the file wrote (export it as Parquet, or, for "
+            "audit and roll-out, give --views if you trust them)",
+            source.paths[0],
+        )
+    return f'{name}."{source.table}"'
 
 
 def quoted(value: str) -> str:
@@ -95,8 +171,8 @@ def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _struct(kinds: Mapping[str, Any]) -> str:
-    return "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in kinds.items()) + "}"
+def _struct(kinds: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in kinds.items()) + "}"
 
 
 @contextmanager

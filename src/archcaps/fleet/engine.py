@@ -15,12 +15,13 @@ from archcaps.errors import InputError
 from archcaps.fleet.classes import Classes, Progress, Refused
 from archcaps.fleet.interrupts import interrupts
 from archcaps.fleet.inventory import Inventory, Role
-from archcaps.fleet.work_folder import work_folder
+from archcaps.fleet.results import PassedOver
+from archcaps.fleet.work_folder import SourceFiles, work_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["Engine", "Name", "Settings", "opened", "put_in_place", "set_aside"]
+__all__ = ["Engine", "Name", "Settings", "check_written", "opened", "put_in_place", "set_aside"]
 
 Name = Literal["duckdb", "spark"]
 
@@ -46,6 +47,10 @@ class Engine(Protocol):
 
     #: Whether enough is done that another run, with the same files, could go on from here.
     resumable: bool
+    #: The inventory's files, as they were when they were opened.
+    files: SourceFiles
+    #: Columns that are not read, since archcaps knows no such name.
+    passed_over: list[PassedOver]
 
     def classes(self, assumptions: frozenset[str] = frozenset()) -> Classes:
         """Return the classes of the inventory, and set aside every row that can not be judged."""
@@ -122,6 +127,21 @@ def set_aside(engine: Engine, refused: Refused, progress: Progress) -> None:
     for done, ((role, number), why) in enumerate(ordered):
         progress("setting aside", done / len(ordered))
         engine.reject(role, number, why)
+
+
+def check_written(engine: Engine, written: int | None, judged: int) -> None:
+    """Refuse an answer whose rows are not of one moment: `written` rows of verdicts, if any were, on `judged` guests.
+
+    Raises:
+        InputError: the inventory changed while it was read.
+    """
+    engine.files.check()
+    if written is not None and written != judged:
+        raise InputError(
+            f"{judged:,} guests were judged and {written:,} found again: the inventory changed while it was read "
+            "(audit a copy that nobody writes to)",
+            "inventory",
+        )
 
 
 def put_in_place(files: Mapping[str, Path], out: Path) -> dict[str, str]:

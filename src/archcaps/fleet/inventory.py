@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from glob import glob, has_magic
+from dataclasses import dataclass, replace
+from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import Final, Literal
 
@@ -30,12 +30,18 @@ class Source:
     """One role's rows: `paths` of one format, or the table `table` of a database.
 
     A path with ``://`` in it, and the format ``spark``, a table of Spark's catalog, are for Spark only.
+    `views`: a view of a DuckDB database is read too. `shared`: its files hold both roles, and what is no snapshot of
+    its own role is the other's business.
+    `whole_cmdline`: command lines are read whole, not only the options that a rule reads.
     """
 
     role: Role
     format: Format
     paths: tuple[str, ...]
     table: str = ""
+    views: bool = False
+    shared: bool = False
+    whole_cmdline: bool = False
 
     @property
     def where(self) -> str:
@@ -57,12 +63,15 @@ class Inventory:
     guests: Source | None = None
 
 
-def find(inventory: str | None, hosts: str | None = None, guests: str | None = None) -> Inventory:
+def find(
+    inventory: str | None, hosts: str | None = None, guests: str | None = None, *, views: bool = False
+) -> Inventory:
     """Return where hosts and guests are.
 
     `inventory` is a folder with files ``hosts.*`` and ``guests.*``, a DuckDB database with tables ``hosts`` and
     ``guests``, or one NDJSON file of snapshots of both roles; `hosts` and `guests` are files or globs and go before it.
     ``spark:DATABASE`` has the tables ``hosts`` and ``guests`` of Spark's catalog, ``spark:TABLE`` is one of them.
+    `views`: a view of a DuckDB database is read too, which runs what its maker wrote.
 
     Raises:
         InputError: nothing is there, or it is of no known format.
@@ -75,7 +84,10 @@ def find(inventory: str | None, hosts: str | None = None, guests: str | None = N
             raise InputError(f"which {role}s? (expected an INVENTORY, or --hosts and --guests)", "audit")
         else:
             found[role] = _of_inventory(role, inventory)  # type: ignore[arg-type]  # one of the two roles
-    return Inventory(found["host"], found["guest"])
+    hosts_, guests_ = (replace(found[role], views=views) for role in ("host", "guest"))
+    if hosts_.paths == guests_.paths:
+        hosts_, guests_ = replace(hosts_, shared=True), replace(guests_, shared=True)
+    return Inventory(hosts_, guests_)
 
 
 def find_hosts(name: str) -> Inventory:
@@ -84,7 +96,17 @@ def find_hosts(name: str) -> Inventory:
     Raises:
         InputError: nothing is there, or it is of no known format.
     """
-    return Inventory(_of_inventory("host", name))
+    found = _of_inventory("host", name)
+    return Inventory(replace(found, shared=found.format == "ndjson" and _of_both(found.paths[0])))
+
+
+def _of_both(path: str) -> bool:
+    """Whether a file of lines holds snapshots, so that guests may be among them: as its first whole line says."""
+    try:
+        with Path(path).open("rb") as file:
+            return b'"format_version"' in file.read(1 << 16)
+    except OSError:
+        return False
 
 
 def _of_inventory(role: Role, inventory: str) -> Source:
@@ -94,11 +116,16 @@ def _of_inventory(role: Role, inventory: str) -> Source:
     if path.is_dir() and path.suffix.lower() not in FORMATS:
         files = [file for file in sorted(path.iterdir()) if file.stem == f"{role}s" and file.suffix in FORMATS]
         folder = path / f"{role}s"
+        if folder.is_dir() and _delta(str(folder)):
+            raise InputError(_delta(str(folder)), str(folder))
         if folder.is_dir():
-            return _of_pattern(role, str(folder / "*"))
+            return _of_pattern(role, f"{escape(str(folder))}/*")
         if not files:
             raise InputError(
-                f"no file with the {role}s (expected {role}s.parquet, .csv or .ndjson, or a folder {role}s)", inventory
+                _delta(inventory)
+                or _delta(str(folder))
+                or f"no file with the {role}s (expected {role}s.parquet, .csv or .ndjson, or a folder {role}s)",
+                inventory,
             )
         if len(files) > 1:
             raise InputError(f"more than one file with the {role}s: {files[0].name} and {files[1].name}", inventory)
@@ -113,7 +140,9 @@ def _of_pattern(role: Role, pattern: str) -> Source:
         return Source(role, "spark", (_CATALOG.rstrip(":"),), pattern.removeprefix(_CATALOG))
     if "://" in pattern:
         return _source(role, (pattern,))
-    paths = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]  # noqa: PTH207  # absolute ones too
+    # What is there by this very name is meant, whatever signs are in it.
+    is_pattern = has_magic(pattern) and not Path(pattern).exists()
+    paths = sorted(glob(pattern, recursive=True)) if is_pattern else [pattern]  # noqa: PTH207  # absolute ones too
     if not paths:
         raise InputError("no file matches", pattern)
     paths = [part for path in paths for part in _parts(path)]
@@ -127,12 +156,29 @@ def _parts(path: str) -> list[str]:
     suffix = Path(path).suffix.lower()
     found = [str(part) for part in sorted(Path(path).glob(f"[!._]*{suffix}"))] if suffix in FORMATS else []
     if not found:
-        raise InputError("no such file", path)
+        raise InputError(_delta(path) or "no such file", path)
     return found
+
+
+def _delta(folder: str) -> str:
+    """Return what to do about a table of Delta Lake or Iceberg, or nothing: its folder has old rows too."""
+    for name, kind in (("_delta_log", "Delta Lake"), ("metadata", "Iceberg")):
+        if (Path(folder) / name).is_dir():
+            return (
+                f"a table of {kind}, whose folder holds old rows too: read it with Spark (--engine spark, and "
+                "spark:DATABASE or spark:TABLE), or export it as Parquet"
+            )
+    return ""
 
 
 def _source(role: Role, paths: tuple[str, ...]) -> Source:
     formats = {FORMATS.get(Path(path).suffix.lower()) for path in paths}
+    if (None in formats or len(formats) != 1) and "://" in paths[0]:
+        raise InputError(
+            "a URL's end says its format (expected .parquet, .csv or .ndjson; and --engine spark, or a copy of it on "
+            "this machine)",
+            paths[0],
+        )
     if None in formats or len(formats) != 1:
         names = ", ".join(sorted(FORMATS))
         raise InputError(f"files of one known format are wanted ({names})", paths[0])

@@ -84,6 +84,8 @@ class Lacking:
                 return self._of_silicon(name)
             case "offered" | "true":  # the host's part, as the guest's kernel looks at it
                 return self._of_cpu("host", name, kernel_of="guest")
+            case "vm":
+                return [self._null("guest", name)], []
         return [], []
 
     def _of_kernel(self, role: Role, name: str) -> tuple[list[Lack], list[Lack]]:

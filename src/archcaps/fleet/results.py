@@ -17,6 +17,7 @@ __all__ = [
     "Collect",
     "KernelVulnerability",
     "OpenQuestions",
+    "PassedOver",
     "Rejected",
 ]
 
@@ -135,8 +136,20 @@ class Rejected(msgspec.Struct, frozen=True):
     example: str
 
 
+class PassedOver(msgspec.Struct, frozen=True):
+    """A column of an inventory by a name that archcaps does not know; `nearest` is the one it may stand for, if any."""
+
+    role: str
+    column: str
+    nearest: str
+
+
 class AuditResult(msgspec.Struct, frozen=True):
-    """The answer of `audit`. `guests` and `hosts` count rows that were judged; `classes` the pairs that were."""
+    """The answer of `audit`. `guests` and `hosts` count rows that were judged; `classes` the pairs that were.
+
+    `supposed` counts the guests of which nobody said what is supposed, by the assumption's name: ``no-host-mmio`` where
+    no column says whether a device is assigned. `passed_over` are columns that were not read, with the nearest name.
+    """
 
     format_version: int
     exit_code: int
@@ -157,4 +170,6 @@ class AuditResult(msgspec.Struct, frozen=True):
     collect: list[Collect]
     rejected: list[Rejected]
     assumptions: list[str]
+    supposed: dict[str, int]
+    passed_over: list[PassedOver]
     files: dict[str, str]

@@ -25,8 +25,9 @@ from archcaps.fleet.classes import (
     judge,
     pair_id,
     silent,
+    supposed,
 )
-from archcaps.fleet.engine import Engine, Settings, opened, put_in_place, set_aside
+from archcaps.fleet.engine import Engine, Settings, check_written, opened, put_in_place, set_aside
 from archcaps.fleet.inventory import Inventory
 from archcaps.fleet.results import Rejected
 from archcaps.fleet.roll_out_results import FORMAT_VERSION, ByChange, ChangedClass, RollOutResult
@@ -71,8 +72,18 @@ def roll_out(
     """
     if not plan.changes:
         raise InputError("nothing to roll out (expected --change WHAT=VALUE)", "roll-out")
-    with opened(inventory, out, settings, progress) as (engine, work):
+    with opened(_as_asked(inventory, plan), out, settings, progress) as (engine, work):
         return _roll_out(engine, plan, out, work, progress)
+
+
+def _as_asked(inventory: Inventory, plan: Plan) -> Inventory:
+    """Return the inventory with whole command lines where the plan looks for something in them."""
+    roles = {condition.role for condition in plan.only if condition.column == "cmdline"}
+    guests = inventory.guests
+    return Inventory(
+        replace_fields(inventory.hosts, whole_cmdline="host" in roles),
+        None if guests is None else replace_fields(guests, whole_cmdline="guest" in roles),
+    )
 
 
 def _roll_out(engine: Engine, plan: Plan, out: Path | None, work: Path, progress: Progress) -> RollOutResult:
@@ -87,6 +98,7 @@ def _roll_out(engine: Engine, plan: Plan, out: Path | None, work: Path, progress
     before, after, later = _of(before, both), _of(after, both), _pairs_of(later, both)
     weights = later.guests_of_pair
     files: dict[str, Path] = {}
+    written: int | None = None
     if out is not None:
         files["roll-out"] = work / "roll-out.parquet"
         columns: dict[str, Any] = {
@@ -95,7 +107,7 @@ def _roll_out(engine: Engine, plan: Plan, out: Path | None, work: Path, progress
             "before": np.array(VERDICTS, dtype=object)[before.verdict],
             "after": np.array(VERDICTS, dtype=object)[after.verdict],
         }
-        engine.write_verdicts(files["roll-out"], columns, ("before", "after"))
+        written = engine.write_verdicts(files["roll-out"], columns, ("before", "after"))
     files["rejected"] = work / "rejected.parquet"
     rejected = [Rejected(*row) for row in engine.rejected(files["rejected"])]
     truth_worse, exposed, opened, open_questions, cured, vain = _compared(before, after)
@@ -125,8 +137,11 @@ def _roll_out(engine: Engine, plan: Plan, out: Path | None, work: Path, progress
         by_vulnerability=_by_vulnerability(before, after, weights),
         worse=_explained(later, before, after, worse, plan.assumptions),
         rejected=rejected,
+        supposed=supposed(later, later.guests_of_pair > 0),
+        passed_over=engine.passed_over,
         files={},
     )  # fmt: skip
+    check_written(engine, written, result.guests)
     return result if out is None else replace(result, files=put_in_place(files, out))
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from archcaps.fleet.results import Rejected
+from archcaps.fleet.results import PassedOver, Rejected
 
 __all__ = ["FORMAT_VERSION", "ByChange", "ChangedClass", "RollOutResult"]
 
@@ -41,7 +41,7 @@ class RollOutResult(msgspec.Struct, frozen=True):
     `cured` count guests that are (no longer) so for some vulnerability; `newly_open_hosts`: guests to which their host
     opens. `cost`: hosts and guests that are changed, guests that run VERW in vain afterwards and did not before.
     Every number counts guests (and hosts) that are judged as they are and as they will be; all other rows are in
-    `rejected`. `files`: what was written, by name.
+    `rejected`. `supposed` and `passed_over` as in an audit. `files`: what was written, by name.
     """
 
     format_version: int
@@ -61,4 +61,6 @@ class RollOutResult(msgspec.Struct, frozen=True):
     by_vulnerability: list[ByChange]
     worse: list[ChangedClass]
     rejected: list[Rejected]
+    supposed: dict[str, int]
+    passed_over: list[PassedOver]
     files: dict[str, str]

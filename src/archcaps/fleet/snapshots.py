@@ -6,24 +6,18 @@ the id of its host.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from archcaps.errors import InputError
-from archcaps.fleet.inventory import Role, Source
+from archcaps.fleet.inventory import Source
 from archcaps.machine.read import parse_snapshot
 from archcaps.machine.row import row_of
 
-__all__ = ["BadLine", "holds_snapshots", "rows_of"]
-
-#: Longer than any snapshot: a line of this many bytes is something else.
-_MAX_LINE = 4 << 20
-#: After so many lines progress is told.
-_TOLD = 500
+__all__ = ["BadLine", "row_or_bad"]
 
 
 class BadLine(msgspec.Struct, frozen=True):
@@ -34,54 +28,22 @@ class BadLine(msgspec.Struct, frozen=True):
     reason: str
 
 
-def holds_snapshots(path: str) -> bool:
-    """Return whether the first line of a file is a snapshot, and not a row of a table."""
-    try:
-        with Path(path).open("rb") as file:
-            first = msgspec.json.decode(file.readline(_MAX_LINE))
-    except (OSError, msgspec.DecodeError):
-        return False
-    return isinstance(first, dict) and "format_version" in first
-
-
-def rows_of(source: Source, progress: Callable[[float], None] = lambda _: None) -> Iterator[dict[str, Any] | BadLine]:
-    """Yield the row of each snapshot of the source's role, and each line that can not be read.
-
-    `progress` is told, every now and then, how much of the files has been read (0 to 1).
-
-    Raises:
-        InputError: a file can not be read.
-    """
-    before, total = 0, max(1, sum(Path(path).stat().st_size for path in source.paths if Path(path).is_file()))
-    for path in source.paths:
-        try:
-            with Path(path).open("rb") as file:
-                for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE + 1), b""), start=1):
-                    if number % _TOLD == 0:
-                        progress(min(1.0, (before + file.tell()) / total))
-                    if line.strip():
-                        found = _row(line, f"{path}:{number}", source.role)
-                        if found is not None:
-                            yield found
-                before += file.tell()
-        except OSError as error:
-            raise InputError(f"can not be read: {error.strerror or error}", path) from error
-
-
-def _row(line: bytes, where: str, role: Role) -> dict[str, Any] | BadLine | None:
-    """Return a snapshot's row, or nothing for one of the other role; lines of no role are told with the hosts."""
-    try:
-        raw = msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
-        return BadLine("line", where, f"broken JSON: {error}") if role == "host" else None
-    if not isinstance(raw, dict) or raw.get("role") not in ("host", "guest"):
-        return BadLine("line", where, "no snapshot: its role is neither host nor guest") if role == "host" else None
+def row_or_bad(raw: dict[str, Any], where: str, source: Source) -> dict[str, Any] | BadLine | None:
+    """Return the row of a snapshot, why it has none, or nothing for one of the other role in a file of both."""
+    role = source.role
+    if raw.get("role") not in ("host", "guest"):
+        return BadLine("line", where, "no snapshot: its role is neither host nor guest")
     if raw["role"] != role:
-        return None
-    own, host = raw.pop("id", None), raw.pop("host", None)
+        return None if source.shared else BadLine(role, where, f"the snapshot of a {raw['role']}, among {role}s")
+    given = dict(raw)
+    own, host = given.pop("id", None), given.pop("host", None)
+    for name, value in (("id", own), ("host", host)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+            return BadLine(role, where, f"{name}: expected a text")
     try:
-        snapshot = parse_snapshot(msgspec.json.encode(raw), where)
+        snapshot = parse_snapshot(json.dumps(given).encode(), where)
     except InputError as error:
         return BadLine(role, where, re.sub(rf"\A{re.escape(where)}(:1)?: ", "", str(error)))
-    ids = {"host_id": own or snapshot.name} if role == "host" else {"guest_id": own or snapshot.name, "host_id": host}
+    named = (snapshot.name or None) if own is None else str(own)
+    ids = {"host_id": named} if role == "host" else {"guest_id": named, "host_id": None if host is None else str(host)}
     return {**ids, **row_of(snapshot)}

@@ -21,8 +21,10 @@ from archcaps.errors import InputError
 from archcaps.fleet.classes import Classes, Progress, content_id
 from archcaps.fleet.engine import Settings
 from archcaps.fleet.inventory import Inventory, Role
-from archcaps.fleet.spark_read import rows_of_source
+from archcaps.fleet.results import PassedOver
+from archcaps.fleet.spark_read import address, rows_of_source
 from archcaps.fleet.spark_session import OwnSession, readable, watched
+from archcaps.fleet.work_folder import SourceFiles
 from archcaps.questions.many.columns import Machines
 
 __all__ = ["Spark"]
@@ -47,6 +49,8 @@ class Spark:
         self._own = None if settings.spark is not None else OwnSession(settings, work)
         self._session: SparkSession = settings.spark if self._own is None else self._own.session  # type: ignore[assignment]  # one of both is there
         self.resumable = False
+        self.files = SourceFiles(inventory)
+        self.passed_over: list[PassedOver] = []
         self._kept: list[DataFrame] = []
         self._rejected: list[DataFrame] = []
         self._refused: dict[Role, list[tuple[int, str]]] = {"host": [], "guest": []}
@@ -57,7 +61,8 @@ class Spark:
         try:
             for source in filter(None, (inventory.hosts, inventory.guests)):
                 with self._phase(f"opening {source.role}s", source.where):
-                    rows, columns, bad = rows_of_source(self._session, source, work)
+                    rows, columns, bad, others = rows_of_source(self._session, source, work)
+                self.passed_over += others
                 self._rows[source.role], self._columns[source.role] = rows, columns
                 if rows.is_cached:
                     self._kept.append(rows)
@@ -234,7 +239,7 @@ class Spark:
         with self._phase("writing verdicts", str(path)):
             found = guests.join(judged, ["host_class", "guest_class"]).select(*ids, *selected)
             found.write.parquet(f"file://{path}")
-            return self._session.read.parquet(f"file://{path}").count()
+            return self._session.read.option("recursiveFileLookup", value=True).parquet(address(str(path))).count()
 
     def write_table(self, path: Path, columns: dict[str, Any]) -> None:
         """Write a table of arrays, into one part file of the folder `path`.

@@ -35,7 +35,8 @@ class OwnSession:
     """A session on this machine or on the cluster that the settings name; `session` is Spark's.
 
     What Java writes on its own account goes to a file without a name: only what it said last is told, if it can not
-    start. Other settings are read where spark-submit reads them (``spark-defaults.conf``, SPARK_CONF_DIR).
+    start. Other settings are read where spark-submit reads them (``spark-defaults.conf``, SPARK_CONF_DIR), the master too
+    unless the settings name one. Under spark-submit its Java machine is used.
 
     Raises:
         InputError: pyspark or Java is missing, or Spark can not be started.
@@ -53,11 +54,13 @@ class OwnSession:
         logging.getLogger().addFilter(_not_of_py4j)
         interrupt = signal.getsignal(signal.SIGINT)
         self._gateway: Any = None
-        conf = _conf(settings, work)
+        own = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
+        master = settings.spark_master or _master_elsewhere(own=own)
+        conf = _conf(settings, work, master, own=own)
         with TemporaryFile() as said:
             try:
                 # A Java machine that the process has already is used, and left as it is.
-                if SparkContext._gateway is None:
+                if own:
                     where = {"stdout": said, "stderr": said, "start_new_session": True}
                     self._gateway = launch_gateway(conf, where)  # type: ignore[no-untyped-call]  # pyspark has no types here
                 context = SparkContext(conf=conf, gateway=self._gateway)
@@ -120,18 +123,47 @@ def _needs_spark() -> None:
         )
 
 
-def _conf(settings: Settings, work: Path) -> SparkConf:
+def _master_elsewhere(*, own: bool) -> str:
+    """Return the master that spark-submit or ``spark-defaults.conf`` names; empty where none does, or it is local[*]."""
+    from pyspark import SparkConf, SparkContext  # noqa: PLC0415  # an extra
+
+    if own:
+        found = _defaults().get("spark.master", "")
+    else:
+        SparkContext._ensure_initialized()  # type: ignore[no-untyped-call]  # pyspark has no types here
+        found = SparkConf().get("spark.master") or ""
+    return "" if found == "local[*]" else found
+
+
+def _defaults() -> dict[str, str]:
+    """Return what ``spark-defaults.conf`` says: a name and a value a line, with blanks, ``=`` or ``:`` between them."""
+    home = os.environ.get("SPARK_HOME")
+    folder = os.environ.get("SPARK_CONF_DIR") or (f"{home}/conf" if home else "")
+    found: dict[str, str] = {}
+    if folder:
+        with suppress(OSError, UnicodeDecodeError):
+            for line in (Path(folder) / "spark-defaults.conf").read_text(encoding="utf-8").splitlines():
+                name = re.match(r"\s*(?![#!])([^\s=:]+)\s*[=:]?\s*(.*?)\s*\Z", line)
+                if name:
+                    found[name[1]] = name[2]
+    return found
+
+
+def _conf(settings: Settings, work: Path, master: str, *, own: bool) -> SparkConf:
+    """Return the settings of a session on `master` (empty: this machine); `own`: its Java machine is started for it."""
     from pyspark import SparkConf  # noqa: PLC0415  # an extra
 
-    local = not settings.spark_master
+    local = not master
     conf = SparkConf().setAppName("archcaps").set("spark.ui.enabled", "false")
     conf.set("spark.ui.showConsoleProgress", "false").set("spark.sql.caseSensitive", "true")
+    if settings.memory and (local or master.startswith("local")) and not own:
+        raise InputError("is for a Java machine of our own (spark-submit has --driver-memory)", "--memory")
     if settings.memory:
         conf.set(f"spark.{'driver' if local else 'executor'}.memory", _size(settings.memory))
     if not local:
         if settings.threads:
-            raise InputError("is for Spark on this machine (a cluster's: spark-defaults.conf)", "--threads")
-        return conf.setMaster(settings.spark_master)
+            raise InputError(f"is for Spark on this machine, and the master is {master} (say it there)", "--threads")
+        return conf.setMaster(master)
     threads = settings.threads or os.cpu_count() or 1
     conf.setMaster(f"local[{threads}]").set("spark.local.dir", str(work / "spill"))
     conf.set("spark.sql.shuffle.partitions", str(max(8, 4 * threads)))

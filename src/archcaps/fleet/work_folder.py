@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from tempfile import mkdtemp
 from typing import Final
 
 from archcaps.errors import InputError
-from archcaps.fleet.inventory import Inventory
+from archcaps.fleet.inventory import Inventory, Source
 
-__all__ = ["WorkFolder", "work_folder"]
+__all__ = ["SourceFiles", "WorkFolder", "stamps", "work_folder"]
 
 _PREFIX: Final = ".audit-"
 _LOCK: Final = "lock"
@@ -67,7 +68,7 @@ def _locked(inventory: Inventory, out: Path | None, *, resumable: bool) -> tuple
         path = _made(inventory, out, resumable=resumable)
         # A run that ends may take the folder away between any two of these steps; then all is done again.
         with suppress(FileNotFoundError):
-            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 _lock(lock)
             except BlockingIOError as error:
@@ -91,20 +92,63 @@ def _made(inventory: Inventory, out: Path | None, *, resumable: bool) -> Path:
     if not resumable:
         return Path(mkdtemp(prefix=_PREFIX, dir=out)).absolute()
     path = out / f"{_PREFIX}{_fingerprint(inventory)}"
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    _is_ours(path)
     return path.absolute()
+
+
+def _is_ours(path: Path) -> None:
+    """Refuse a folder that somebody else may have filled: what lies in it is believed.
+
+    Raises:
+        InputError: it is no folder, another user's, or others may write to it.
+    """
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise InputError(
+            "is there, and is not a folder of this user alone (mode 700): its results would not be ours to believe "
+            "(remove it, or choose another --out)",
+            str(path),
+        )
 
 
 def _fingerprint(inventory: Inventory) -> str:
     """Return a name for the files of an inventory as they are now, and for what reads them."""
     found = [version("archcaps")]
     for source in filter(None, (inventory.hosts, inventory.guests)):
-        found.append(source.table)
-        for path in source.paths:
-            if Path(path).exists():  # what only Spark could read is refused later
-                status = Path(path).stat()
-                found.append(f"{Path(path).absolute()} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
+        found.append(f"{source.role} {source.table} {source.whole_cmdline} {source.views} {source.shared}")
+        found += stamps(source)
+    return hashlib.sha256("\n".join(found).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+class SourceFiles:
+    """The files of an inventory as they are when this is made."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._sources = [source for source in (inventory.hosts, inventory.guests) if source is not None]
+        self._before = [stamps(source) for source in self._sources]
+
+    def check(self) -> None:
+        """Refuse files that are others by now.
+
+        Raises:
+            InputError: one was replaced, written to or taken away while it was read.
+        """
+        for source, before in zip(self._sources, self._before, strict=True):
+            if stamps(source) != before:
+                raise InputError(
+                    "changed while it was read: nothing is written (audit a copy that nobody writes to)", source.where
+                )
+
+
+def stamps(source: Source) -> list[str]:
+    """Return for each file of a source on this machine what tells that it is another, or not the same any more."""
+    found = []
+    for path in source.paths:
+        if Path(path).exists():  # what only Spark can read has none
+            status = Path(path).stat()
+            found.append(f"{Path(path).absolute()} {status.st_ino} {status.st_size} {status.st_mtime_ns}")
+    return found
 
 
 def _remove_left(out: Path, own: Path) -> None:
@@ -116,7 +160,9 @@ def _remove_left(out: Path, own: Path) -> None:
         if path.absolute() == own or path.is_symlink():
             continue
         with suppress(OSError):
-            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+            if path.stat().st_uid != os.geteuid():
+                continue
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 _lock(lock)
                 shutil.rmtree(path, ignore_errors=True)

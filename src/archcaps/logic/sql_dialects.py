@@ -12,7 +12,8 @@ __all__ = ["DIALECTS", "Dialect"]
 class Dialect:
     """One engine's SQL. Templates are filled with `str.format`.
 
-    `and_mask` is the bitwise and of a signed 64-bit word and a mask, `as_text` a number as text; `unknown` is a Boolean
+    `matches` is whether a regular expression is found in a text, and `group` a text with each match of an expression
+    replaced by its first group. `and_mask` is the bitwise and of a signed 64-bit word and a mask, `as_text` a number as text; `unknown` is a Boolean
     NULL; `boolean`, `text` and `integer` are types of columns that may be NULL, `key` of one that may not; `create`
     makes a table, and `load` one from a CSV file with a header, in which nothing is NULL.
 
@@ -24,6 +25,8 @@ class Dialect:
     name: str
     written_again: int
     load: str
+    matches: str = "REGEXP_MATCHES({text}, {pattern})"
+    group: str = "REGEXP_REPLACE({text}, {pattern}, '\\1', 'g')"
     create: str = "CREATE TABLE {table} (\n{columns}\n);"
     and_mask: str = "({word} & {mask})"
     as_text: str = "CAST({value} AS VARCHAR)"
@@ -44,11 +47,21 @@ _CLICKHOUSE: Final = "CREATE TABLE {table} (\n{columns}\n) ENGINE = MergeTree OR
 DIALECTS: Final = {
     dialect.name: dialect
     for dialect in (
-        Dialect("duckdb", written_again=1, load=f"{_CREATE}\nCOPY {{table}} FROM {{path}} (FORMAT csv, HEADER);"),
+        Dialect(
+            "duckdb",
+            written_again=1,
+            load=f"{_CREATE}\nCOPY {{table}} FROM {{path}} (FORMAT csv, HEADER);",
+            # Polars runs the same text. It has REGEXP_REPLACE alone in common with DuckDB, and writes a group as $1;
+            # neither $1 nor \\1 stands in a text that is asked about.
+            matches="REGEXP_REPLACE({text}, {pattern}, '', 'g') <> {text}",
+            group="REPLACE(REPLACE(REGEXP_REPLACE({text}, {pattern}, '$1\\1', 'g'), '$1', ''), '\\1', '')",
+        ),
         Dialect(
             "spark",
             written_again=4,  # each layer costs its planner time
             as_text="CAST({value} AS STRING)",
+            matches="({text} RLIKE {pattern})",
+            group="REGEXP_REPLACE({text}, {pattern}, '$1')",
             text="STRING",
             key="STRING",
             load="CREATE OR REPLACE TEMPORARY VIEW {table} (\n{columns}\n) USING csv\n"
@@ -59,6 +72,7 @@ DIALECTS: Final = {
             written_again=2,
             text="TEXT",
             key="TEXT",
+            matches="({text} ~ {pattern})",
             # It pulls subqueries up, and a shared column's text with them, unless they have an OFFSET.
             fence="OFFSET 0",
             # Compiling the expressions takes minutes, and they are worth it only for millions of rows.
@@ -69,6 +83,8 @@ DIALECTS: Final = {
             "clickhouse",
             written_again=2,
             and_mask="bitAnd({word}, {mask})",
+            matches="match({text}, {pattern})",
+            group="replaceRegexpAll({text}, {pattern}, '\\\\1')",
             as_text="CAST({value} AS Nullable(String))",
             unknown="CAST(NULL AS Nullable(Bool))",
             boolean="Nullable(Bool)",

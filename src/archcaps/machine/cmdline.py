@@ -11,11 +11,20 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
 
-__all__ = ["OPTIONS", "VECTORS", "CommandLine", "Mitigations", "parse"]
+__all__ = [
+    "HIDING", "KEPT", "LONGEST", "NAMES", "OPTIONS", "OPTION_WORD", "VECTORS", "WORD", "CommandLine", "Mitigations",
+    "options_alone", "parse",
+]  # fmt: skip
+
+#: Options that make Linux hide what the CPU has. Source: Linux Documentation/admin-guide/kernel-parameters.txt
+HIDING: Final = frozenset((
+    "clearcpuid", "gather_data_sampling", "mitigations", "nofsgsbase", "nopcid", "nosmap", "nosmep", "nox2apic",
+    "noxsave", "noxsaveopt", "noxsaves",
+))  # fmt: skip
 
 #: Every option that a rule or a look-up reads, by the name that the kernel's parser sees. `parse` gives no others: what
 #: is not here nobody can read, so command lines that differ in nothing of this are one kind to a fleet.
-OPTIONS: Final = frozenset((
+OPTIONS: Final = HIDING | frozenset((
     "clearcpuid", "gather_data_sampling", "indirect_target_selection", "kvm.ignore_msrs", "kvm.nx_huge_pages",
     "kvm_intel.ept", "kvm_intel.vmentry_l1d_flush", "l1tf", "mds", "mitigations", "mmio_stale_data", "nopti",
     "nosmt", "nospec_store_bypass_disable", "nospectre_v1", "nospectre_v2", "pti", "reg_file_data_sampling",
@@ -27,6 +36,19 @@ OPTIONS: Final = frozenset((
 VECTORS: Final = ("user_kernel", "user_user", "guest_host", "guest_guest", "cross_thread")
 #: A word of the command line: quotes keep blanks together.
 _WORD: Final = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+#: The same in a form that every SQL engine reads alike, without a backslash: only a space ends a word. So such a word
+#: may hold several of the words above, and is then kept or left out as a whole.
+WORD: Final = '(?:[^ "]+|"[^"]*"?)+'
+#: The names of `OPTIONS`, each as it may be written, as a regular expression.
+NAMES: Final = "|".join(sorted(name.replace("_", "[-_]").replace(".", "[.]") for name in OPTIONS))
+#: Where one of `OPTIONS` stands in a text without its quotation marks; whatever is no printable ASCII ends a word here.
+OPTION_WORD: Final = f"(^|[^!-~])({NAMES})(=|[^!-~]|$)"
+
+#: No kernel of x86 reads more characters (COMMAND_LINE_SIZE is 2,048); engines' regular expressions have bounds too.
+LONGEST: Final = 4096
+#: A word that `options_alone` keeps.
+KEPT: Final = f"{OPTION_WORD}|(^|[^!-~])--([^!-~]|$)"
+_COARSE, _OPTION_WORD, _KEPT = re.compile(WORD), re.compile(OPTION_WORD), re.compile(KEPT)
 
 Kind = Literal["", "off", "auto", "auto,nosmt"]
 
@@ -89,6 +111,20 @@ def parse(text: str) -> CommandLine:
         if name.replace("-", "_") in OPTIONS:
             found.append((name.replace("-", "_"), value if sign else None))
     return CommandLine(text, tuple(found))
+
+
+def options_alone(text: str) -> str:
+    """Return a command line that is read as `text` is, without the words that nobody reads.
+
+    ``--`` stays where something is read, since it ends the options for some readers. Nothing else is changed: not the
+    order, no repeated option, no quotation mark; and nothing of a text of more than `LONGEST` characters. What engines
+    do in SQL is the same, with the patterns above (`archcaps.fleet.dialects`).
+    """
+    if len(text) > LONGEST:
+        return text
+    if not _OPTION_WORD.search(text.replace('"', "")):
+        return ""
+    return " ".join(word for word in _COARSE.findall(text) if _KEPT.search(word.replace('"', "")))
 
 
 @cache

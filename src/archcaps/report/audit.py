@@ -15,6 +15,7 @@ from archcaps.report.cures import cure_sentences
 from archcaps.report.page import Page, Style
 from archcaps.report.safe import safe
 from archcaps.report.set_aside import set_aside
+from archcaps.report.supposed import passed_over, supposed
 from archcaps.safe_text import one_line
 
 __all__ = [
@@ -120,6 +121,8 @@ def render(result: AuditResult, style: Style, columns: int = 100) -> str:
     lines += _worst(result.worst, page)
     lines += _collect(result, page)
     lines += set_aside(result.rejected, page)
+    said = [*passed_over(result.passed_over), *supposed(result.supposed)]
+    lines += ["", *(line for sentence in said for line in page.fill(sentence, "", "  "))] if said else []
     lines += [""] if result.files or result.assumptions else []
     lines += [f"wrote {path}" for path in result.files.values()]
     lines += page.fill(f"Assumed: {', '.join(result.assumptions)}.") if result.assumptions else []
@@ -241,6 +244,8 @@ def render_markdown(result: AuditResult) -> str:
         lines += ["## Rows set aside", ""]
         rows = [(lost.role, lost.reason, f"{lost.rows:,}", lost.example) for lost in result.rejected]
         lines += _table(("role", "reason", "rows", "example"), rows)
+    said = [*passed_over(result.passed_over), *supposed(result.supposed)]
+    lines += ["## Supposed", "", *(f"* {sentence}" for sentence in said)] if said else []
     return "\n".join(lines).rstrip() + "\n"
 
 

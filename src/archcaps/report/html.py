@@ -14,6 +14,7 @@ from archcaps.fleet.results import AuditResult, Cell
 from archcaps.report.audit import MEANINGS, beyond, coverage, groups, headline
 from archcaps.report.cures import cure_sentences
 from archcaps.report.safe import safe
+from archcaps.report.supposed import passed_over, supposed
 from archcaps.safe_files import replace_file
 from archcaps.tables.names import VULNERABILITIES
 
@@ -50,6 +51,7 @@ def render_html(result: AuditResult) -> str:
         cure_sentences=cure_sentences,
         coverage=coverage(result),
         beyond=beyond(result),
+        said=[*passed_over(result.passed_over), *supposed(result.supposed)],
         version=version("archcaps"),
         n=lambda number: f"{number:,}",
         share=lambda count: f"{100 * count / result.guests:.1f}\u00a0%" if result.guests else "",

@@ -8,6 +8,7 @@ from archcaps.fleet.roll_out_results import RollOutResult
 from archcaps.report.page import Page, Style
 from archcaps.report.safe import safe
 from archcaps.report.set_aside import set_aside
+from archcaps.report.supposed import passed_over, supposed
 
 __all__ = ["render", "render_json", "roll_out_schema"]
 
@@ -68,6 +69,8 @@ def render(result: RollOutResult, style: Style, columns: int = 100) -> str:
             lines += page.fill(f"  {worse.guests:,} guests: {worse.guest} on {worse.host}", "", "    ")
             lines += page.fill(f"    {worse.headline}", "", "    ")
     lines += set_aside(result.rejected, page)
+    said = [*passed_over(result.passed_over), *supposed(result.supposed)]
+    lines += ["", *(line for sentence in said for line in page.fill(sentence, "", "  "))] if said else []
     if result.files:
         lines += ["", *(f"wrote {path}" for path in result.files.values())]
     return "\n".join(lines).rstrip() + "\n"

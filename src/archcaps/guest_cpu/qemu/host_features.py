@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from archcaps.machine.cmdline import HIDING
 from archcaps.machine.snapshot import Reading, Snapshot, number
 from archcaps.rules.kvm_offer import OFFERED_CPUID
 from archcaps.tables.bits import BITS, REGISTERS
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HostFeatures"]
 
-#: Boot options that make Linux hide what the CPU has. Source: Linux Documentation/admin-guide/kernel-parameters.txt
-_HIDING: Final = (
-    "clearcpuid", "noxsave", "noxsaveopt", "noxsaves", "nosmap", "nosmep", "nofsgsbase", "nopcid", "nox2apic",
-    "gather_data_sampling", "mitigations",
-)  # fmt: skip
 #: Bits that a list of a host's flags is expected to have: those that rules read. Others are missing from such lists
 #: because nobody asked for them.
 _READ: Final = frozenset(OFFERED_CPUID) | {
@@ -116,7 +112,7 @@ class HostFeatures:
         assert self._host is not None
         cmdline = self._host.kernel.cmdline
         words = () if cmdline is None else [word.partition("=")[0] for word in cmdline.split()]
-        return cmdline is not None and not set(words) & set(_HIDING)
+        return cmdline is not None and not set(words) & HIDING
 
 
 def _bit_of(reading: Reading | None, feature: CpuFeature) -> bool | None:

@@ -25,7 +25,7 @@ from archcaps.machine.snapshot import Cpuid, Snapshot
 from archcaps.questions.doubted import shown_by_texts
 from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.linux_lists import Part
-from archcaps.tables.names import STRICT, VULNERABILITIES
+from archcaps.tables.names import STRICT, VM_LOOKUPS, VULNERABILITIES
 
 __all__ = ["FALSE", "TRUE", "UNKNOWN", "Machines", "Vector", "plane_of", "spread", "unpacked"]
 
@@ -95,6 +95,20 @@ class Machines:
     def _all_observed(self) -> dict[str, Vector]:
         index, different = self.grouped(("vulnerabilities", *OFFERED, *(f"{name}_known" for name in OFFERED)))
         return spread(index, [self._observations(row) for row in different])
+
+    @cached_property
+    def supposed(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """What is supposed of guests that nobody said, by the assumption's name: of which of the machines."""
+        if self.role == "host" or "strict" in self.assumptions:
+            return {}
+        rows = list(zip(*(self._column(name) for name in VM_COLUMNS), strict=True))
+        mapped = "host-mmio" in self.assumptions
+        host = [None in row[: len(VM_LOOKUPS)] and (mapped or not any(row)) for row in rows]
+        names = (
+            "host-mmio" if mapped else "no-host-mmio",
+            "user-mmio" if "user-mmio" in self.assumptions else "no-user-mmio",
+        )
+        return {names[0]: np.array(host, dtype=bool), names[1]: np.ones(self.count, dtype=bool)}
 
     @cached_property
     def doubted(self) -> dict[str, Vector]:

@@ -6,6 +6,7 @@ A row is found by its `lookup_key`, a text that the query writes for each machin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
@@ -19,6 +20,7 @@ from archcaps.machine.row import CPU_COLUMNS, KERNEL_COLUMNS, snapshot_of
 from archcaps.machine.snapshot import FORMAT_VERSION, Snapshot
 from archcaps.questions.many.columns import FALSE, TRUE, Machines
 from archcaps.questions.many.judge import questions
+from archcaps.questions.sql.command_lines import in_key
 from archcaps.rules.linux_files import TEXTS
 from archcaps.tables.axioms import axioms
 from archcaps.tables.bits import BITS
@@ -141,13 +143,21 @@ def rows_of(hosts: Machines, guests: Machines) -> dict[str, list[Row]]:
             many different parts and kernels.
     """
     found: dict[str, list[Row]] = {}
-    for machines in (hosts, guests):
+    for machines in (_with_keys(hosts), _with_keys(guests)):
         role = machines.role
         found[f"{role}_cpus"] = list(_looked_up(machines, f"{role}_cpus", CPU_KEY))
         found[f"{role}_kernels"] = list(_looked_up(machines, f"{role}_kernels", KERNEL_KEY[role]))
         found[f"{role}_texts"] = list(_texts(machines))
     found["lists"] = list(_lists(hosts, guests))
     return {table: found[table] for table in TABLES}
+
+
+def _with_keys(machines: Machines) -> Machines:
+    """Return the machines with their command lines as keys have them."""
+    if "cmdline" not in machines.columns:
+        return machines
+    lines = [None if line is None else in_key(line) for line in machines.columns["cmdline"]]
+    return replace(machines, columns={**machines.columns, "cmdline": lines})
 
 
 def _looked_up(machines: Machines, table: str, key: Sequence[str]) -> Iterator[Row]:

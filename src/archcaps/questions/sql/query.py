@@ -15,9 +15,10 @@ from archcaps.logic.choice import Choice
 from archcaps.logic.graph import Kind, Node, walk
 from archcaps.logic.sql import Inputs, bit, identifier, layers, roots_of
 from archcaps.logic.sql_dialects import DIALECTS, Dialect
-from archcaps.machine.row import COLUMNS
+from archcaps.machine.row import COLUMNS, VM_COLUMNS
 from archcaps.questions.doubted import pure, shown_by_texts
 from archcaps.questions.many.judge import questions
+from archcaps.questions.sql.command_lines import sql_in_key
 from archcaps.questions.sql.lookups import (
     CPU_KEY,
     KERNEL_KEY,
@@ -129,7 +130,7 @@ class _Sources:
         if scope == "vm" and self._strict:
             return f"g.{own}"
         if scope == "vm":
-            return f"COALESCE(g.{own}, {_boolean('host-mmio' in self._assumptions)})"
+            return f"COALESCE(g.{own}, {_no_device('host-mmio' in self._assumptions)})"
         table = table_of(name)
         if table == "lists":
             return self._lookup(_LISTS[scope], own)
@@ -181,6 +182,14 @@ class _Sources:
         return " AND ".join(found)
 
 
+def _no_device(host_mmio: bool) -> str:
+    """Return what is assumed of a guest's devices: that there is none, unless one is known."""
+    if host_mmio:
+        return _boolean(value=True)
+    known = " OR ".join(f"COALESCE(g.{name}, FALSE)" for name in VM_COLUMNS)
+    return f"CASE WHEN NOT ({known}) THEN FALSE END"
+
+
 def _boolean(value: bool) -> str:
     return "TRUE" if value else "FALSE"
 
@@ -206,7 +215,8 @@ def _machines(role: Role, alias: str, dialect: Dialect) -> str:
             return f"CASE WHEN {value} THEN 'yes' WHEN NOT {value} THEN 'no' ELSE '-' END"
         if types[name] == "BIGINT":
             return f"COALESCE('=' || {dialect.as_text.format(value=f'm.{name}')}, '-')"
-        return f"COALESCE('=' || REPLACE(m.{name}, '|', '||'), '-')"
+        text = sql_in_key(dialect, f"m.{name}") if name == "cmdline" else f"m.{name}"
+        return f"COALESCE('=' || REPLACE({text}, '|', '||'), '-')"
 
     release = "CASE WHEN COALESCE(m.system, 'linux') = 'linux' THEN m.kernel END"
     columns = [

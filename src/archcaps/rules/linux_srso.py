@@ -201,7 +201,7 @@ def _select_and_update(cpu: Cpu, kernel: Kernel) -> Texts:
 
 @rule("Debian Linux 7.3.4 arch/x86/kernel/cpu/bugs.c SRSO_MITIGATION_USER_IBPB")
 def srso_stops_at_context_switches(cpu: Cpu, kernel: Kernel) -> Node:
-    """In place of safe RET an IBPB on context switches is enough: the CPU isolates contexts, and the kernel knows it."""
+    """In place of safe RET an IBPB on context switches is enough: the CPU isolates contexts, and Linux knows it."""
     chosen = srso_safe_ret_selected(cpu, kernel) & srso_only_vm_exit_matters(cpu, kernel)
     return kernel.srso_user_ibpb & cpu.btb_ctx_isolation & chosen
 

@@ -114,6 +114,17 @@ class Track:
         below, above = _around(own, version)
         return below or _around(self.main, start)[0], above
 
+    def passed_over(self, version: Version, above: Version) -> tuple[Version, ...]:
+        """Return the mainline readings after `version` that `bracket` passed over on the way to `above`.
+
+        A point release of a short line may hold what one of them has: what came and went meanwhile is not known there.
+        """
+        line = f"{version.major}.{version.minor}"
+        if line in LONG_TERM or version <= Version(line):
+            return ()
+        first = bisect_left(self.main, version)
+        return tuple(reading for reading in self.main[first:] if version < reading < above)
+
 
 @cache
 def _place(version: Version) -> tuple[str, bool]:
@@ -210,6 +221,10 @@ def _read(name: str, release: Release) -> Finding:
         return Finding(
             None, f"{meaning}: {'yes' if first else 'no'} in {below}, {'yes' if second else 'no'} in {above}"
         )
+    other_way = [reading for reading in track.passed_over(release.version, above) if readings[reading][0] is not first]
+    if other_way:
+        words = ("no", "yes") if first else ("yes", "no")
+        return Finding(None, f"{meaning}: {words[1]} in {below} and {above}, {words[0]} in {other_way[0]} between them")
     return Finding(first, source if below == above else f"{source}; the same in {other}")
 
 

@@ -199,7 +199,8 @@ def lists_for(name: str, flag: str, release: Release) -> tuple[frozenset[str], s
     track, lists = _lists_with(flag)
     below, above = track.bracket(release.version)
     if release.is_upstream and below is not None and above is not None:
-        return frozenset((lists[below][0], lists[above][0])), lists[below][1]
+        between = track.passed_over(release.version, above)
+        return frozenset(lists[version][0] for version in (below, *between, above)), lists[below][1]
     if not lists or not min(lists) <= release.version <= max(lists):
         return frozenset(), ""
     versions = {version for version, _ in lists.values() if _knows(version, name, flag)}

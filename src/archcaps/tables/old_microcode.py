@@ -88,7 +88,8 @@ def old_microcode(part: Part, platform: int | None, revision: int | None, releas
         newer = below is not None and above is None
         return Finding(None, f"no {where} was read near {release.text}", newer=newer)
     found: set[bool | None] = set() if part.vendor is not None else {False}
-    for version in {tables[below][0], tables[above][0]}:
+    between = track.passed_over(release.version, above)
+    for version in {tables[each][0] for each in (below, *between, above)}:
         found |= _answers(version, part, platform, revision)
     value = found.pop() if len(found) == 1 else None
     missing = "the microcode revision is not known" if revision is None else "the part, its platform or the table"

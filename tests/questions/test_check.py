@@ -43,7 +43,7 @@ def test_a_distribution_s_release_hides_what_it_is_made_from() -> None:
     guest = replace(GUEST, kernel=replace(GUEST.kernel, release="6.1.0-49-amd64"))
     result = archcaps.check(HOST, guest)
     assert result.exit_code == 3
-    asked = " ".join(what_to_ask(result["mds"].missing))
+    asked = " ".join(each for verdict in result.vulnerabilities for each in what_to_ask(verdict.missing))
     assert "6.1.0-49-amd64 does not say which point release it is made from" in asked
     texts = {
         "mds": "Mitigation: Clear CPU buffers; SMT Host state unknown",

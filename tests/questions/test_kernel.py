@@ -19,6 +19,12 @@ from archcaps.questions.kernel_results import BehaviourLine, KernelProfile
 from archcaps.tables.files import read_csv, read_toml
 from archcaps.tables.kernels import BEHAVIOURS
 
+#: The behaviours that are files below /sys/devices/system/cpu/vulnerabilities.
+FILES = frozenset(
+    ("has_earliest_files", "has_mds", "has_taa", "has_srbds", "has_mmio_stale_data", "has_retbleed", "has_gds",
+     "has_srso", "has_rfds", "has_its", "has_tsa", "has_vmscape", "has_old_microcode", "has_ghostwrite")
+)  # fmt: skip
+
 WITH_NAMES = {
     "read-at-load": "at load", "read-each-time": "each time",
     "never": "none", "decided-at-load": "D1", "evaluated-each-time": "D2", "spares-clearing-host": "D3",

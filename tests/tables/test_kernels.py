@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour
+from archcaps.tables.kernels import BEHAVIOURS, Release, behaviour, readings_of
 from archcaps.tables.linux_lists import Part, list_flag
 
+#: The behaviours that are files below /sys/devices/system/cpu/vulnerabilities.
+FILES = frozenset(
+    ("has_earliest_files", "has_mds", "has_taa", "has_srbds", "has_mmio_stale_data", "has_retbleed", "has_gds",
+     "has_srso", "has_rfds", "has_its", "has_tsa", "has_vmscape", "has_old_microcode", "has_ghostwrite")
+)  # fmt: skip
 ALDER_LAKE = Part("GenuineIntel", 6, 0x97, 2, hybrid=False, core_type=0x40)
 
 

@@ -12,7 +12,15 @@ __all__ = ["SOURCED", "qemu_faults"]
 #: Those whose rows each have a source; the others are recorded whole (sources.csv).
 SOURCED = [
     f"qemu/{name}.csv"
-    for name in ("releases", "rules", "first_releases", "accelerator_defaults", "distribution_machines")
+    for name in (
+        "releases",
+        "rules",
+        "first_releases",
+        "accelerator_defaults",
+        "distribution_machines",
+        "dependencies",
+        "feature_places",
+    )
 ]
 KINDS = {"feature", "alias", "vmx", "kvm", "hyperv", "option", "value"}
 

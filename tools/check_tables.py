@@ -305,6 +305,7 @@ def faults(tables: Path = TABLES) -> list[str]:
         "firecracker/template_hosts.csv", "xen/levelling.csv",
         "proxmox/builtin_models.csv", "proxmox/vendors.csv", "proxmox/vm_flags.csv",
         "libvirt/releases.csv", "libvirt/qemu_names.csv", *SOURCED, "fleet/recipes.csv",
+        "feature_words.csv", "kvm_features.csv", "silicon/part_features.csv",
     ]  # fmt: skip
     for name in sourced:
         found += source_faults(name, read(tables / name))

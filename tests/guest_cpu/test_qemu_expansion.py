@@ -176,7 +176,8 @@ def test_an_unknown_offer_stays_unknown() -> None:
     assert "fb_clear" not in bits(guest)
     assert bits(guest)["rdcl_no"] is False  # what is not asked for is not there
     assert bits(guest)["rrsba"] is False
-    assert any("fb-clear" in text for text in guest.notices)
+    assert "fb-clear" in guest.undecided
+    assert guest.features["fb-clear"] is None
 
 
 MODELS = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from archcaps.tables import qemu
 from archcaps.tables.bits import BITS, REGISTERS, feature_words
@@ -95,7 +95,7 @@ def _places() -> list[tuple[str, tuple[str, ...], _Place]]:
 def _feature(libvirt: str, names: tuple[str, ...], place: _Place, rules: Mapping[str, str]) -> CpuFeature:
     kind, address, subleaf, output, bit = place
     register = _registers().get((kind, address, subleaf or 0, output), "")
-    rule: Rule = next((rules[name] for name in names if name in rules), "passed")  # type: ignore[assignment]  # checked by a test
+    rule = cast(Rule, next((rules[name] for name in names if name in rules), "passed"))
     known_as = _known_as().get((register, bit), "")
     return CpuFeature(names[0], libvirt, names, kind, address, subleaf, output, bit, register, known_as, rule)
 

@@ -56,7 +56,7 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
         return ShownGuest(asked, _nothing_known(asked, offered), refused=said, notices=(str(error),))
     settled = settled_bits(asked)
     snapshot = with_known_bits(shown.snapshot, settled, "the XML of the running domain")
-    by_qemu = {_libvirts(each): False for each in shown.differences if each.shown is False}
+    by_qemu: dict[str, bool | None] = {_libvirts(each): False for each in shown.differences if each.shown is False}
     by_qemu |= {_name_of(name): value for name, value in shown.features.items()}
     checked = Checked() if asked.live else check(asked, domain, host, offered, by_qemu)
     refused = None if asked.live else checked.refused or shown.refused

@@ -38,9 +38,7 @@ class CpuType:
 
 def looks_like(text: str, name: str) -> bool:
     """Return whether a text holds entries of ServerCPUList."""
-    return (
-        "ServerCPUList" in name or re.search(r"\d+:[^:;\n]+:[^:;\n]*\bmodel_[^:;\n]+:[^:;\n]+:x86_64", text) is not None
-    )
+    return "ServerCPUList" in name or any("model_" in match["flags"] for match in _ENTRY.finditer(text))
 
 
 def cpu_types(text: str, where: str) -> list[CpuType]:

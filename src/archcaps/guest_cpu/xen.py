@@ -107,9 +107,13 @@ def _assignments(text: str, where: str) -> Iterator[tuple[str, list[tuple[str, i
         at = match.end()
         if text[at : at + 1] == "[":
             end = _end_of_list(text, at, f"{where}:{line}")
-            strings = _strings(text[at:end])
-            yield match[1], [(string, line + text.count("\n", at, at + start)) for string, start in strings], line, True
-            line += text.count("\n", at, end)
+            begin = line
+            found, counted = [], at
+            for string, start in _strings(text[at:end]):
+                line, counted = line + text.count("\n", counted, at + start), at + start
+                found.append((string, line))
+            yield match[1], found, begin, True
+            line += text.count("\n", counted, end)
             at = end
         elif text[at : at + 1] in ("'", '"'):
             string = _STRING.match(text, at)

@@ -132,6 +132,7 @@ class _Builder:
         self.line = line - 1
         self.root: Element | None = None
         self.path: list[Element] = []
+        self.texts: list[list[str]] = []
         self.count = count
         # The text is UTF-8 here whatever its XML declaration says it was.
         self.parser = expat.ParserCreate("utf-8", " ")
@@ -163,16 +164,18 @@ class _Builder:
         else:
             self.root = element
         self.path.append(element)
+        self.texts.append([])
 
     def close(self, _: str) -> None:
         element = self.path.pop()
+        element.text = "".join(self.texts.pop())
         element.end = (
             element.opened if element.empty_tag else _end_of_tag(self.data, self.start + self.parser.CurrentByteIndex)
         )
 
     def characters(self, text: str) -> None:
-        if self.path:
-            self.path[-1].text += text
+        if self.texts:
+            self.texts[-1].append(text)
 
 
 def _end_of_tag(data: bytes, start: int) -> int:

@@ -18,10 +18,9 @@ __all__ = ["CONTAINER", "CONTAINER_KEYS", "CPU_KEYS", "CpuModel", "Line", "PveFi
 CONTAINER_KEYS: Final = ("rootfs", "unprivileged", "swap")
 CONTAINER: Final = "a container (LXC): it has no CPU of its own, but the host's, and runs without KVM"
 
-_SETTING: Final = re.compile(r"([a-z][a-z_\-]*[0-9]*):[ \t]*(\S.*?)?[ \t]*\Z")
+_KEY: Final = re.compile(r"[a-z][a-z_\-]*[0-9]*\Z")
 _SECTION: Final = re.compile(r"\[([^\]]*)\][ \t]*\Z")
 _MODEL: Final = re.compile(r"cpu-model:[ \t]*(\S+)[ \t]*\Z")
-_PROPERTY: Final = re.compile(r"[ \t]+(\S+)(?:[ \t]+(.*?))?[ \t]*\Z")
 #: A VM's file has some hundred lines, cpu-models.conf some ten for each model.
 MAX_LINES: Final = 20_000
 _MODEL_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
@@ -122,25 +121,26 @@ def _new_model(found: PveFiles, name: str, where: str) -> CpuModel:
 
 
 def _add_property(model: CpuModel, line: str, place: Line) -> None:
-    match = _PROPERTY.match(line)
-    if match is None:
+    words = line.split(None, 1)
+    if line[0] not in " \t":
         raise InputError(f"{line[:60]!r} is no property of a custom model (expected a key and a value)", place.where)
-    key = match[1]
+    key, value = words[0], words[1].rstrip() if len(words) > 1 else ""
     if key not in CPU_KEYS[1:]:
         raise InputError(f"unknown property {key[:60]!r} of a custom model{nearest(key, CPU_KEYS[1:])}", place.where)
     if key in model.properties:
         raise InputError(f"the property {key} stands twice in the custom model {model.name[:60]}", place.where)
-    model.properties[key] = Line(match[2] or "", place.where, place.start, place.end)
+    model.properties[key] = Line(value, place.where, place.start, place.end)
     model.end = place.end
 
 
 def _add_setting(found: PveFiles, line: str, place: Line, *, pending: bool) -> None:
-    match = _SETTING.match(line)
-    if match is None and line.startswith("lxc."):
+    key, colon, value = line.partition(":")
+    value = value.strip(" \t")
+    named = colon and _KEY.match(key) is not None
+    if not named and line.startswith("lxc."):
         raise InputError(CONTAINER, place.where)
-    if match is None:
+    if not named:
         raise InputError(f"{line[:60]!r} is no setting of a VM (expected KEY: VALUE)", place.where)
-    key, value = match[1], match[2] or ""
     if pending:
         found.pending.append(key)
         return

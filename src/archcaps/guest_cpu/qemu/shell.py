@@ -14,11 +14,13 @@ from typing import Final
 
 from archcaps.errors import InputError
 
-__all__ = ["Command", "Word", "commands"]
+__all__ = ["MAX_PIECES", "Command", "Word", "commands"]
 
 #: What the variables of one text may come to, and how deep its conditions may nest.
 MAX_EXPANDED: Final = 1 << 20
 MAX_DEPTH: Final = 64
+#: Of how many pieces a text may be made: words, quotes, brackets, blanks. A long script has some thousands.
+MAX_PIECES: Final = 50_000
 #: A JSON object that stands unquoted, as in ps's output, is looked for this far, and so many times.
 _JSON_WINDOW: Final = 4096
 _JSON_TRIES: Final = 1000
@@ -31,6 +33,9 @@ _ANY_BRACED: Final = re.compile(r"\$\{[^{}\n]{0,400}\}")
 _OPERATOR: Final = re.compile(r";;|&&|\|\||[;&|()]")
 _REDIRECTION: Final = re.compile(r"(?:&>>?|[<>]{1,2}&?-?|>\|)[ \t]*")
 _HERE: Final = re.compile(r"<<(-?)[ \t]*([\"']?)([A-Za-z0-9_.-]{1,80})\2")
+_SPACE: Final = re.compile(r"\s+")
+_BLANKS: Final = re.compile(r"[^\S\n]+")
+_BLANK_LINES: Final = re.compile(r"(?:[^\S\n]*\n)*")
 _OPTION_LINE: Final = re.compile(r"[ \t]*--?[A-Za-z]")
 _IN_QUOTES: Final = re.compile(r'[^"\\$`]+')
 _BRACKETS: Final = re.compile(r"[()]")
@@ -106,6 +111,7 @@ class _Shell:
         self.at = 0
         self.scopes: list[dict[str, _Value]] = [{}]
         self.expanded = 0
+        self.pieces = 0
         self.json_tries = _JSON_TRIES
         self.words: list[Word] = []
         self.draft = _Draft()
@@ -121,8 +127,16 @@ class _Shell:
         self.end_word()
         yield from self.command()
 
+    def count(self) -> None:
+        """Count one more piece."""
+        self.pieces += 1
+        if self.pieces > MAX_PIECES:
+            what = f"more than {MAX_PIECES} words and signs: not a guest's command line"
+            raise InputError(what, self.place(self.at))
+
     def step(self) -> bool:
         """Read the next piece; return whether a command ends there."""
+        self.count()
         sign = self.text[self.at]
         if sign == "\n" or (sign == "\r" and self.text[self.at + 1 : self.at + 2] == "\n"):
             return self.line_end()
@@ -145,7 +159,10 @@ class _Shell:
         self.at = self.text.index("\n", self.at) + 1
         for name, tabs in self.here:
             self.skip_here(name, tabs=tabs)
-        self.here = []
+        if self.here:
+            self.here = []
+        elif not self.words and (match := _BLANK_LINES.match(self.text, self.at)) is not None:
+            self.at = match.end()
         return not (self.words and _OPTION_LINE.match(self.text, self.at))
 
     def skip_here(self, name: str, *, tabs: bool) -> None:
@@ -251,8 +268,8 @@ class _Shell:
 
     def array(self, draft: str) -> None:
         """Read ``NAME=( words )`` up to its bracket."""
-        match = _ASSIGNMENT.fullmatch(draft)
-        assert match is not None  # the caller has seen it
+        named = _ASSIGNMENT.fullmatch(draft)
+        assert named is not None  # the caller has seen it
         begin = self.at
         self.at += 1
         kept, self.words, self.draft = self.words, [], _Draft()
@@ -260,21 +277,21 @@ class _Shell:
             if self.at >= len(self.text):
                 raise InputError("the bracket ( is not closed", self.place(begin))
             sign = self.text[self.at]
-            if sign.isspace():
+            if (match := _SPACE.match(self.text, self.at)) is not None:
                 self.end_word()
-                self.at += 1
+                self.at = match.end()
             elif sign == "#" and self.draft.start is None:
                 self.at = self.line_from(self.at)
             else:
                 self.piece()
         self.end_word()
         self.at += 1
-        old = self.value(match[1]) if match[2] else None
+        old = self.value(named[1]) if named[2] else None
         before = old.words if old is not None and old.array else ()
         missing = old.missing if old is not None else ""
         value = _Value((*before, *self.words), array=True, missing=missing)
         self.take(sum(len(word.value) for word in value.words) if before else 0)
-        self.put(match[1], value, only_if=self.only_if)
+        self.put(named[1], value, only_if=self.only_if)
         self.words = kept
 
     # --- words ------------------------------------------------------------------------------------------------------
@@ -299,6 +316,7 @@ class _Shell:
 
     def piece(self) -> None:
         """Read one piece of a word."""
+        self.count()
         sign = self.text[self.at]
         if sign in "\\^`" and (after := self.continued()):
             self.at = after
@@ -339,6 +357,7 @@ class _Shell:
         begin = self.at
         self.add("", self.at + 1, quoted=True)
         while (sign := self.text[self.at : self.at + 1]) != '"':
+            self.count()
             if not sign:
                 raise InputError('the quote " is not closed', self.place(begin))
             if sign == "\\":

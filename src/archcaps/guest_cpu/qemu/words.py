@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Final
 
 from archcaps.errors import InputError
-from archcaps.guest_cpu.qemu.shell import Command, Word, commands
+from archcaps.guest_cpu.qemu.shell import MAX_PIECES, Command, Word, commands
 
 __all__ = ["CommandLine", "Word", "command_line", "is_other_qemu", "is_qemu", "is_qemu_program", "program_in", "quoted"]
 
@@ -86,7 +86,7 @@ def command_line(text: str, where: str) -> CommandLine:
         InputError: a quote is not closed, it starts a QEMU for another CPU, or several.
     """
     if "\0" in text:
-        given = _from_proc(text)
+        given = _from_proc(text, where)
         if given and is_qemu_program(given[0].value):
             return _options(given[0].value, given[1:], text)
         return _options("", given, text)
@@ -157,7 +157,8 @@ def _started_by_quoted_words(every: Sequence[Command], where: str) -> list[Start
     found = []
     for each in every:
         for word in each.words:
-            if " " in word.value and _ANY_QEMU.match(_base(word.value[:4096].split(None, 1)[0])):
+            first = word.value[:4096].split(None, 1)[:1] if " " in word.value else []
+            if first and _ANY_QEMU.match(_base(first[0])):
                 for program, words in _started(list(commands(word.value, where))):
                     inner = tuple(Word(part.value, word.start, word.end, part.missing, whole=False) for part in words)
                     found.append((program, inner))
@@ -175,16 +176,15 @@ def _started_somewhere(every: Sequence[Command]) -> list[Started]:
 
 
 def _refuse_others(found: Sequence[Started], text: str, where: str) -> None:
-    lines = [_line(text, program) for program, _ in found]
     if len(found) > 1:
-        some = ", ".join(map(str, lines[:5]))
+        some = ", ".join(str(_line(text, program)) for program, _ in found[:5])
         raise InputError(f"{len(found)} QEMUs are started (lines {some}): give the command line of one", where)
-    for (program, _), line in zip(found, lines, strict=True):
+    for program, _ in found:
         match = _ANY_QEMU.match(_base(program.value))
         if match is not None and match[1] and not is_qemu_program(program.value):
             raise InputError(
                 f"a guest of {match[1]} ({_base(program.value)}): archcaps knows x86 alone",
-                where if "\n" not in text.strip() else f"{where}:{line}",
+                where if "\n" not in text.strip() else f"{where}:{_line(text, program)}",
             )
 
 
@@ -214,7 +214,9 @@ def _options(program: str, words: Sequence[Word], text: str) -> CommandLine:
     return CommandLine(program, tuple(options), words[-1].end if words else len(text), tuple(alone))
 
 
-def _from_proc(text: str) -> list[Word]:
+def _from_proc(text: str, where: str) -> list[Word]:
+    if text.count("\0") > MAX_PIECES:
+        raise InputError(f"more than {MAX_PIECES} words: not a guest's command line", where)
     words, start = [], 0
     for value in text.split("\0"):
         words.append(Word(value, start, start + len(value)))

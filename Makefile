@@ -14,12 +14,16 @@ LOCK := requirements/dev.lock
 PYTEST_ARGS ?=
 # More arguments for make mutation, e.g. --only kvm_
 MUTATION_ARGS ?=
+# More arguments for make fuzz, e.g. --executions 1000
+FUZZ_ARGS ?=
+# Which environments make packages tries: sdist, plain, and the names of extras; all, if none is named
+PACKAGES ?=
 # How many guests make fleet-check has
 FLEET_ROWS ?= 10000000
 # More arguments for make lock, e.g. --upgrade
 LOCK_ARGS ?=
 
-.PHONY: help setup demo debian test lint bench conformance sweep qemu-releases prove-check fleet-check fuzz soundness mutation docs lock clean
+.PHONY: help setup demo debian test lint bench conformance sweep qemu-releases prove-check fleet-check fuzz soundness properties nightly packages mutation docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -75,8 +79,19 @@ prove-check: $(VENV)/.stamp ## compare the space of configurations with brute fo
 fleet-check: $(VENV)/.stamp ## compare Spark with DuckDB on ten million guests (FLEET_ROWS), a worker killed midway, and audits with the prover
 	@ARCHCAPS_FLEET_ROWS=$(FLEET_ROWS) $(BIN)/pytest tests/fleet/spark tests/fleet/test_counts_of_prove.py $(PYTEST_ARGS)
 
-fuzz: $(VENV)/.stamp ## run the property tests with many more examples
-	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)
+fuzz: $(VENV)/.stamp ## feed every reader with 100,000 mutants of real examples (FUZZ_ARGS='--only qmp --seed 2')
+	@$(BIN)/python -m tools.fuzz.run $(FUZZ_ARGS)
+
+properties: $(VENV)/.stamp ## run the property tests with many more examples, other ones each time
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)
+
+nightly: ## run all that is longer than make test: hours; what fails is told at the end
+	@failed=""; for each in test packages fuzz soundness properties conformance sweep prove-check fleet-check qemu-releases mutation; do \
+		echo "nightly: $$each"; $(MAKE) "$$each" || failed="$$failed $$each"; done; \
+		[ -z "$$failed" ] || { echo "nightly: failed:$$failed" >&2; exit 1; }
+
+packages: $(VENV)/.stamp ## try wheel and sdist in empty environments, without extras and with each (PACKAGES='plain prove')
+	@$(BIN)/python .ci/packages.py $(PACKAGES)
 
 # How many machines with less known of them, or with what no machine has, make soundness asks about
 SOUNDNESS ?= 50000

@@ -20,7 +20,7 @@ _EXAMPLES = """
 Examples:
   archcaps probe --output this.json
   archcaps check --host this.json --guest guest.toml
-  archcaps probe --print-script > probe.py; ssh HOST python3 - < probe.py
+  archcaps probe --print-script > probe.py; ssh HOST python3 -I - < probe.py
 """
 
 

@@ -1,7 +1,7 @@
 """Read this machine and print what is known of its CPU, kernel and KVM: one snapshot of archcaps, as one line of JSON.
 
 One file for Python 3.6 or newer and nothing else, so that it can be copied to any host: `python3 probe_script.py`, or
-`ssh HOST python3 - < probe_script.py`. It opens everything for reading only, loads no module and writes no register.
+`ssh HOST python3 -I - < probe_script.py`. It opens everything for reading only, loads no module and writes no register.
 The one thing it makes is a virtual machine with no memory that never runs, to see which values KVM takes.
 """
 

@@ -47,7 +47,8 @@ LEFT = {
 NAMES = sorted(OPTIONS)
 PIECES = st.sampled_from(
     [*NAMES, *(name.replace("_", "-") for name in NAMES), " ", "  ", "\t", "\n", '"', "--", " -- ", "=", "=off", "=on",
-     "=auto,nosmt", "=force", "\u00a0", "\u00fc", "root=UUID=1", "quiet", "x", '=off"', '"a ', " pti=off", "$1", "[", "\\1"]
+     "=auto,nosmt", "=force", "\u00a0", "\u00fc", "root=UUID=1", "quiet", "x",
+     '=off"', '"a ', " pti=off", "$1", "[", "\\1"]
 )  # fmt: skip
 
 
@@ -76,9 +77,7 @@ def with_disks(fleet: Path, copy: Path) -> None:
 def test_a_disk_of_its_own_makes_no_class(tmp_path: Path) -> None:
     sample_fleet(tmp_path / "fleet", 3_000, hosts=60)
     with_disks(tmp_path / "fleet", tmp_path / "disks")
-    plain, other = (
-        audit(find(str(tmp_path / name)), tmp_path / f"{name}-out").result for name in ("fleet", "disks")
-    )
+    plain, other = (audit(find(str(tmp_path / name)), tmp_path / f"{name}-out").result for name in ("fleet", "disks"))
     assert (other.classes, other.verdicts) == (plain.classes, plain.verdicts)
     both = duckdb.execute(
         f"""SELECT count(*) FROM '{tmp_path}/fleet-out/verdicts.parquet' a

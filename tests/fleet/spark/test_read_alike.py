@@ -58,7 +58,7 @@ def rows_by(engine: str, source: Source, session: SparkSession, work: Path) -> l
     """Return a source's rows as an engine reads them, and the bad lines."""
     work.mkdir()
     if engine == "spark":
-        rows, _, bad = rows_of_source(session, source, work)
+        rows, _, bad, _ = rows_of_source(session, source, work)
         return sorted([*(tuple(row) for row in rows.collect()), *bad], key=repr)
     database = DuckDb(Inventory(source, replace(source, role="guest")), work)
     try:

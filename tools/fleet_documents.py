@@ -34,17 +34,18 @@ An NDJSON file may hold snapshots instead, as `archcaps probe` writes them, one 
 with the id of its `host`.
 
 CSV is that of RFC 4180 and nothing is guessed: fields are separated by commas, the first line has the names, there are
-no comments. A field with nothing in it is null, `""` is the empty text; a field with a comma, a quotation mark or a line
-break stands in quotation marks, and each mark in it is doubled. NDJSON has one object a line, in which no key is twice.
-A file is UTF-8; a byte order mark before it does not count.
+no comments. A field with nothing in it is null, `""` is the empty text; a field with a comma, a quotation mark or a
+line break stands in quotation marks, and each mark in it is doubled. NDJSON has one object a line, in which no key is
+twice. A file is UTF-8; a byte order mark before it does not count.
 
-Folders that are called `column=value` are folders: only the file says what a column holds. A path that is there is meant
-by its name, whatever signs are in it; else `*`, `?` and `[...]` make a pattern.
+Folders that are called `column=value` are folders: only the file says what a column holds. A path that is there is
+meant by its name, whatever signs are in it; else `*`, `?` and `[...]` make a pattern.
 
 A DuckDB database is opened for reading, without extensions and without access to any other file. A view in it runs what
 whoever made it wrote, so it is refused unless `--views` asks for it.
 
-Lines and rows that can not be read, ids that occur twice, and guests without a usable host are set aside, counted and listed.
+Lines and rows that can not be read, ids that occur twice, and guests without a usable host are set aside, counted and
+listed.
 """
 INVENTORY_MEANINGS = {
     "vendor": "CPUID's vendor string, as GenuineIntel", "family": "CPUID leaf 1, extended family added",

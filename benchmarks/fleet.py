@@ -2,11 +2,15 @@
 
 `--guests N` makes a fleet of N guests below build/ (once). The limit without any rule: DuckDB reads the same columns,
 joins guests to their hosts, groups them, and writes one column back. Audit and limit are run in turns.
+
+`--disks` compares instead the audit of the fleet with that of the same fleet in which every machine has a disk of its
+own on its command line (root=UUID=...), each in a process of its own, in turns: time, processor and peak memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import resource
 import shutil
 from collections.abc import Callable
@@ -110,15 +114,54 @@ def one_by_one(folder: Path) -> float:
     return len(machines) / clock
 
 
+def with_disks(folder: Path) -> Path:
+    """Write the fleet again (once), each machine with a disk of its own on its command line."""
+    copy = folder.with_name(f"{folder.name}-disks")
+    if not (copy / "guests.parquet").exists():
+        copy.mkdir(exist_ok=True)
+        lines = "'BOOT_IMAGE=/boot/vmlinuz-6.1.0-13-amd64 root=UUID=' || uuid() || ' ro quiet ' || cmdline"
+        for table in ("hosts", "guests"):
+            selected = f"SELECT * REPLACE ({lines} AS cmdline) FROM '{folder}/{table}.parquet'"
+            duckdb.execute(f"COPY ({selected}) TO '{copy}/{table}.parquet' (FORMAT parquet)")
+    return copy
+
+
+def measured(folder: Path, memory: str) -> tuple[float, float, float]:
+    """Seconds by the clock and of the processor, and MiB at the most, of an audit in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measured, folder, memory).result()
+
+
+def _measured(folder: Path, memory: str) -> tuple[float, float, float]:
+    found = timed(lambda: audit(find(str(folder)), folder / "out", settings=Settings(memory=memory)))
+    # What getrusage says begins with the memory of the process that started this one.
+    peak = re.search(r"VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
+    return *found, int(peak[1]) / 1024 if peak else 0.0
+
+
+def disks(folder: Path, runs: int, memory: str) -> None:
+    """Print what a disk of its own on each command line costs, as a ratio: of what is measured in turns."""
+    other = with_disks(folder)
+    taken = [(measured(folder, memory), measured(other, memory)) for _ in range(runs)]
+    for place, what in enumerate(("clock, s", "processor, s", "memory, MiB")):
+        plain, own = (median(pair[which][place] for pair in taken) for which in (0, 1))
+        print(f"  {what:<14}{plain:10.2f}{own:10.2f}   {own / plain:.2f} times")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--guests", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--memory", default="")
+    parser.add_argument("--disks", action="store_true")
     asked = parser.parse_args()
     folder = ROOT / "build" / f"fleet-{asked.guests}"
     if not (folder / "guests.parquet").exists():
         sample_fleet(folder, asked.guests, hosts=min(100_000, max(1, asked.guests // 100)))
+    if asked.disks:
+        print(f"{asked.guests:,} guests, median of {asked.runs} runs in turns: without and with a disk of its own")
+        disks(folder, asked.runs, asked.memory)
+        return
     out = folder / "out"
     runs: dict[str, list[tuple[float, float]]] = {"limit": [], "audit": []}
     for _ in range(asked.runs):

@@ -19,7 +19,12 @@ INVENTORY_HEAD = """# Inventories
 What `archcaps audit` and `archcaps roll-out` read: two tables, `hosts` and `guests`, as Parquet, CSV, NDJSON or in a
 DuckDB database. `host_id` names a host; a guest has a `guest_id` and the `host_id` of its host, as texts. Every other
 column may be missing or null: what is null is unknown, and never counts as safe. Columns with other names are passed
-over.
+over, and named in the answer with the column they may have been meant for. Where neither `has_assigned_device` nor
+`has_mapped_host_mmio` is true, one that is null is supposed to be false (`no-host-mmio`; `--assume host-mmio` turns it
+round); where one of them is true, the other one, if null, is unknown. Every answer says of how many guests that is
+supposed.
+
+Of `cmdline` only the options that a rule reads make a class: a disk's UUID makes no guest another one.
 
 A word is one signed 64-bit integer in two's complement (bit 63 is the sign), for MSRs and CPUID registers alike; in
 CSV and NDJSON also decimal or `0x` and hexadecimal digits. `<word>_known` is a mask of the bits that the word speaks
@@ -28,7 +33,19 @@ for; where it is null, a word speaks for all of its bits. JSON columns hold an o
 An NDJSON file may hold snapshots instead, as `archcaps probe` writes them, one a line, each with an `id`, and a guest
 with the id of its `host`.
 
-Rows that can not be read, ids that occur twice, and guests without a usable host are set aside, counted and listed.
+CSV is that of RFC 4180 and nothing is guessed: fields are separated by commas, the first line has the names, there are
+no comments. A field with nothing in it is null, `""` is the empty text; a field with a comma, a quotation mark or a
+line break stands in quotation marks, and each mark in it is doubled. NDJSON has one object a line, in which no key is
+twice. A file is UTF-8; a byte order mark before it does not count.
+
+Folders that are called `column=value` are folders: only the file says what a column holds. A path that is there is
+meant by its name, whatever signs are in it; else `*`, `?` and `[...]` make a pattern.
+
+A DuckDB database is opened for reading, without extensions and without access to any other file. A view in it runs what
+whoever made it wrote, so it is refused unless `--views` asks for it.
+
+Lines and rows that can not be read, ids that occur twice, and guests without a usable host are set aside, counted and
+listed.
 """
 INVENTORY_MEANINGS = {
     "vendor": "CPUID's vendor string, as GenuineIntel", "family": "CPUID leaf 1, extended family added",

@@ -81,7 +81,7 @@ class _DuckDb:
         words = f"list_filter(regexp_extract_all({column}, '{WORD}'), lambda word: {kept})"
         maybe = f"regexp_matches({column}, '\"|{OPTION_WORD}')"
         some = f"regexp_matches(replace({column}, '\"', ''), '{OPTION_WORD}')"
-        return _options_alone(column, maybe, some, f"array_to_string({words}, ' ')")
+        return _options_alone(maybe, some, f"strlen({column}) > {LONGEST}", column, f"array_to_string({words}, ' ')")
 
 
 class _Spark:
@@ -145,14 +145,14 @@ class _Spark:
         words = f"filter(regexp_extract_all({column}, '{WORD}', 0), word -> replace(word, '\"', '') RLIKE '{KEPT}')"
         maybe = f"{column} RLIKE '\"|{OPTION_WORD}'"
         some = f"replace({column}, '\"', '') RLIKE '{OPTION_WORD}'"
-        return _options_alone(column, maybe, some, f"array_join({words}, ' ')")
+        return _options_alone(maybe, some, f"octet_length({column}) > {LONGEST}", column, f"array_join({words}, ' ')")
 
 
-def _options_alone(column: str, maybe: str, some: str, words: str) -> str:
+def _options_alone(maybe: str, some: str, long: str, column: str, words: str) -> str:
     """Most command lines have no option that is read: what is cheap to look at comes first."""
     return (
-        f"CASE WHEN length({column}) > {LONGEST} THEN {column} WHEN NOT {maybe} THEN '' "
-        f"WHEN {some} THEN {words} WHEN {column} IS NOT NULL THEN '' END"
+        f"CASE WHEN NOT ({maybe}) THEN '' WHEN {column} IS NULL THEN NULL WHEN NOT ({some}) THEN '' "
+        f"WHEN {long} THEN {column} ELSE {words} END"
     )
 
 

@@ -104,7 +104,7 @@ def _relation(
 
 
 def _clean_csv(session: SparkSession, source: Source, file: TextFile) -> DataFrame:
-    """Return the rows of a file without a header, of which every row is one; columns of other names have no name here."""
+    """Return the rows of a file without a header, of which every row is one, with the columns that are read."""
     names = [name if name in source.columns else f"other {number}" for number, name in enumerate(file.columns)]
     schema = StructType([StructField(name, StringType()) for name in names])
     options = {"header": False, "escape": '"', "quote": '"', "multiLine": True, "emptyValue": "", "nullValue": None}

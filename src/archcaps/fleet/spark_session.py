@@ -35,8 +35,8 @@ class OwnSession:
     """A session on this machine or on the cluster that the settings name; `session` is Spark's.
 
     What Java writes on its own account goes to a file without a name: only what it said last is told, if it can not
-    start. Other settings are read where spark-submit reads them (``spark-defaults.conf``, SPARK_CONF_DIR), the master too
-    unless the settings name one. Under spark-submit its Java machine is used.
+    start. Other settings are read where spark-submit reads them (``spark-defaults.conf``, SPARK_CONF_DIR), the master
+    too unless the settings name one. Under spark-submit its Java machine is used.
 
     Raises:
         InputError: pyspark or Java is missing, or Spark can not be started.
@@ -124,28 +124,28 @@ def _needs_spark() -> None:
 
 
 def _master_elsewhere(*, own: bool) -> str:
-    """Return the master that spark-submit or ``spark-defaults.conf`` names; empty where none does, or it is local[*]."""
+    """Return the master that spark-submit or ``spark-defaults.conf`` names; empty where it is local[*], or none."""
     from pyspark import SparkConf, SparkContext  # noqa: PLC0415  # an extra
 
     if own:
         found = _defaults().get("spark.master", "")
     else:
-        SparkContext._ensure_initialized()  # type: ignore[no-untyped-call]  # pyspark has no types here
+        SparkContext._ensure_initialized()
         found = SparkConf().get("spark.master") or ""
     return "" if found == "local[*]" else found
 
 
 def _defaults() -> dict[str, str]:
     """Return what ``spark-defaults.conf`` says: a name and a value a line, with blanks, ``=`` or ``:`` between them."""
-    home = os.environ.get("SPARK_HOME")
-    folder = os.environ.get("SPARK_CONF_DIR") or (f"{home}/conf" if home else "")
+    from pyspark.find_spark_home import _find_spark_home  # noqa: PLC0415  # an extra
+
+    folder = os.environ.get("SPARK_CONF_DIR") or f"{_find_spark_home()}/conf"
     found: dict[str, str] = {}
-    if folder:
-        with suppress(OSError, UnicodeDecodeError):
-            for line in (Path(folder) / "spark-defaults.conf").read_text(encoding="utf-8").splitlines():
-                name = re.match(r"\s*(?![#!])([^\s=:]+)\s*[=:]?\s*(.*?)\s*\Z", line)
-                if name:
-                    found[name[1]] = name[2]
+    with suppress(OSError, UnicodeDecodeError):
+        for line in (Path(folder) / "spark-defaults.conf").read_text(encoding="utf-8").splitlines():
+            name = re.match(r"\s*(?![#!])([^\s=:]+)\s*[=:]?\s*(.*?)\s*\Z", line)
+            if name:
+                found[name[1]] = name[2]
     return found
 
 

@@ -292,6 +292,8 @@ def _row(line: bytes | str, where: str, source: Source) -> dict[str, str | None]
         return BadLine(role, where, _broken(error)) if told else None
     if not isinstance(raw, dict):
         return BadLine(role, where, "no JSON object") if told else None
+    if "apiVersion" in raw and "kind" in raw:
+        return BadLine(role, where, "an object of Kubernetes") if told else None
     if "format_version" in raw or source.shared:
         found = row_or_bad(raw, where, source)
         if found is None or isinstance(found, BadLine):

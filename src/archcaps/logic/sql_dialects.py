@@ -13,9 +13,9 @@ class Dialect:
     """One engine's SQL. Templates are filled with `str.format`.
 
     `matches` is whether a regular expression is found in a text, and `group` a text with each match of an expression
-    replaced by its first group. `and_mask` is the bitwise and of a signed 64-bit word and a mask, `as_text` a number as text; `unknown` is a Boolean
-    NULL; `boolean`, `text` and `integer` are types of columns that may be NULL, `key` of one that may not; `create`
-    makes a table, and `load` one from a CSV file with a header, in which nothing is NULL.
+    replaced by its first group. `and_mask` is the bitwise and of a signed 64-bit word and a mask, `as_text` a number as
+    text; `unknown` is a Boolean NULL; `boolean`, `text` and `integer` are types of columns that may be NULL, `key` of
+    one that may not; `create` makes a table, and `load` one from a CSV file with a header, in which nothing is NULL.
 
     A shared expression of at most `written_again` inputs is written out wherever it is used, a longer one is a column
     of a subquery. `fence` ends such a subquery, where the planner would otherwise write its columns out again itself;

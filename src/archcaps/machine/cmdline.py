@@ -44,7 +44,7 @@ NAMES: Final = "|".join(sorted(name.replace("_", "[-_]").replace(".", "[.]") for
 #: Where one of `OPTIONS` stands in a text without its quotation marks; whatever is no printable ASCII ends a word here.
 OPTION_WORD: Final = f"(^|[^!-~])({NAMES})(=|[^!-~]|$)"
 
-#: No kernel of x86 reads more characters (COMMAND_LINE_SIZE is 2,048); engines' regular expressions have bounds too.
+#: No kernel of x86 reads more bytes (COMMAND_LINE_SIZE is 2,048); engines' regular expressions have bounds too.
 LONGEST: Final = 4096
 #: A word that `options_alone` keeps.
 KEPT: Final = f"{OPTION_WORD}|(^|[^!-~])--([^!-~]|$)"
@@ -117,13 +117,13 @@ def options_alone(text: str) -> str:
     """Return a command line that is read as `text` is, without the words that nobody reads.
 
     ``--`` stays where something is read, since it ends the options for some readers. Nothing else is changed: not the
-    order, no repeated option, no quotation mark; and nothing of a text of more than `LONGEST` characters. What engines
+    order, no repeated option, no quotation mark; and nothing of a text of more than `LONGEST` bytes with such a word. What engines
     do in SQL is the same, with the patterns above (`archcaps.fleet.dialects`).
     """
-    if len(text) > LONGEST:
-        return text
     if not _OPTION_WORD.search(text.replace('"', "")):
         return ""
+    if len(text.encode(errors="surrogatepass")) > LONGEST:
+        return text
     return " ".join(word for word in _COARSE.findall(text) if _KEPT.search(word.replace('"', "")))
 
 

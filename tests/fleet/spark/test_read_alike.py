@@ -19,6 +19,7 @@ from archcaps.fleet.dialects import DUCKDB, SPARK
 from archcaps.fleet.duck import DuckDb
 from archcaps.fleet.inventory import FORMATS, Inventory, Source, find
 from archcaps.fleet.spark_read import rows_of_source
+from archcaps.machine.cmdline import options_alone
 from archcaps.machine.read import read_snapshot
 
 __all__ = ["pytestmark"]
@@ -54,11 +55,27 @@ def test_reals_are_read_alike(session: SparkSession) -> None:
     assert found[2:6] == [6, None, -7, None]
 
 
+#: Command lines of every kind: quotation marks, ``--``, blanks that are none to SQL, and a long one.
+COMMANDS = (
+    "", "root=UUID=1 ro quiet", "a mitigations=off b mds=full,nosmt", 'x "mitigations=off" mitig"ations=auto" y',
+    'a="b pti=off c" nopti', "nosmt -- tsx=on x", "x -- y", "kvm-intel.ept=0\tnosmt\n", "\u00fcnosmt \u00a0tsx=off",
+    '"open nosmt', "x" * 5000 + " nosmt", "mds=$1 l1tf=\\\\1",
+)  # fmt: skip
+
+
+def test_command_lines_are_left_alike(session: SparkSession) -> None:
+    frame = session.createDataFrame([(text,) for text in (*COMMANDS, None)], "v string")
+    found = {row[0]: row[1] for row in frame.selectExpr("v", SPARK.options_alone("v")).collect()}
+    sql = f"SELECT v, {DUCKDB.options_alone('v')} FROM (SELECT unnest(?) AS v)"
+    asked = dict(duckdb.execute(sql, [[*COMMANDS, None]]).fetchall())
+    assert found == asked == {**{text: options_alone(text) for text in COMMANDS}, None: None}
+
+
 def rows_by(engine: str, source: Source, session: SparkSession, work: Path) -> list[tuple[Any, ...]]:
     """Return a source's rows as an engine reads them, and the bad lines."""
     work.mkdir()
     if engine == "spark":
-        rows, _, bad = rows_of_source(session, source, work)
+        rows, _, bad, _ = rows_of_source(session, source, work)
         return sorted([*(tuple(row) for row in rows.collect()), *bad], key=repr)
     database = DuckDb(Inventory(source, replace(source, role="guest")), work)
     try:

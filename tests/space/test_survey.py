@@ -81,7 +81,7 @@ def test_guests_weighed_in_parts_are_those_weighed_together(survey: Survey) -> N
         assert guest.ways == whole.ways
         assert guest.own == whole.own
         assert guest.beside_others == whole.beside_others
-        for members, places in ((guest.members, guest.places), (guest.own_members, guest.own_places)):
+        for members, places in ((guest.members, guest.places), (guest.own_members, guest.own_places_of(guest.own))):
             assert places == {place for _, kernels in members for each in kernels.places.values() for place in each}
 
 

@@ -44,6 +44,8 @@ class Choice(Generic[L]):
     rows: tuple[tuple[Node, L], ...]
     #: The conditions as they were given, where the first that holds wins; else nothing.
     ladder: tuple[tuple[Node, L], ...] = field(default=(), compare=False, repr=False)
+    #: The choice in each case, where there are several.
+    cases: tuple[tuple[Node, Choice[L]], ...] = field(default=(), compare=False, repr=False)
     _cache: dict[frozenset[L], Node] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -73,7 +75,9 @@ class Choice(Generic[L]):
         Written with the cases as more conditions of one choice, a case that is out would not rule its labels out
         wherever their own conditions are unknown.
         """
-        return cls(tuple((case & condition, label) for case, choice in cases for condition, label in choice.rows))
+        each = tuple(cases)
+        rows = tuple((case & condition, label) for case, choice in each for condition, label in choice.rows)
+        return cls(rows, cases=each)
 
     @property
     def labels(self) -> tuple[L, ...]:
@@ -139,6 +143,9 @@ class Choice(Generic[L]):
         """Return the nodes that say the choice falls on one of `wanted`, and that it falls on another label."""
         if self.ladder:
             return self._climb(wanted)
+        if self.cases:
+            sides = [(case, choice._split(wanted)) for case, choice in self.cases]
+            return tuple(any_of(case & split[side] for case, split in sides) for side in (0, 1))  # type: ignore[return-value]  # two
         these = any_of(condition for condition, label in self.rows if label in wanted)
         others = any_of(condition for condition, label in self.rows if label not in wanted)
         return these, others
@@ -146,12 +153,13 @@ class Choice(Generic[L]):
     def _climb(self, wanted: frozenset[L]) -> tuple[Node, Node]:
         """Return the nodes of `_split` with the rows of one side that follow each other taken together.
 
-        Which of them it is does not matter then: where one may hold and else the next does, one of them surely does.
+        Which of them it is does not matter: a row only has to come before all rows of the other side that hold. Where
+        one of two may hold, and else the other does, one of them surely does.
         """
         sides = {True: FALSE, False: FALSE}
-        earlier = FALSE
+        earlier = {True: FALSE, False: FALSE}
         for side, run in groupby(self.ladder, lambda row: row[1] in wanted):
             together = any_of(condition for condition, _ in run)
-            sides[side] |= ~earlier & together
-            earlier |= together
+            sides[side] |= ~earlier[not side] & together
+            earlier[side] |= together
         return sides[True], sides[False]

@@ -42,9 +42,9 @@ class Inputs:
     facts: Mapping[str, str]
     observed: Mapping[str, str] = field(default_factory=dict)
     opaque: Mapping[str, str] = field(default_factory=dict)
-    doubtful: Mapping[str, Node] = field(default_factory=dict)
     keep: Mapping[str, str] = field(default_factory=dict)
     complete: str = ""
+    doubtful: Mapping[str, Node] = field(default_factory=dict)
 
 
 @dataclass

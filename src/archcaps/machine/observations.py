@@ -71,6 +71,8 @@ def guest_observations(guest: Snapshot) -> dict[str, Datum]:
             seen = claim_of(texts[name])
             for claim in Claim:
                 found[f"guest.concludes[{name},{claim.value}]"] = _sysfs(guest, name, claim is seen)
+    if "spectre_v2" in texts:
+        found["guest.bhi_is_by_loop"] = _sysfs(guest, "spectre_v2", "BHI: SW loop" in texts["spectre_v2"])
     for subject in FURTHER:
         said = texts.get(file_of(subject))
         if said is not None:

@@ -30,6 +30,7 @@ def shown_by_texts() -> Mapping[str, Node]:
     all_of = model()
     guest, host, kernel = all_of.guest, all_of.kvm.host, all_of.kvm.kernel
     found = [clear_cpu_buf(guest.cpu, guest.kernel), clear_cpu_buf(host, kernel), gds_mitigated(all_of.kvm)]
+    found.append(further.bhi_is_by_loop(guest))
     found += [verdict.concludes(guest, name, claim.value) for name in VULNERABILITIES for claim in verdict.Claim]
     found += [further.further_concludes(guest, subject, claim.value) for subject in FURTHER for claim in verdict.Claim]
     conditions = [node for texts in TEXTS.values() for node in conditions_of(texts(host, kernel))]

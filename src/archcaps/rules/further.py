@@ -24,7 +24,7 @@ from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.names import FURTHER
 
 __all__ = [
-    "SPEAK_OF", "claim_of_subject", "file_of", "further_affected", "further_claim", "further_exposed",
+    "SPEAK_OF", "bhi_is_by_loop", "claim_of_subject", "file_of", "further_affected", "further_claim", "further_exposed",
     "further_responsible", "further_safety", "further_truth", "host_prevents", "mitigation_works",
 ]  # fmt: skip
 
@@ -97,6 +97,12 @@ def retpolines_work(case: Case) -> Node:
     return (~silicon.rrsba | cpu.rrsba) & (~silicon.rsba | cpu.rsba)
 
 
+@rule("Linux 6.12.117, 7.1.5 arch/x86/kernel/cpu/bugs.c bhi_select_mitigation, spectre_bhi_state")
+def bhi_is_by_loop(case: Case) -> Node:
+    """The guest's kernel clears the branch history by its loop where it is entered from user space."""
+    return spectre_v2_texts(case.cpu, case.kernel).field("bhi").where(lambda text: text.startswith("; BHI: SW loop"))
+
+
 @rule("Pawan Gupta (Intel), linux-kernel mailing list, December 2025: Make clear_bhb_loop() effective on newer CPUs")
 def bhb_loop_works(case: Case) -> Node:
     """Linux's loop clears the branch history: on parts before Alder Lake, those without BHI_CTRL.
@@ -132,9 +138,8 @@ def mitigation_works(case: Case, subject: str) -> Node:
             field = spectre_v2_texts(cpu, kernel).field("bhi")
             by_bhi_dis_s = field.where(lambda text: "BHI_DIS_S" in text)
             by_retpoline = field.where(lambda text: "Retpoline" in text)
-            by_loop = field.where(lambda text: text.startswith("; BHI: SW loop"))
             works = (~by_bhi_dis_s | silicon.bhi_ctrl) & (~by_retpoline | retpolines_work(case))
-            return works & (~by_loop | bhb_loop_works(case))
+            return works & (~bhi_is_by_loop(case) | bhb_loop_works(case))
         case _:
             return TRUE
 

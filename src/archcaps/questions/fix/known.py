@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from msgspec import structs
@@ -15,6 +16,7 @@ from archcaps.questions.fix.hosts import Variant
 from archcaps.questions.fix.results import Judged
 from archcaps.questions.fix.search import Found, Search
 from archcaps.questions.fix.short import judged
+from archcaps.questions.fix.worlds import Parts
 from archcaps.questions.results import FINE
 
 __all__ = ["of_use", "surely_bad", "with_files_seen"]
@@ -59,19 +61,20 @@ def of_use(search: Search, found: Found) -> Found | None:
 
 def _each_left_out(search: Search, found: Found) -> Iterator[Callable[[Found], Found]]:
     """Yield what leaves each part of the changes out, those of the kernels first."""
-    parts, start = found.world.parts, search.start
-    bare = {"guest": Variant((), start.guest), "host": Variant((), start.host), "cpu": Form()}
-    for name, without in bare.items():
-        if getattr(parts, name).steps:
+    start = search.start
 
-            def leave_part(kept: Found, name: str = name, without: Variant | Form = without) -> Found:
-                other = replace(kept.world.parts, **{name: without})
-                return replace(kept, world=replace(kept.world, parts=other))
+    def without_parts(kept: Found, change: Callable[[Parts], Parts]) -> Found:
+        return replace(kept, world=replace(kept.world, parts=change(kept.world.parts)))
 
-            yield leave_part
+    def without_bit(kept: Found, bit: str) -> Found:
+        return replace(kept, chosen=tuple(each for each in kept.chosen if each.bit != bit))
+
+    parts = found.world.parts
+    if parts.guest.steps:
+        yield partial(without_parts, change=lambda now: replace(now, guest=Variant((), start.guest)))
+    if parts.host.steps:
+        yield partial(without_parts, change=lambda now: replace(now, host=Variant((), start.host)))
+    if parts.cpu.steps:
+        yield partial(without_parts, change=lambda now: replace(now, cpu=Form()))
     for toggle in found.chosen:
-
-        def leave_bit(kept: Found, bit: str = toggle.bit) -> Found:
-            return replace(kept, chosen=tuple(each for each in kept.chosen if each.bit != bit))
-
-        yield leave_bit
+        yield partial(without_bit, bit=toggle.bit)

@@ -141,10 +141,10 @@ def _answer(who: str, search: Search, now: CheckResult) -> Answer:
     lesser = []
     cheapest = best.cost if cures else 0
     for other in sorted(search.best):
-        found = search.best[other]
-        if other > rank and found.cost < cheapest and of_use(search, found.sets[0]) == found.sets[0]:
-            cheapest = found.cost
-            lesser.append(cure_of(search, found.sets[0], other))
+        here = search.best[other]
+        if other > rank and here.cost < cheapest and of_use(search, here.sets[0]) == here.sets[0]:
+            cheapest = here.cost
+            lesser.append(cure_of(search, here.sets[0], other))
     after = cures[0] if cures else None
     remains = remaining(search, after, now.vulnerabilities)
     more = best.more + max(len(best.sets) - SHOWN, 0) if cures else 0

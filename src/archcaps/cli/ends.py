@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import dataclass
 from types import FrameType
@@ -22,11 +23,15 @@ class Ended:
 def ends_as_interrupt() -> Ended:
     """Let SIGTERM and SIGHUP do what SIGINT does; what is ignored (nohup) stays ignored.
 
-    While the first of them has its things put away, a second one changes nothing.
+    While the first of them has its things put away, a second one changes nothing. A process forked off for a part of
+    the work ends at once, without a word: so its pool ends it when the work is done.
     """
     ended = Ended()
+    own = os.getpid()
 
     def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != own:
+            os._exit(128 + number)
         ended.signal = number
         for each in _ENDS:
             signal.signal(each, signal.SIG_IGN)

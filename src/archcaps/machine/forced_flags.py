@@ -59,6 +59,8 @@ def _given(cmdline: str | None, option: str) -> str:
 @lru_cache(maxsize=256)
 def cleared_features(cmdline: str | None, ways: Ways) -> Mapping[str, bool | None]:
     """Return whether the kernel takes each flag that it puts together from itself, as ``ibrs_cleared``."""
+    if cmdline is None:
+        return dict.fromkeys(f"{name}_cleared" for name in _JOINED)
     items, (first, by_name, sets) = _given(cmdline, "clearcpuid").split(","), ways
     set_too = _given(cmdline, "setcpuid").split(",") if sets is not False else []
     found: dict[str, bool | None] = {}

@@ -48,6 +48,7 @@ WORDS = (
     ("cpuid_80000008_ebx", 0x80000008, 0, EBX),
     ("cpuid_8000000a_edx", 0x8000000A, 0, EDX),
     ("cpuid_8000001f_eax", 0x8000001F, 0, EAX),
+    ("cpuid_8000001f_ebx", 0x8000001F, 0, EBX),
     ("cpuid_80000021_eax", 0x80000021, 0, EAX),
     ("cpuid_80000021_ecx", 0x80000021, 0, ECX),
     ("cpuid_80000022_eax", 0x80000022, 0, EAX),

@@ -175,9 +175,9 @@ def _check_numbers(case: Case, where: str) -> None:
     _check_number(case.other_msrs, (1 << 64) - 1, f"{where}: other_msrs")
     for value in case.guest_values:
         _check_number(value, (1 << 64) - 1, f"{where}: guest_values")
-    for index, value in (case.msrs or {}).items():
+    for index, read in (case.msrs or {}).items():
         _check_number(index, (1 << 32) - 1, f"{where}: msrs")
-        _check_number(value, (1 << 64) - 1, f"{where}: msrs {index}")
+        _check_number(read, (1 << 64) - 1, f"{where}: msrs {index}")
 
 
 def _check_number(value: int | str | None, most: int, where: str) -> None:

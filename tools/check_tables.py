@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from archcaps.tables.names import CPU_LOOKUPS, KERNEL_LOOKUPS, SILICON_LOOKUPS
+from archcaps.tables.releases import Release
 from tools.check_libvirt_tables import libvirt_faults
 from tools.check_qemu_tables import SOURCED, qemu_faults
 
@@ -133,6 +134,23 @@ def kernel_faults(behaviours: Rows, tables: dict[str, Rows]) -> Iterator[str]:
                     yield f"{where}: {row['release']}: {name} is {row[name]!r}"
             if {row[name] for row in rows} <= {"", "0"}:
                 yield f"{where}: no release was ever seen with {name}"
+
+
+def never_lost_faults(rows: Rows, readings: dict[str, Rows]) -> Iterator[str]:
+    """Yield what is wrong with the behaviours that no kernel ever lost: a reading of a line says that one did."""
+    where = "never_taken_away"
+    yield from (f"{where}: {name} stands twice" for name in twice([row["behaviour"] for row in rows]))
+    for name in (row["behaviour"] for row in rows):
+        read = [row for table in readings.values() for row in table if row.get(name)]
+        if not read:
+            yield f"{where}: {name} is no behaviour that was read"
+        has: dict[str, str] = {}
+        for row in sorted(read, key=lambda row: Release.parse(row["release"]).version):
+            line = Release.parse(row["release"]).line
+            if row[name] == "0" and has.get(line):
+                yield f"{where}: {name} is in {has[line]} and not in {row['release']}"
+            elif row[name] == "1":
+                has[line] = row["release"]
 
 
 def observation_faults(behaviours: Rows, observations: Rows) -> Iterator[str]:
@@ -289,6 +307,7 @@ def faults(tables: Path = TABLES) -> list[str]:
     found += kernel_faults(read(tables / "kernels" / "behaviours.csv"), readings)
     observations = read(tables / "kernels" / "observations.csv")
     found += observation_faults(read(tables / "kernels" / "behaviours.csv"), observations)
+    found += never_lost_faults(read(tables / "kernels" / "never_taken_away.csv"), readings)
     found += axiom_faults(bits, read(tables / "silicon" / "axioms.csv"))
     found += qemu_faults(tables, bits)
     found += firecracker_faults(bits, tables)
@@ -299,7 +318,8 @@ def faults(tables: Path = TABLES) -> list[str]:
     found += change_faults(bits, read(tables / "silicon" / "intel_affected.csv"), changes)
     sourced = [
         "registers.csv", "bits.csv", "fields.csv", "kernels/behaviours.csv", "kernels/observations.csv",
-        *sorted(readings), "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
+        "kernels/never_taken_away.csv", "kernels/own_texts.csv", *sorted(readings),
+        "linux_lists/releases.csv", "linux_lists/old_microcode.csv", "silicon/vendors.csv",
         "silicon/parts.csv", "silicon/unverified.csv", "silicon/axioms.csv",
         "firecracker/behaviours.csv", "firecracker/normalisation.csv", "firecracker/static_templates.csv",
         "firecracker/template_hosts.csv", "xen/levelling.csv",

@@ -36,7 +36,7 @@ def answers() -> tuple[dict[str, Any], ...]:
 
 
 def is_too_old(machine: dict[str, Any]) -> bool:
-    return machine["input"]["kernel"].startswith(TOO_OLD)
+    return str(machine["input"]["kernel"]).startswith(TOO_OLD)
 
 
 def as_lscpu_writes(text: str | None) -> str | None:

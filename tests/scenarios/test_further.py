@@ -105,8 +105,8 @@ def test_they_count_for_the_exit_code_only_where_asked_for() -> None:
     host, guest = machine("gds-no-made-up", "host-off"), machine("gds-no-made-up", "guest")
     assert archcaps.check(host, guest).exit_code == 0
     assert archcaps.check(host, guest, further=True).exit_code == 2
-    assert archcaps.check(host, guest).headline == (
-        "TOLD THE TRUTH, AND SAFE. Beside these: exposed (gather_data_sampling)."
+    assert archcaps.check(host, guest).headline.startswith(
+        "TOLD THE TRUTH, AND SAFE. Beside these: exposed (gather_data_sampling). Assumed for that: "
     )
     assert archcaps.check(host, guest, further=True).headline.startswith("EXPOSED")
 

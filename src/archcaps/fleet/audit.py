@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -210,10 +211,10 @@ def _assumed(names: _Names, assumptions: frozenset[str]) -> list[str]:
         return []
     rows = [row for row in (*names.hosts, *names.guests) if row.get("system") in (None, "linux")]
     by_name: dict[str, dict[str, None]] = {}
-    for row in rows:
-        release = None if row.get("kernel") is None else Release.parse(str(row["kernel"])).doubted
-        for each in () if release is None else suppositions_of(release):
-            by_name.setdefault(each.name, {}).setdefault(each.text)
+    for text in dict.fromkeys(str(row["kernel"]) for row in rows if row.get("kernel") is not None):
+        with suppress(ValueError):  # no release: the class is set aside, and said so elsewhere
+            for each in suppositions_of(Release.parse(text).doubted):
+                by_name.setdefault(each.name, {}).setdefault(each.text)
     found = sorted(assumptions)
     for name, texts in sorted(by_name.items()):
         more = f"; and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""

@@ -127,7 +127,7 @@ def _compared(asked: Asked, required: Sequence[str], by_qemu: Mapping[str, bool 
     perhaps = frozenset(name for name, value in by_qemu.items() if value is None)
     if not (known and len(known) == len(models) and all(model.compat_check for model in known)):
         return blocked | perhaps, not perhaps
-    of_model = frozenset.intersection(*(model.features for model in known))
+    of_model = frozenset.intersection(*(model.features - model.removed for model in known))
     always = release is not None and version(release) <= _COMPARES_USABLE
     if always or required or blocked:
         return of_model, True

@@ -74,7 +74,8 @@ def locked(path: Path, work: Path, inventory: Inventory, *, memory: str, threads
     }
     config |= ({"memory_limit": memory} if memory else {}) | ({"threads": threads} if threads else {})
     with readable(f"--memory {memory}" if memory else "duckdb"):
-        database = duckdb.connect(str(path), config=config)
+        # To DuckDB a question mark ends a file's name: it would look for its log in another folder.
+        database = duckdb.connect(":memory:" if "?" in str(path) else str(path), config=config)
     paths = [file for source in filter(None, (inventory.hosts, inventory.guests)) for file in source.paths]
     with readable("duckdb"):
         database.execute(f"SET allowed_directories={_listed([str(work)])}")

@@ -117,8 +117,8 @@ def options_alone(text: str) -> str:
     """Return a command line that is read as `text` is, without the words that nobody reads.
 
     ``--`` stays where something is read, since it ends the options for some readers. Nothing else is changed: not the
-    order, no repeated option, no quotation mark; and nothing of a text of more than `LONGEST` bytes with such a word. What engines
-    do in SQL is the same, with the patterns above (`archcaps.fleet.dialects`).
+    order, no repeated option, no quotation mark; and nothing of a text of more than `LONGEST` bytes with such a word.
+    What engines do in SQL is the same, with the patterns above (`archcaps.fleet.dialects`).
     """
     if not _OPTION_WORD.search(text.replace('"', "")):
         return ""

@@ -146,7 +146,7 @@ def _asked(cpu: CpuOption, where: str) -> Asked:
 def _vendor(cpu: CpuOption, where: str) -> str | None:
     vendor = cpu.value("vendor")
     if vendor is not None and len(vendor) != 12:
-        raise InputError(f"vendor {vendor!r} has {len(vendor)} signs (QEMU takes 12, as GenuineIntel)", where)
+        raise InputError(f"vendor {vendor[:80]!r} has {len(vendor)} signs (QEMU takes 12, as GenuineIntel)", where)
     return vendor
 
 
@@ -155,7 +155,7 @@ def _number(cpu: CpuOption, name: str, where: str) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"0[xX][0-9a-fA-F]{1,4}|[0-9]{1,5}", value):
-        raise InputError(f"{name} is {value!r} (expected a number)", where)
+        raise InputError(f"{name} is {value[:80]!r} (expected a number)", where)
     return int(value, 0) if value[:2].lower() == "0x" else int(value)
 
 

@@ -55,7 +55,18 @@ def devices(text: str, name: str = "f") -> list[tuple[bool | None, bool | None]]
 
 
 def check(guest: str, *more: str) -> tuple[int, str]:
-    words = ["check", "--host", str(HOST), "--guest", guest, "--vmm-version", "11.1.3", "--guest-kernel", "7.3.4", *more]
+    words = [
+        "check",
+        "--host",
+        str(HOST),
+        "--guest",
+        guest,
+        "--vmm-version",
+        "11.1.3",
+        "--guest-kernel",
+        "7.3.4",
+        *more,
+    ]
     done = CliRunner().invoke(cli, words, standalone_mode=False, catch_exceptions=False)
     return done.return_value, done.stdout
 

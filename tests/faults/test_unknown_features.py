@@ -5,6 +5,7 @@ Source: https://bugzilla.redhat.com/show_bug.cgi?id=1867127 (arch-facilities is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,6 @@ FORMS = {
 @pytest.mark.parametrize("check", ["none", "partial", "full"])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_name_is_read_or_refused_in_one_line(form: str, check: str, release: str | None) -> None:
-    from dataclasses import replace  # noqa: PLC0415  # beside its use
-
     for name in NAMES:
         text = FORMS[form].replace("{check}", check).format(name)
         try:
@@ -59,8 +58,8 @@ def test_every_name_is_read_or_refused_in_one_line(form: str, check: str, releas
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("partial-unknown-feature.xml", ":6: no libvirt up to 12.9.0 knows the CPU feature 'frobnicate': it refuses the "
-         "domain (unsupported configuration: unknown CPU feature: frobnicate)"),
+        ("partial-unknown-feature.xml", ":6: no libvirt up to 12.9.0 knows the CPU feature 'frobnicate': it refuses "
+         "the domain (unsupported configuration: unknown CPU feature: frobnicate)"),
         ("crash-arch-facilities.xml", ":6: no libvirt up to 12.9.0 knows the CPU feature 'arch-facilities' (RHEL 7 "
          "called arch-capabilities so: write that): it refuses the domain"),
         ("nova-badflag.conf", ":5: no libvirt up to 12.9.0 knows the CPU feature 'md_clear' (did you mean md-clear?): "

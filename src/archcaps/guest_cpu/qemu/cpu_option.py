@@ -96,8 +96,8 @@ def _word(text: str, where: str) -> FeatureWord:
         dashes = name.replace("_", "-")
         if sign and dashes in known:
             raise InputError(
-                f"QEMU refuses {text[:80]!r}: after {sign} a name takes dashes ({sign}{dashes}); underscores are only read "
-                f"before an equals sign",
+                f"QEMU refuses {text[:80]!r}: after {sign} a name takes dashes ({sign}{dashes}); underscores are "
+                f"only read before an equals sign",
                 where,
             )
         raise InputError(f"QEMU has no CPU property {name[:80]!r}{nearest(dashes, known)}", where)

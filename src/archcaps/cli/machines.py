@@ -21,6 +21,7 @@ from archcaps.cli.guests import (
     shown_on,
     where_of,
 )
+from archcaps.cli.once import once
 from archcaps.guest_cpu.asked import Asked
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.inline import InlineMachine, overlay
@@ -33,13 +34,13 @@ from archcaps.tables.names import STRICT
 __all__ = ["Machines", "machine_options"]
 
 _OPTIONS = (
-    click.option(
+    once(
         "--host",
         "host_file",
         metavar="HOST",
         help="Snapshot of the host: a TOML or JSON file, - for standard input, or this: the machine archcaps runs on.",
     ),
-    click.option(
+    once(
         "--guest",
         "guest_file",
         metavar="GUEST",
@@ -48,48 +49,46 @@ _OPTIONS = (
         '"qemu-system-x86_64 ...".',
     ),
     # What says more of a configuration, and running guests to ask.
-    click.option(
+    once(
         "--vmm-version",
         metavar="RELEASE",
         help="The VMM's own release, as 10.1.2; libvirt's with QEMU's as 9.0.0/7.2.22.",
     ),
-    click.option(
-        "--machine", metavar="TYPE", help="QEMU's machine type, as pc-q35-9.0, where the guest's does not say."
-    ),
-    click.option("--qmp", metavar="SOCKET", help="The guest is a running QEMU: ask it at its QMP socket."),
-    click.option(
+    once("--machine", metavar="TYPE", help="QEMU's machine type, as pc-q35-9.0, where the guest's does not say."),
+    once("--qmp", metavar="SOCKET", help="The guest is a running QEMU: ask it at its QMP socket."),
+    once(
         "--libvirt",
         metavar="URI",
         help="Ask this libvirt, as qemu:///system, for --domain (by virsh).",
     ),
-    click.option(
+    once(
         "--domain",
         metavar="NAME",
         help="The guest is this domain of libvirt's (of qemu:///system, without --libvirt); with --guest, the one of "
         "this name in a file that holds several.",
     ),
-    click.option("--pid", type=int, metavar="PID", help="The guest is a running QEMU process: read its command line."),
-    click.option("--guest-kernel", metavar="RELEASE", help="The guest's kernel release, in place of the snapshot's."),
-    click.option(
+    once("--pid", type=int, metavar="PID", help="The guest is a running QEMU process: read its command line."),
+    once("--guest-kernel", metavar="RELEASE", help="The guest's kernel release, in place of the snapshot's."),
+    once(
         "--arch-capabilities",
         metavar="VALUE",
         help="What the guest reads from MSR 0x10a; none: its CPUID hides the MSR.",
     ),
-    click.option(
+    once(
         "--flags", metavar="NAMES", help="CPUID bits shown to the guest, by name; all others that archcaps knows are 0."
     ),
-    click.option("--cpu", metavar="F/M/S", help="The guest's family/model/stepping, as intel:6/0x6a/6 or 6/0x6a/6."),
-    click.option("--cmdline", metavar="TEXT", help="The guest kernel's command line."),
-    click.option("--host-kernel", metavar="RELEASE", help="The host's kernel release."),
-    click.option(
+    once("--cpu", metavar="F/M/S", help="The guest's family/model/stepping, as intel:6/0x6a/6 or 6/0x6a/6."),
+    once("--cmdline", metavar="TEXT", help="The guest kernel's command line."),
+    once("--host-kernel", metavar="RELEASE", help="The host's kernel release."),
+    once(
         "--host-arch-capabilities",
         metavar="VALUE",
         help="The host's own MSR 0x10a; none: it has no such MSR.",
     ),
-    click.option("--host-flags", metavar="NAMES", help="The host's CPUID bits, by name."),
-    click.option("--host-cpu", metavar="F/M/S", help="The host's family/model/stepping."),
-    click.option("--host-cmdline", metavar="TEXT", help="The host kernel's command line."),
-    click.option("--host-microcode", metavar="REVISION", help="The host's microcode revision."),
+    once("--host-flags", metavar="NAMES", help="The host's CPUID bits, by name."),
+    once("--host-cpu", metavar="F/M/S", help="The host's family/model/stepping."),
+    once("--host-cmdline", metavar="TEXT", help="The host kernel's command line."),
+    once("--host-microcode", metavar="REVISION", help="The host's microcode revision."),
     click.option(
         "--assume",
         "assumptions",

@@ -73,7 +73,7 @@ def read(text: str, where: str) -> Asked:
     mode = (_value(options, "cpu_mode", where) or default).lower()
     if mode not in _MODES:
         expected = f"{nearest(mode, _MODES)} (expected one of {', '.join(_MODES)})"
-        raise InputError(f"cpu_mode is {mode!r}{expected}", _place(options, "cpu_mode", where))
+        raise InputError(f"cpu_mode is {mode[:80]!r}{expected}", _place(options, "cpu_mode", where))
     models = _list(_value(options, "cpu_models", where) or _value(options, "cpu_model", where))
     lost = []
     if models and mode != "custom":
@@ -229,7 +229,7 @@ def _switches(options: dict[str, _Option], where: str) -> tuple[Switch, ...]:
     for flag in _list(_value(options, _FLAGS, where)):
         word = flag.lower()
         if not _FLAG.match(word):
-            raise InputError(f"{flag!r} is no flag (expected a name, with + or - before it if need be)", here)
+            raise InputError(f"{flag[:80]!r} is no flag (expected a name, with + or - before it if need be)", here)
         name = word.lstrip("+") if word[0] == "+" else word[1:] if word[0] == "-" else word
         found[name] = Switch(name, "disable" if word[0] == "-" else "require", here)
     return tuple(found.values())

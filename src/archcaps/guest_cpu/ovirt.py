@@ -75,7 +75,7 @@ def read(text: str, where: str, name: str | None = None) -> Asked:
         raise InputError(f"{len(titles)} CPU types ({some} ...): say which with --domain TITLE", where)
     named = [each for each in types if name in (None, each.title)]
     if not named:
-        raise InputError(f"no CPU type {name!r}{nearest(name or '', titles)}", where)
+        raise InputError(f"no CPU type {name[:80]!r}{nearest(name or '', titles)}", where)
     found = named[-1]  # of several cluster levels the newest, which stands last
     lost = [f"{len(named)} cluster levels have {found.title}: taken as the last"] if len(named) > 1 else []
     return Asked(
@@ -102,5 +102,5 @@ def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> Sho
 
 def _switch(word: str, here: str) -> Switch:
     if not re.fullmatch(r"[+-][a-zA-Z0-9_.-]+", word):
-        raise InputError(f"{word!r} is no flag (expected +name or -name)", here)
+        raise InputError(f"{word[:80]!r} is no flag (expected +name or -name)", here)
     return Switch(word[1:], "disable" if word[0] == "-" else "require", here)

@@ -27,10 +27,12 @@ def read_bitmap(text: str, width: int, where: str) -> tuple[int, int]:
         raise InputError(f"a bitmap of {len(bits)} characters (expected at most {width} of 0, 1 and x)", where)
     wrong = [character for character in bits if character not in "01x_"]
     if wrong:
-        raise InputError(f"bitmap {text!r} has {wrong[0]!r} (expected 0b and then 0, 1, x, and _ between them)", where)
+        raise InputError(
+            f"bitmap {text[:80]!r} has {wrong[0]!r} (expected 0b and then 0, 1, x, and _ between them)", where
+        )
     bits = bits.replace("_", "")
     if len(bits) > width:
-        raise InputError(f"bitmap {text!r} has {len(bits)} bits (expected at most {width})", where)
+        raise InputError(f"bitmap {text[:80]!r} has {len(bits)} bits (expected at most {width})", where)
     mask = sum(1 << index for index, bit in enumerate(reversed(bits)) if bit != "x")
     value = sum(1 << index for index, bit in enumerate(reversed(bits)) if bit == "1")
     return mask, value

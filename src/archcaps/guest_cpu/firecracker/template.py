@@ -117,7 +117,7 @@ def _msrs(node: JsonNode | None) -> Iterator[Modifier]:
 
 def _field(node: JsonNode, fields: Mapping[str, JsonNode], name: str) -> JsonNode:
     if name not in fields:
-        raise InputError(f"no {name!r} in this modifier{nearest(name, fields)}", node.where)
+        raise InputError(f"no {name[:80]!r} in this modifier{nearest(name, fields)}", node.where)
     return fields[name]
 
 

@@ -100,7 +100,7 @@ def one_machine(text: str, where: str, name: str | None = None) -> Machine:
     if name is not None:
         named = [machine for machine in found if machine.name == name]
         if not named:
-            raise InputError(f"no virtual machine {name!r} (there are: {names or 'none'})", where)
+            raise InputError(f"no virtual machine {name[:80]!r} (there are: {names or 'none'})", where)
         found = named
     if not found:
         kinds = ", ".join(_SPECS)

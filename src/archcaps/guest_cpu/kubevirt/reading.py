@@ -205,10 +205,10 @@ def _features(cpu: Node | None, key: str, where: str) -> tuple[Switch, ...]:
         if name is None:
             raise InputError("a feature without a name", here)
         if name in found:
-            raise InputError(f"feature {name!r} stands twice (the first at {found[name].where})", here)
+            raise InputError(f"feature {name[:80]!r} stands twice (the first at {found[name].where})", here)
         policy = text_of(item, "policy", where) or "require"
         if policy not in _POLICIES:
             expected = f"(expected one of {', '.join(_POLICIES)})"
-            raise InputError(f"policy {policy!r}{nearest(policy, _POLICIES)} {expected}", here)
+            raise InputError(f"policy {policy[:80]!r}{nearest(policy, _POLICIES)} {expected}", here)
         found[name] = Switch(name, cast(Policy, policy), here)
     return tuple(found.values())

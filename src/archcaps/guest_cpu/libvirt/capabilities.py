@@ -175,5 +175,5 @@ def _signature(element: Element, where: str) -> tuple[int, int, int]:
 def _number(element: Element, name: str, where: str) -> int:
     text = element.attributes.get(name, "")
     if not text.isdecimal() or len(text) > 20:
-        raise InputError(f"{name}={text!r} (expected a decimal number)", f"{where}:{element.line}")
+        raise InputError(f"{name}={text[:80]!r} (expected a decimal number)", f"{where}:{element.line}")
     return int(text)

@@ -112,7 +112,7 @@ def chosen_root(text: str, where: str, name: str | None = None) -> Element:
         by_name["" if title is None else title.text.strip()] = root
     names = ", ".join(by_name)
     if name is not None and name not in by_name:
-        raise InputError(f"no domain {name!r} (there is {names or 'one without a name'})", where)
+        raise InputError(f"no domain {name[:80]!r} (there is {names or 'one without a name'})", where)
     if name is None and len(by_name) > 1:
         raise InputError(f"{len(by_name)} domains ({names[:200]}): say which with --domain NAME", where)
     return by_name[name] if name is not None else roots[-1]
@@ -200,7 +200,7 @@ def read_cpu(cpu: Element, where: str) -> CpuElement:
         _one_of("fallback", attributes["fallback"], ("allow", "forbid"), here)
     vendor_id = attributes.get("vendor_id")
     if vendor_id is not None and (len(vendor_id) != 12 or "," in vendor_id):
-        raise InputError(f"vendor_id {vendor_id!r} (expected 12 characters, none of them a comma)", here)
+        raise InputError(f"vendor_id {vendor_id[:80]!r} (expected 12 characters, none of them a comma)", here)
     name = None if model is None else model.text.strip() or None
     features = _features(cpu, where)
     if mode == "custom" and name is None and features:
@@ -238,7 +238,7 @@ def _features(cpu: Element, where: str) -> tuple[Switch, ...]:
         if not name:
             raise InputError("a <feature> without a name", here)
         if name in found:
-            raise InputError(f"feature {name!r} stands twice (the first at {found[name].where})", here)
+            raise InputError(f"feature {name[:80]!r} stands twice (the first at {found[name].where})", here)
         policy = _one_of("policy", feature.attributes.get("policy", "require"), _POLICIES, here)
         found[name] = Switch(name, cast(Policy, policy), here)
     return tuple(found.values())
@@ -265,5 +265,5 @@ def _optional(name: str, given: dict[str, str], known: Collection[str], here: st
 
 def _one_of(name: str, value: str, known: Collection[str], here: str) -> str:
     if value not in known:
-        raise InputError(f"{name}={value!r}{nearest(value, known)} (expected one of {', '.join(known)})", here)
+        raise InputError(f"{name}={value[:80]!r}{nearest(value, known)} (expected one of {', '.join(known)})", here)
     return value

@@ -88,7 +88,7 @@ def refuse_unknown_features(asked: Asked, said: str = "unsupported configuration
             continue
         name = switch.name[:60]
         hint = _OLD_NAMES.get(name) or nearest(name.replace("_", "-"), cpu_map(RELEASES[-1]).features)
-        what = f"no libvirt up to {RELEASES[-1]} knows the CPU feature {name!r}{hint}"
+        what = f"no libvirt up to {RELEASES[-1]} knows the CPU feature {name[:80]!r}{hint}"
         raise InputError(f"{what}: it refuses the domain ({said} {name})", switch.where)
 
 

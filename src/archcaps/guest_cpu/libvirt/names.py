@@ -62,7 +62,7 @@ def model_for(model: str, release: str | None) -> str:
         InputError: it is no name of a model at all.
     """
     if not _NAME.match(model):
-        raise InputError(f"{model!r} is no CPU model (expected letters, digits, and . - _)", "model")
+        raise InputError(f"{model[:80]!r} is no CPU model (expected letters, digits, and . - _)", "model")
     if any(found is not None for found in models_named(model, release)) or not models_named(model, release):
         return ""
     base = re.sub(r"-v\d+\Z", "", model)

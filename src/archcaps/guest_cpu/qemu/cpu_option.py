@@ -81,7 +81,7 @@ def parse_cpu(text: str, where: str) -> CpuOption:
         raise InputError("asks QEMU for its list of models, not for a CPU", where)
     names = [*SPECIAL, *tables.model_names()]
     if model not in names:
-        raise InputError(f"QEMU has no CPU model {model!r}{nearest(model, names)}", where)
+        raise InputError(f"QEMU has no CPU model {model[:80]!r}{nearest(model, names)}", where)
     return CpuOption(model, tuple(_word(word, where) for word in words if word))
 
 
@@ -96,15 +96,15 @@ def _word(text: str, where: str) -> FeatureWord:
         dashes = name.replace("_", "-")
         if sign and dashes in known:
             raise InputError(
-                f"QEMU refuses {text!r}: after {sign} a name takes dashes ({sign}{dashes}); underscores are only read "
-                f"before an equals sign",
+                f"QEMU refuses {text[:80]!r}: after {sign} a name takes dashes ({sign}{dashes}); underscores are "
+                f"only read before an equals sign",
                 where,
             )
-        raise InputError(f"QEMU has no CPU property {name!r}{nearest(dashes, known)}", where)
+        raise InputError(f"QEMU has no CPU property {name[:80]!r}{nearest(dashes, known)}", where)
     found = FeatureWord(text, sign, canonical(name), value)
     if known[name].kind == "value":
         if sign:
             raise InputError(f"{name} takes a value ({name}=...), not {sign}", where)
     elif known[name].kind != "hyperv" and not sign and value.lower() not in (*_ON, *_OFF):
-        raise InputError(f"{name} is {value!r} (expected on or off)", where)
+        raise InputError(f"{name} is {value[:80]!r} (expected on or off)", where)
     return found

@@ -51,7 +51,9 @@ def looks_like(text: str, name: str) -> bool:
         return True
     if not re.search(r"[\s\0]", first.strip()) and first.strip().partition(",")[0] in (*SPECIAL, *tables.model_names()):
         return True
-    return not first.startswith(("<", "[")) and _PROGRAM.search(text[: 1 << 20]) is not None
+    if first.startswith("<") or re.match(r"\[[^\s\[]", first):  # XML, a section, a list of JSON
+        return False
+    return _PROGRAM.search(text[: 1 << 20]) is not None
 
 
 def read(text: str, where: str) -> Asked:
@@ -101,7 +103,7 @@ def _missing(line: CommandLine, text: str, where: str) -> list[str]:
     """
     for name, word in (*line.options, *(("", word) for word in line.alone)):
         if word is not None and word.missing and word.missing[:2] not in ("$@", "$*") and name in ("", *_DECIDING):
-            what = f"{word.missing} in -{name}" if name else f"{word.missing}, which may hold any options"
+            what = f"{word.missing} in -{name}" if name else f"{word.missing} (which may hold any options)"
             expected = "write its value into the text, or give the running QEMU by --pid"
             raise InputError(f"this text does not say what {what} stands for: {expected}", _place(text, word, where))
     for word in line.alone:
@@ -146,7 +148,7 @@ def _asked(cpu: CpuOption, where: str) -> Asked:
 def _vendor(cpu: CpuOption, where: str) -> str | None:
     vendor = cpu.value("vendor")
     if vendor is not None and len(vendor) != 12:
-        raise InputError(f"vendor {vendor!r} has {len(vendor)} signs (QEMU takes 12, as GenuineIntel)", where)
+        raise InputError(f"vendor {vendor[:80]!r} has {len(vendor)} signs (QEMU takes 12, as GenuineIntel)", where)
     return vendor
 
 
@@ -155,7 +157,7 @@ def _number(cpu: CpuOption, name: str, where: str) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"0[xX][0-9a-fA-F]{1,4}|[0-9]{1,5}", value):
-        raise InputError(f"{name} is {value!r} (expected a number)", where)
+        raise InputError(f"{name} is {value[:80]!r} (expected a number)", where)
     return int(value, 0) if value[:2].lower() == "0x" else int(value)
 
 

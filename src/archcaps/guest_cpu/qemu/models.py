@@ -94,7 +94,7 @@ def definition(name: str, where_it_runs: Setting, where: str) -> Definition:
     release, text = where_it_runs.release, where_it_runs.text
     versions, wanted = _versions(name)
     if not versions:
-        raise InputError(f"QEMU has no CPU model {name!r}{nearest(name, tables.model_names())}", where)
+        raise InputError(f"QEMU has no CPU model {name[:80]!r}{nearest(name, tables.model_names())}", where)
     there = [each for each in versions if each.span.has(release)]
     if wanted is None:
         if not there:

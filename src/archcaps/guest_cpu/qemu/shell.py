@@ -138,11 +138,11 @@ class _Shell:
         """Read the next piece; return whether a command ends there."""
         self.count()
         sign = self.text[self.at]
-        if sign == "\n" or (sign == "\r" and self.text[self.at + 1 : self.at + 2] == "\n"):
+        if sign == "\n":
             return self.line_end()
-        if sign in " \t\r\f\v" or sign.isspace():
+        if (match := _BLANKS.match(self.text, self.at)) is not None:
             self.end_word()
-            self.at += 1
+            self.at = match.end()
         elif sign == "#" and self.draft.start is None:
             self.at = self.line_from(self.at)
         elif (match := _REDIRECTION.match(self.text, self.at)) is not None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from archcaps.docstrings import docstring_of
 from archcaps.errors import InputError
 from archcaps.logic.graph import FALSE, TRUE, all_of, any_of, choose
 from archcaps.logic.rewriting import Override
@@ -43,7 +44,7 @@ def rule(source: str) -> Callable[[Override], Override]:
     """Mark a function as standing in for the rule of its name; `source` says where it was proposed."""
 
     def mark(function: Override) -> Override:
-        if not source.strip() or not function.__doc__:
+        if not source.strip() or not docstring_of(function):
             raise InputError("a rule needs a source and a docstring: the sentence it implements", function.__name__)
         function.policy_source = source  # type: ignore[attr-defined]  # found again by `read_policy`
         return function

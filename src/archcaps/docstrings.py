@@ -16,12 +16,12 @@ def docstring_of(function: Callable[..., Any]) -> str:
     if function.__doc__ or sys.flags.optimize < 2:
         return function.__doc__ or ""
     plain = unwrap(function)
-    return _in_source(plain.__code__.co_filename).get(plain.__name__, "")
+    return _in_source(plain.__code__.co_filename).get(plain.__code__.co_firstlineno, "")
 
 
 @cache
-def _in_source(path: str) -> dict[str, str]:
-    """Return the docstrings of a file's functions by name."""
+def _in_source(path: str) -> dict[int, str]:
+    """Return the docstrings of a file's functions by the line that each begins in, with its decorators."""
     import ast  # noqa: PLC0415  # only where docstrings were left out
 
     try:
@@ -30,4 +30,7 @@ def _in_source(path: str) -> dict[str, str]:
     except (OSError, SyntaxError):
         return {}
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    return {node.name: ast.get_docstring(node, clean=False) or "" for node in functions}
+    return {
+        min(part.lineno for part in (node, *node.decorator_list)): ast.get_docstring(node, clean=False) or ""
+        for node in functions
+    }

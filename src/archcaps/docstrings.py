@@ -31,6 +31,9 @@ def _in_source(path: str) -> dict[int, str]:
         return {}
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     return {
-        min(part.lineno for part in (node, *node.decorator_list)): ast.get_docstring(node, clean=False) or ""
+        min(node.lineno, *(part.lineno for part in node.decorator_list), node.lineno): ast.get_docstring(
+            node, clean=False
+        )
+        or ""
         for node in functions
     }

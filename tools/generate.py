@@ -25,11 +25,10 @@ from functools import cache
 from pathlib import Path
 
 import click
-import msgspec
 
 from archcaps.cli.main import cli
 from archcaps.machine.cmdline import OPTIONS
-from archcaps.machine.snapshot import Snapshot
+from archcaps.machine.read import snapshot_schema
 from archcaps.report.audit import audit_schema
 from archcaps.report.decode import decode_schema
 from archcaps.report.diff import diff_schema
@@ -149,7 +148,7 @@ def documents() -> dict[Path, str]:
         ROOT / "schemas" / "upgrade-1.json": schema("archcaps upgrade --json", upgrade_schema()),
         ROOT / "schemas" / "pool-1.json": schema("archcaps pool --json", pool_schema()),
         ROOT / "schemas" / "predict-kvm-1.json": schema("archcaps predict --kvm, a line", predict_kvm_schema()),
-        ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", msgspec.json.schema(Snapshot)),
+        ROOT / "schemas" / "snapshot-1.json": schema("archcaps snapshot", snapshot_schema()),
         PROBE: probe_script(PROBE.read_text(encoding="utf-8")),
         ROOT / "src" / "archcaps" / "tables" / "fleet" / "machines.ndjson": fleet_machines(ROOT / "examples"),
         reference / "axioms.md": axioms_page(),

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from traceback import extract_tb
 
+from archcaps.docstrings import docstring_of
 from archcaps.errors import InputError, nearest
 from archcaps.logic.graph import FALSE, TRUE, all_of, any_of, choose, walk
 from archcaps.logic.rewriting import Override
@@ -50,7 +51,7 @@ def rule(source: str) -> Callable[[Override], Override]:
     """Mark a function as standing in for the rule of its name; `source` says where it was proposed."""
 
     def mark(function: Override) -> Override:
-        if not source.strip() or not function.__doc__:
+        if not source.strip() or not docstring_of(function):
             raise InputError("a rule needs a source and a docstring: the sentence it implements", function.__name__)
         function.policy_source = source  # type: ignore[attr-defined]  # found again by `read_policy`
         return function

@@ -6,11 +6,13 @@ import gc
 import os
 import sys
 from importlib import import_module
+from inspect import cleandoc
 
 import click
 
 from archcaps.cli.ends import ends_as_interrupt
 from archcaps.cli.output import OutputError, broken, flush, open_streams, tell, to_nowhere
+from archcaps.docstrings import docstring_of
 from archcaps.errors import InputError
 
 __all__ = ["cli", "main"]
@@ -50,7 +52,10 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         found = getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
-        assert isinstance(found, click.Command)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{cmd_name} is no command")
+        if not found.help and found.callback is not None:  # docstrings were left out (-OO)
+            found.help = cleandoc(docstring_of(found.callback)) or None
         return found
 
 

@@ -6,6 +6,7 @@ that is never written), and they become a terminal's colours only after everythi
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import re
@@ -94,7 +95,9 @@ def tell(line: str) -> None:
 
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is not None:
-        stream.write(encodable(text, stream.encoding or "ascii"))
+        # Where the locale is not UTF-8, all but ASCII is shown escaped: JSON is UTF-8 everywhere (RFC 8259).
+        utf8 = codecs.lookup(stream.encoding or "ascii").name == "utf-8"
+        stream.write(text if utf8 else encodable(text, "ascii"))
 
 
 def broken(error: OSError) -> OutputError:

@@ -12,6 +12,8 @@ from enum import Enum
 from functools import cache, wraps
 from typing import NoReturn, ParamSpec, cast
 
+from archcaps.docstrings import docstring_of
+
 __all__ = [
     "FALSE",
     "TRUE",
@@ -166,9 +168,10 @@ def rule(source: str) -> Callable[[Callable[P, Node]], Callable[P, Node]]:
         raise ValueError("a rule needs a source")
 
     def decorate(function: Callable[P, Node]) -> Callable[P, Node]:
-        if not function.__doc__:
+        docstring = docstring_of(function)
+        if not docstring:
             raise ValueError(f"rule {function.__name__} needs a docstring: the sentence it implements")
-        meaning = function.__doc__.strip().partition("\n")[0]
+        meaning = docstring.strip().partition("\n")[0]
 
         def trace(*args: P.args, **kwargs: P.kwargs) -> Node:
             scope = getattr(args[0], "scope", None)

@@ -369,7 +369,12 @@ def _option_values(
 
 def _add_other_system(facts: Facts, scope: str, system: str) -> None:
     """A system that is not Linux has none of Linux's files; what else it does archcaps has no rules for."""
-    name = read_toml("guest_systems.toml")[system]["name"]
+    known = read_toml("guest_systems.toml")
+    if system not in known:  # a row of a fleet may say anything
+        for unknown in (*BEHAVIOURS, *KERNEL_LOOKUPS):
+            facts.add(f"{scope}.{unknown}", None, "", "it runs a system that archcaps does not know")
+        return
+    name = known[system]["name"]
     for behaviour_name in BEHAVIOURS:
         if behaviour_name.startswith("has_"):
             facts.add(f"{scope}.{behaviour_name}", False, "published", f"{name} has no files of Linux")

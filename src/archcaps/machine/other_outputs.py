@@ -38,7 +38,7 @@ _OTHERS: Final = tuple(
         (r"\A\s*+(?:<\?xml[^>]*+>\s*+)?<domain[\s>]", "a libvirt domain", _GUEST),
         (r"\A\s*+(?:\S*/)?(?:qemu-system-\w++|qemu-kvm|kvm) ", "a QEMU command line", _GUEST),
         (r"\A\s*+(?:---\s*+\n)?apiVersion:|\A\s*+\{\s*+\"apiVersion\"", "a Kubernetes object", _GUEST),
-        (r"\A\s*+\{\"format_version\"[^{}\[]*+\"(?:headline|exit_code)\"", "an answer of archcaps", _PROBE),
+        (r'\A\s*+\{"format_version":[0-9]++,"(?:headline|exit_code)"', "an answer of archcaps", _PROBE),
         (r"\A\s*+<(?:!DOCTYPE html|html)\b", "a web page", _PROBE),
         (r"\A\s*+<", "XML", _PROBE),
     )

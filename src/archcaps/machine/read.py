@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -31,7 +32,7 @@ from archcaps.tables.files import read_toml
 from archcaps.tables.kernels import BEHAVIOURS, Release
 from archcaps.tables.names import VULNERABILITIES
 
-__all__ = ["MAX_BYTES", "check_snapshot", "parse_snapshot", "read_snapshot"]
+__all__ = ["MAX_BYTES", "check_snapshot", "parse_snapshot", "read_snapshot", "snapshot_schema"]
 
 #: A snapshot is a few kilobytes; what is larger is not one.
 MAX_BYTES = 4 << 20
@@ -96,6 +97,14 @@ def parse_snapshot(data: bytes, where: str, role: str | None = None) -> Snapshot
         raise InputError(_plain(str(error)), _line_of(error, text, where)) from error
     check_snapshot(snapshot, where, role)
     return snapshot
+
+
+def snapshot_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a snapshot's file, in which a text may be null."""
+    schema = msgspec.json.schema(Snapshot)
+    texts: dict[str, Any] = schema["$defs"]["Snapshot"]["properties"]["vulnerabilities"]
+    texts["additionalProperties"] = {"type": ["string", "null"]}
+    return schema
 
 
 def _without_nulls(raw: dict[str, object]) -> dict[str, object]:

@@ -26,10 +26,6 @@ Provenance = Literal["observed", "imported", "published", "assumed"]
 #: Python's $ lets a line feed follow. Eighty digits are more than any register has, and are converted in no time.
 _Number = int | Annotated[str, msgspec.Meta(pattern=r"^(0[xX][0-9a-fA-F]{1,80}|[0-9]{1,80})(?![\s\S])")]
 _Text = Annotated[str, msgspec.Meta(max_length=10_000)]
-#: In a file null is a text that is not known; reading leaves it out.
-_Texts = Annotated[
-    dict[str, str], msgspec.Meta(extra_json_schema={"additionalProperties": {"type": ["string", "null"]}})
-]
 
 
 class BitReading(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -171,7 +167,7 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     kernel: Kernel = Kernel()
     kvm: Kvm = Kvm()
     vm: Vm = Vm()
-    vulnerabilities: _Texts = {}
+    vulnerabilities: dict[str, str] = {}
     unreadable: dict[str, str] = {}
 
 

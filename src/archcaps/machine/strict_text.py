@@ -98,7 +98,7 @@ def has_duplicate(text: str | bytes) -> bool:
         nonlocal found
         found = found or len({key for key, _ in pairs}) < len(pairs)
 
-    json.loads(text, object_pairs_hook=look)
+    json.loads(text, object_pairs_hook=look, strict=False)
     return found
 
 

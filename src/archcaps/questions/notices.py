@@ -45,7 +45,8 @@ def _contradictions(reader: Reader) -> list[Notice]:
 
 def system_name(system: str) -> str:
     """Return what a guest's system is called."""
-    return "Linux" if system == "linux" else str(read_toml("guest_systems.toml")[system]["name"])
+    known = read_toml("guest_systems.toml")
+    return "Linux" if system == "linux" else str(known[system]["name"]) if system in known else repr(system)
 
 
 def _other_system(reader: Reader) -> list[Notice]:
@@ -53,7 +54,10 @@ def _other_system(reader: Reader) -> list[Notice]:
     system = reader.guest.kernel.system
     if system == "linux":
         return []
-    entry = read_toml("guest_systems.toml")[system]
+    known = read_toml("guest_systems.toml")
+    if system not in known:  # a row of a fleet may say anything
+        return [Notice("other-system", f"the guest runs {system!r}, which archcaps does not know")]
+    entry = known[system]
     text = f"the guest runs {entry['name']}, whose rules archcaps has not: what it concludes stays unsaid."
     return [Notice("other-system", f"{text} {entry['knows']} Look at: {entry['look']} [{entry['source']}]")]
 

@@ -71,8 +71,8 @@ class Qmp:
             if "return" in reply:
                 return reply["return"]
             if "error" in reply:
-                error = reply["error"]
-                raise LookupError(str(error.get("desc") if isinstance(error, dict) else error))
+                refusal = reply["error"]
+                raise LookupError(str(refusal.get("desc") if isinstance(refusal, dict) else refusal))
         raise InputError(f"{_MAX_EVENTS} events and no answer", self._path)
 
     def must(self, command: str) -> Any:  # noqa: ANN401  # JSON of any shape

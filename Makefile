@@ -123,21 +123,30 @@ clean: ## remove .venv and everything that was built
 
 # --- .venv ---------------------------------------------------------------------------------
 
+# Made anew: a .venv that came here from another folder, whose Python is gone, or is not the one that PYTHON asks for.
+ifneq ($(wildcard $(VENV)/.made),)
+$(shell head -n 2 $(BIN)/pip 2>/dev/null | grep -qF "$(CURDIR)/$(BIN)/" \
+	&& found="$$($(BIN)/python -c 'import sys; print(sys.version)' 2>/dev/null)" \
+	&& { [ -z "$(PYTHON)" ] || [ "$$found" = "$$("$(PYTHON)" -c 'import sys; print(sys.version)' 2>/dev/null)" ]; } \
+	|| rm -f $(VENV)/.made $(VENV)/.deps $(VENV)/.stamp)
+endif
+
 # --clear: what an interrupted run left behind goes
 $(VENV)/.made:
 	@py="$${PYTHON:-python3}"; \
 	"$$py" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "archcaps needs Python 3.11 or newer, and '$$py' is not: set PYTHON to one" >&2; exit 1; }; \
-	if ! "$$py" -c 'import ensurepip, venv' 2>/dev/null && [ "$$(id -u)" = 0 ]; then tools/debian/install.sh venv; fi; \
+		echo "archcaps needs Python 3.11 or newer, and '$$py' is none: PYTHON=/path/to/python3.12 make ..." >&2; exit 1; }; \
+	if ! "$$py" -c 'import ensurepip, venv' 2>/dev/null && [ "$$(id -u)" = 0 ]; then tools/debian/install.sh venv || true; fi; \
 	"$$py" -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "'$$py' can't make a virtual environment: install its venv module (on Debian: python3-venv)" >&2; exit 1; }; \
+		echo "'$$py' cannot make a virtual environment: install its venv module (on Debian: python3-venv)" >&2; exit 1; }; \
 	echo "setup: $(VENV) with $$("$$py" --version)"; \
 	"$$py" -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/.deps: $(LOCK) | $(VENV)/.made
 	@echo "setup: packages from $(LOCK)"
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r $(LOCK) || { \
+		echo "setup: the packages could not be installed (above is why): is PyPI, or pip's own index, reached?" >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.stamp: $(VENV)/.deps pyproject.toml

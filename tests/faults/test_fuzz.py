@@ -13,7 +13,7 @@ from tools.fuzz.readers import readers, scratch
 from tools.fuzz.run import feed
 
 READERS = readers()
-EXECUTIONS = 60
+EXECUTIONS = 40
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,7 +26,7 @@ def _nothing_stays() -> Iterator[None]:
 def test_no_reader_ends_in_another_way(name: str) -> None:
     reader = READERS[name]
     outcome = feed(reader, EXECUTIONS, seed=7)
-    assert outcome.executions >= EXECUTIONS
+    assert outcome.executions >= EXECUTIONS  # a reader of files takes whole files
     faults = {kind: inputs for kind, inputs in outcome.faults.items() if kind != "slow"}  # time is the long run's
     assert faults == {}
 
@@ -34,7 +34,7 @@ def test_no_reader_ends_in_another_way(name: str) -> None:
 @pytest.mark.parametrize("name", READERS)
 def test_its_examples_can_be_read(name: str) -> None:
     """What cannot be read is fed for nothing: of each reader at least one example is right as it is."""
-    assert any(can_be_read(name, example) for example in READERS[name].examples)
+    assert any(can_be_read(name, example) for example in reversed(READERS[name].examples))
 
 
 def can_be_read(name: str, example: bytes) -> bool:

@@ -56,6 +56,7 @@ QEMU_LINES: Final = (
     b"/usr/bin/qemu-system-x86_64\0-enable-kvm\0-cpu\0host,-verw-clear\0-name\0guest=a b\0",
     b"#!/bin/sh\nexec qemu-system-x86_64 \\\n  -cpu max,vendor=GenuineIntel,\\\n  -device vfio-pci,host=01:00.0",
 )  # fmt: skip
+OVIRT: Final = b"3:Some Family:vmx,md_clear,model_Cascadelake-Server:Cascadelake-Server,+md-clear,-hle:x86_64;"
 REPLIES: Final = (
     b'{"QMP": {"version": {"qemu": {"micro": 3, "minor": 1, "major": 11}}}}\n{"return": {}}\n',
     b'{"return": {"model": {"name": "base", "props": {"md-clear": true, "arch-capabilities": true, "mds-no": false}}}}',
@@ -233,16 +234,17 @@ def _node(data: bytes) -> None:
 # --- fleets and questions ------------------------------------------------------------------
 
 
-def _inventory(suffix: str, data: bytes) -> None:
+def _inventory(role: str | None, suffix: str, data: bytes) -> None:
+    """Read a file of hosts or of guests beside the example fleet's others; without a role, one that holds both."""
     from archcaps.fleet.audit import audit  # noqa: PLC0415
     from archcaps.fleet.classes import silent  # noqa: PLC0415
     from archcaps.fleet.engine import Settings, opened  # noqa: PLC0415
     from archcaps.fleet.inventory import find  # noqa: PLC0415
 
-    files = {role: scratch() / f"{role}s{suffix}" for role in ("host", "guest")}
-    files["guest"].write_bytes(data)
-    files["host"].write_bytes(data.replace(b"guest", b"host"))
-    inventory = find(None, str(files["host"]), str(files["guest"]))
+    path = scratch() / f"inventory{suffix}"
+    path.write_bytes(data)
+    files = {each: f"{EXAMPLES}/fleet/{each}s.parquet" for each in ("host", "guest")}
+    inventory = find(str(path)) if role is None else find(None, *({**files, role: str(path)}.values()))
     if _deep(data):
         audit(inventory, None)
     else:
@@ -288,11 +290,11 @@ def _policy(data: bytes) -> None:
     read_policy(path)
 
 
-def _fleet_rows(form: str) -> tuple[bytes, ...]:
-    """Return the example fleet's guests in CSV or NDJSON, one example each; a CSV's header goes before each."""
+def _fleet_rows(role: str, form: str) -> tuple[bytes, ...]:
+    """Return the example fleet's machines in CSV or NDJSON, one example each; a CSV's header goes before each."""
     import duckdb  # noqa: PLC0415
 
-    query = duckdb.read_parquet(f"{EXAMPLES}/fleet/guests.parquet").limit(60)
+    query = duckdb.read_parquet(f"{EXAMPLES}/fleet/{role}s.parquet").limit(60)
     names, rows = query.columns, query.fetchall()
     if form == "ndjson":
         return tuple(json.dumps(dict(zip(names, row, strict=True)), default=str).encode() for row in rows)
@@ -315,6 +317,14 @@ def _compact(data: bytes) -> bytes:
     return msgspec.json.encode(archcaps.parse_snapshot(data, "example"))
 
 
+def _of_a_fleet(objects: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return snapshots as an inventory has them, with ids, each behind the host that every guest is on."""
+    machines = [{"id": f"m{number}", **json.loads(text)} for number, text in enumerate(objects)]
+    host = next(each for each in machines if each["role"] == "host")
+    placed = [each | {"host": host["id"]} if each["role"] == "guest" else each for each in machines]
+    return tuple(f"{json.dumps(host)}\n{json.dumps(each)}".encode() for each in placed)
+
+
 def readers() -> dict[str, Reader]:
     """Return every reader by its name."""
     snapshots = _files("*/host*.toml", "*/guest*.toml", "questions/*/*.toml")
@@ -322,7 +332,7 @@ def readers() -> dict[str, Reader]:
     by_vmm: dict[Vmm, tuple[bytes, ...]] = {
         "libvirt": _files("guests/libvirt/*.xml"), "firecracker": _files("guests/firecracker*.json"),
         "cloud-hypervisor": _files("guests/cloud-hypervisor.json"), "kubevirt": _files("guests/kubevirt/*.yaml"),
-        "nova": _files("guests/nova/*"), "ovirt": _files("guests/ovirt/*"), "xen": _files("guests/xen.cfg"),
+        "nova": _files("guests/nova/*"), "ovirt": (*_files("guests/ovirt/*"), OVIRT), "xen": _files("guests/xen.cfg"),
         "proxmox": _files("guests/proxmox*.conf"), "qemu": QEMU_LINES,
     }  # fmt: skip
     every = tuple(text for texts in by_vmm.values() for text in texts) + REPLIES
@@ -346,14 +356,17 @@ def readers() -> dict[str, Reader]:
         "qmp": Reader(REPLIES, partial(_configuration, vmm="qemu")),
         "capabilities": Reader(_files("*capabilities*.xml", below=LIBVIRT), _capabilities),
         "node": Reader(_files("guests/kubevirt/node.yaml"), _node),
-        "inventory-csv": Reader(_fleet_rows("csv"), partial(_inventory, ".csv"), 50),
-        "inventory-ndjson": Reader(_fleet_rows("ndjson"), partial(_inventory, ".ndjson"), 50),
-        "inventory-probes": Reader(objects, partial(_inventory, ".ndjson"), 50),
+        "inventory-probes": Reader(_of_a_fleet(objects), partial(_inventory, None, ".ndjson"), 50),
         "sql-rows": Reader(_lines("sql/*.ndjson"), _sql_rows),
         "pool": Reader(objects, _pool, 50),
         "decode": Reader((b"0x400000000c08e0eb", b"rdcl-no,mds-no\n", b"0xbc000400\n7.0:edx", b"0x2b"), _decode),
         "bounds": Reader(BOUNDS, _bounds),
         "policy": Reader(_files("policies/*.py"), _policy),
     }  # fmt: skip
+    tables = {
+        f"{role}s-{form}": Reader(_fleet_rows(role, form), partial(_inventory, role, f".{form}"), 50)
+        for role in ("host", "guest")
+        for form in ("csv", "ndjson")
+    }
     forced = {f"as-{vmm}": Reader(texts + every, partial(_configuration, vmm=vmm)) for vmm, texts in by_vmm.items()}
-    return found | forced
+    return found | tables | forced

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import archcaps
 from archcaps.errors import InputError
 from tools.fuzz.mutate import Mutator
 from tools.fuzz.readers import Reader, readers, scratch
@@ -51,7 +52,10 @@ def feed(reader: Reader, executions: int, seed: int) -> Outcome:
     """Run a reader on so many mutants; whatever it raises is caught, and told by where it came from."""
     outcome = Outcome()
     limit = SLOW * max(1, reader.lines // 10)
-    for example in reader.examples[:5]:  # what is loaded, and computed once, is not the first mutant's time
+    archcaps.check(
+        archcaps.host(), archcaps.guest()
+    )  # what is loaded, and computed once, is not the first mutant's time
+    for example in reader.examples[:5]:
         with suppress(InputError):
             reader.read(example)
     for data in _inputs(reader, executions, seed):

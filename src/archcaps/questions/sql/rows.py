@@ -48,7 +48,7 @@ def machines_of(lines: Iterable[tuple[str, bytes]], role: Role, assumptions: fro
 def _row(line: bytes, where: str, role: Role) -> Mapping[str, Any]:
     try:
         given = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"not a JSON object: {error}", where) from error
     if "format_version" in given:
         return row_of(parse_snapshot(line, where, role))

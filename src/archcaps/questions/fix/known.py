@@ -18,8 +18,9 @@ from archcaps.questions.fix.search import Found, Search
 from archcaps.questions.fix.short import judged
 from archcaps.questions.fix.worlds import Parts
 from archcaps.questions.results import FINE
+from archcaps.rules.verdict import Truth
 
-__all__ = ["of_use", "surely_bad", "with_files_seen"]
+__all__ = ["of_use", "with_files_seen"]
 
 #: The behaviour that a file which is there shows. Source: Linux drivers/base/cpu.c
 _SHOWN_BY: Final = {
@@ -30,6 +31,14 @@ _SHOWN_BY: Final = {
 }  # fmt: skip
 
 
+#: The truths that each fault leaves out: a lie, something untrue that is no work for nothing, something untrue.
+_FINE: Final = {
+    "lie": frozenset(each.value for each in Truth if each not in (Truth.FALSE_IMMUNITY, Truth.BROKEN_PROMISE)),
+    "untrue": FINE | {Truth.NEEDLESS_WORK.value},
+    "vain": FINE,
+}
+
+
 def with_files_seen(machine: Snapshot) -> Snapshot:
     """Return the machine with what the files that are there show of its kernel: that stays so when texts change."""
     seen = {_SHOWN_BY[file]: True for file in texts_of(machine) if file in _SHOWN_BY}
@@ -37,9 +46,19 @@ def with_files_seen(machine: Snapshot) -> Snapshot:
     return structs.replace(machine, kernel=structs.replace(kernel, behaviours={**seen, **kernel.behaviours}))
 
 
-def surely_bad(found: Sequence[Judged]) -> frozenset[str]:
-    """Return the vulnerabilities that are exposed or not told truly, whatever the unknown facts are."""
-    return frozenset(each.vulnerability for each in found if each.exposed or not FINE & frozenset(each.truth.possible))
+def _faults(found: Sequence[Judged]) -> dict[tuple[str, str], bool | None]:
+    """Return what can be at fault with each vulnerability, and whether it surely is or surely is not."""
+    faults: dict[tuple[str, str], bool | None] = {}
+    for each in found:
+        faults[each.vulnerability, "leak"] = True if each.exposed else False if each.safe else None
+        told = frozenset(each.truth.possible)
+        for name, fine in _FINE.items():
+            faults[each.vulnerability, name] = True if not told & fine else False if told <= fine else None
+    return faults
+
+
+def _bad(found: Sequence[Judged]) -> frozenset[tuple[str, str]]:
+    return frozenset(fault for fault, is_so in _faults(found).items() if is_so)
 
 
 def of_use(search: Search, found: Found) -> Found | None:
@@ -47,16 +66,15 @@ def of_use(search: Search, found: Found) -> Found | None:
 
     Such a change does no more than to replace something unknown by something known.
     """
-    before = judged(search.bare)
-    after, kept = judged(search.made(found.world.parts, found.chosen)[0]), found
+    after, kept = _bad(judged(search.made(found.world.parts, found.chosen)[0])), found
     for less in _each_left_out(search, found):
         fewer = less(kept)
-        now = judged(search.made(fewer.world.parts, fewer.chosen)[0])
-        if surely_bad(now) <= surely_bad(after):
+        if _bad(judged(search.made(fewer.world.parts, fewer.chosen)[0])) <= after:
             kept = fewer
-    now = judged(search.made(kept.world.parts, kept.chosen)[0]) if kept.steps else before
-    mended = {each.vulnerability for each in now if each.fine} & surely_bad(before)
-    return kept if kept.steps and (mended or not surely_bad(now) >= surely_bad(before)) else None
+    if not kept.steps:
+        return None
+    now = _faults(judged(search.made(kept.world.parts, kept.chosen)[0]))
+    return kept if any(now[fault] is False for fault in _bad(judged(search.bare))) else None
 
 
 def _each_left_out(search: Search, found: Found) -> Iterator[Callable[[Found], Found]]:

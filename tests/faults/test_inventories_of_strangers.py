@@ -117,7 +117,7 @@ def test_a_work_folder_of_others_is_not_believed(fleet: Path, tmp_path: Path) ->
 
 
 def test_a_work_folder_is_this_users_alone(fleet: Path, tmp_path: Path) -> None:
-    modes = set()
+    modes: set[int] = set()
 
     def look(_phase: str, _done: float) -> None:
         modes.update(path.stat().st_mode & 0o777 for path in tmp_path.glob(".audit-*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,8 @@ __all__ = ["once"]
 class _Once(click.Option):
     """An option that may be given once."""
 
-    def __init__(self, *names: str, **given: Any) -> None:  # noqa: ANN401  # click's own
-        super().__init__(*names, multiple=True, **given)
+    def __init__(self, names: Sequence[str], **given: Any) -> None:  # noqa: ANN401  # click's own
+        super().__init__(names, **{**given, "multiple": True})
 
     def type_cast_value(self, ctx: click.Context, value: object) -> object:
         """Return the one value, None where there is none.

@@ -116,11 +116,11 @@ def _assignments(text: str, where: str) -> Iterator[tuple[str, list[tuple[str, i
             line += text.count("\n", counted, end)
             at = end
         elif text[at : at + 1] in ("'", '"'):
-            string = _STRING.match(text, at)
-            if string is None:
+            quoted = _STRING.match(text, at)
+            if quoted is None:
                 raise InputError("a string does not end on its line", f"{where}:{line}")
-            yield match[1], [(string[1] or string[2] or "", line)], line, False
-            at = string.end()
+            yield match[1], [(quoted[1] or quoted[2] or "", line)], line, False
+            at = quoted.end()
 
 
 def _strings(text: str) -> Iterator[tuple[str, int]]:

@@ -68,7 +68,8 @@ def test_command_lines_are_left_alike(session: SparkSession) -> None:
     found = {row[0]: row[1] for row in frame.selectExpr("v", SPARK.options_alone("v")).collect()}
     sql = f"SELECT v, {DUCKDB.options_alone('v')} FROM (SELECT unnest(?) AS v)"
     asked = dict(duckdb.execute(sql, [[*COMMANDS, None]]).fetchall())
-    assert found == asked == {**{text: options_alone(text) for text in COMMANDS}, None: None}
+    expected: dict[str | None, str | None] = {text: options_alone(text) for text in COMMANDS}
+    assert found == asked == {**expected, None: None}
 
 
 def rows_by(engine: str, source: Source, session: SparkSession, work: Path) -> list[tuple[Any, ...]]:

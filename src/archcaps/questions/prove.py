@@ -175,7 +175,11 @@ class _Asking:
             return [self.answer(subject) for subject in subjects]
         # A forked child has the graph as it is here; it takes one subject, so that its memory goes with it.
         with get_context("fork").Pool(min(jobs, len(subjects)), maxtasksperchild=1) as pool:
-            return list(pool.imap(self.answer, subjects))
+            answers = list(pool.imap(self.answer, subjects))
+            # Told to end rather than ended by a signal: a process that was forked this very moment may lose a signal.
+            pool.close()
+            pool.join()
+            return answers
 
     def answer(self, subject: str) -> _Answer:
         """Return what becomes of one subject."""

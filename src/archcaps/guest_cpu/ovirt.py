@@ -75,7 +75,7 @@ def read(text: str, where: str, name: str | None = None) -> Asked:
         raise InputError(f"{len(titles)} CPU types ({some} ...): say which with --domain TITLE", where)
     named = [each for each in types if name in (None, each.title)]
     if not named:
-        raise InputError(f"no CPU type {name[:80]!r}{nearest(name or '', titles)}", where)
+        raise InputError(f"no CPU type {(name or '')[:80]!r}{nearest(name or '', titles)}", where)
     found = named[-1]  # of several cluster levels the newest, which stands last
     lost = [f"{len(named)} cluster levels have {found.title}: taken as the last"] if len(named) > 1 else []
     return Asked(

@@ -202,6 +202,14 @@ def test_what_nova_may_give_is_not_known() -> None:
     assert devices("[libvirt]\ncpu_mode = host-passthrough\n[pci]\n", "nova.conf") == []
 
 
+def test_a_flavor_of_nova() -> None:
+    text = '{"name": "g1", "properties": {"pci_passthrough:alias": "a1:1"}}'
+    assert devices(text) == [(True, True)]
+    assert devices('{"name": "g2", "extra_specs": {"resources:VGPU": "1"}}') == [(True, None)]
+    shown = expand(read_configuration(text, "f"), None, None)
+    assert any("a flavor does not say the CPU" in each for each in shown.asked.lost_in_words)
+
+
 def test_the_snapshot_says_what_kvm_sees() -> None:
     asked = read_configuration(f"{QEMU} -device vfio-pci,host=01:00.0", "f")
     assert asked.devices == (HostDevice("-device vfio-pci,host=01:00.0", "f"),)

@@ -98,3 +98,18 @@ def test_a_template_is_said_to_be_one() -> None:
         read_file(DATA / "kv-helm.yaml")
     assert "kv-helm.yaml:4:" in str(refused.value)
     assert "{{ ... }} is a template's: give what it renders" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("virt-install --name a --memory 1 --cpu host-passthrough --import\n", "give what it prints with --print-xml"),
+        ('[hypervisor.qemu]\npath = "/usr/bin/qemu-system-x86_64"\n', "Kata Containers' configuration"),
+        ("architecture: x86_64\nconfig: {}\ntype: virtual-machine\n", "give the QEMU that it has started by --pid"),
+        ("architecture: x86_64\nconfig: {}\ntype: container\n", "a container, which has no CPU of its own"),
+    ],
+)
+def test_what_is_not_read_says_what_to_give(text: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read_configuration(text, "f")
+    assert said in str(refused.value)

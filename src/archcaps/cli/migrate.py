@@ -9,6 +9,8 @@ import click
 
 from archcaps.cli.assuming import assumptions_of_options, strict_option
 from archcaps.cli.guests import Vmm, configuration, data_of, is_inline, is_snapshot, shown_on
+from archcaps.cli.once import once
+from archcaps.cli.once import once
 from archcaps.cli.output import say, style
 from archcaps.cli.screen import width
 from archcaps.machine.inline import InlineMachine, overlay
@@ -89,26 +91,27 @@ def _refuse_host(_context: click.Context, _option: click.Parameter, value: str |
 
 
 @click.command(epilog=_EPILOG)
+from archcaps.cli.once import once
 @click.option("--host", hidden=True, is_eager=True, expose_value=False, callback=_refuse_host)
-@click.option(
+@once(
     "--from", "from_", metavar="HOST", required=True,
     help="Snapshot of the host where the guest runs: a TOML or JSON file, or this: the machine archcaps runs on.",
 )  # fmt: skip
-@click.option("--to", metavar="HOST", required=True, help="Snapshot of the host where it goes, likewise.")
-@click.option(
+@once("--to", metavar="HOST", required=True, help="Snapshot of the host where it goes, likewise.")
+@once(
     "--guest", "guest_file", metavar="GUEST", required=True,
     help="Snapshot of the guest; default: a guest that gets what KVM offers on the first host; or a configuration: "
     'its file, or QEMU\'s words as "-cpu Cascadelake-Server-v7,+md-clear".',
 )  # fmt: skip
-@click.option("--guest-kernel", metavar="RELEASE", help="The guest's kernel release, in place of the snapshot's.")
+@once("--guest-kernel", metavar="RELEASE", help="The guest's kernel release, in place of the snapshot's.")
 @click.option(
     "--vmm",
     type=click.Choice(VMMS),
     help="What runs the guest (default: as its configuration says, else qemu); kvm: only KVM's own rules.",
 )
-@click.option("--machine", metavar="TYPE", help="QEMU's machine type, as pc-q35-10.0: it decides on ARCH_CAPABILITIES.")
-@click.option("--from-vmm-version", metavar="VERSION", help="The QEMU that the guest runs under now, as 10.0.2.")
-@click.option("--to-vmm-version", metavar="VERSION", help="The QEMU on the destination.")
+@once("--machine", metavar="TYPE", help="QEMU's machine type, as pc-q35-10.0: it decides on ARCH_CAPABILITIES.")
+@once("--from-vmm-version", metavar="VERSION", help="The QEMU that the guest runs under now, as 10.0.2.")
+@once("--to-vmm-version", metavar="VERSION", help="The QEMU on the destination.")
 @click.option("--enforce", is_flag=True, help="QEMU is started with enforce: it exits where a bit is missing.")
 @click.option("--passthrough", is_flag=True, help="The guest's CPU is the host's (-cpu host, host-passthrough).")
 @strict_option

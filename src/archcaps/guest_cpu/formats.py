@@ -7,6 +7,7 @@ loaded when they are needed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +41,18 @@ _HOMES: Final[dict[Vmm, str]] = {
     "qemu": "archcaps.guest_cpu.qemu.format",
 }
 
+#: What people have beside the configurations that are read, and what they could give in its place.
+_NOT_READ: Final = (
+    (re.compile(r"^(?:[\w=./-]{1,40} )?virt-install ", re.M),
+     "virt-install's command line: give what it prints with --print-xml"),
+    (re.compile(r"^\[hypervisor\.", re.M), "Kata Containers' configuration, which is not read: give the QEMU that it "
+     "has started by --pid"),
+    (re.compile(r"^type: container", re.M), "a container, which has no CPU of its own: it sees the host's, and no KVM"),
+    (re.compile(r"^type: virtual-machine", re.M), "an instance of Incus or LXD, which is not read: give the QEMU "
+     "that it has started by --pid"),
+    (re.compile(r"^guestOS = ", re.M), "a VM of VMware: archcaps knows guests of Linux's KVM"),
+    (re.compile(r"\{\{"), "a template ({{ ... }}): give what it renders"),
+)  # fmt: skip
 #: Formats of which a text may hold several guests; their readers take a name.
 _SEVERAL: Final[tuple[Vmm, ...]] = ("kubevirt", "libvirt", "ovirt")
 
@@ -78,6 +91,9 @@ def read_configuration(text: str, where: str, vmm: Vmm | None = None, member: st
             if name not in _SEVERAL:
                 raise InputError(f"holds one guest, so there is none to choose by name ({member!r})", where)
             return cast(Asked, module.read(text, where, member))
+    for pattern, what in _NOT_READ:
+        if pattern.search(text[:65536]):
+            raise InputError(what, where)
     raise InputError(f"no guest configuration that archcaps knows (it reads those of {', '.join(VMMS)})", where)
 
 

@@ -14,7 +14,8 @@ from archcaps.errors import InputError, nearest
 from archcaps.guest_cpu import formats
 from archcaps.guest_cpu.asked import Asked, HostDevice, Mode, Switch
 from archcaps.guest_cpu.changes import GuestChange, MachineChange, ModelChange, Patch
-from archcaps.guest_cpu.devices import maybe_device
+from archcaps.guest_cpu.devices import maybe_device, mediated_device, pci_device
+from archcaps.guest_cpu.json_tree import read_json
 from archcaps.guest_cpu.libvirt.expanding import refuse_unknown_features
 from archcaps.guest_cpu.libvirt.names import feature_for, model_for, needs_arch_capabilities
 from archcaps.guest_cpu.libvirt.releases import releases_of
@@ -34,6 +35,11 @@ _DEVICES: Final = (
     ("pci", "device_spec"), ("pci", "passthrough_whitelist"), ("devices", "enabled_mdev_types"),
     ("devices", "enabled_vgpu_types"),
 )  # fmt: skip
+#: A flavor's or an instance's JSON, and what in it asks for a device. Source: nova doc/source/user/flavors.rst
+_FLAVOR: Final = re.compile(r"OS-FLV-|OS-EXT-SRV-ATTR|\bextra_specs\b|pci_passthrough:alias|\bresources[0-9]{0,3}:")
+_FLAVOR_DEVICE: Final = re.compile(
+    r"pci_passthrough:alias|\bresources[_A-Za-z0-9]{0,20}:(?:VGPU|PGPU|\w{0,60}PCI\w{0,60})"
+)
 _SECTION: Final = re.compile(r"^\[([^\]]*)\]\s*\Z")
 _FLAG: Final = re.compile(r"[+-]?[a-z0-9_.-]+\Z")
 _FLAGS: Final = "cpu_model_extra_flags"
@@ -52,6 +58,8 @@ def looks_like(text: str, name: str) -> bool:
     """Return whether a text is nova's configuration: by its name, or a [libvirt] section with a CPU in it."""
     if name.startswith("nova") and name.endswith(".conf"):
         return True
+    if text.lstrip()[:1] == "{":
+        return _FLAVOR.search(text) is not None
     return re.search(r"^\[libvirt\]\s*$", text, re.M) is not None and re.search(r"^cpu_mode", text, re.M) is not None
 
 
@@ -61,6 +69,8 @@ def read(text: str, where: str) -> Asked:
     Raises:
         InputError: a line is no option, or an option has a value that nova refuses; with the line.
     """
+    if text.lstrip()[:1] == "{":
+        return _of_flavor(text, where)
     sections = _sections(text, where)
     options = sections.get("libvirt", {})
     kind = _value(options, "virt_type", where) or "kvm"
@@ -103,6 +113,24 @@ def read(text: str, where: str) -> Asked:
     )
 
 
+def _of_flavor(text: str, where: str) -> Asked:
+    """Return what a flavor or instance asks for, as `openstack flavor show -f json` prints it: devices, no CPU.
+
+    Raises:
+        InputError: it is no JSON.
+    """
+    read_json(text, where)
+    devices = [
+        mediated_device(f"flavor {match[0][:60]}", where) if "VGPU" in match[0] else pci_device(match[0][:60], where)
+        for match in _FLAVOR_DEVICE.finditer(text)
+    ]
+    lost = "a flavor does not say the CPU: the compute node's nova.conf does"
+    return Asked(
+        vmm="nova", mode="host-model", accelerator="kvm", devices=tuple(devices), where=where, lost_in_words=(lost,),
+        text=text,
+    )  # fmt: skip
+
+
 def expand(asked: Asked, host: Snapshot | None, offered: Snapshot | None) -> ShownGuest:
     """Return what the guest is shown: nova makes a libvirt domain of it, with the same words.
 
@@ -121,6 +149,9 @@ def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:
     """
     text, impossible = asked.text, []
     release = releases_of(asked).libvirt
+    if text.lstrip()[:1] == "{":
+        why = "a flavor does not say the CPU: change the compute node's nova.conf"
+        return Patch("ini", text, text, "", tuple((change, why) for change in changes))
     for change in changes:
         now = read(text, asked.where)
         if isinstance(change, MachineChange):

@@ -109,9 +109,9 @@ def _assignments(text: str, where: str) -> Iterator[tuple[str, list[tuple[str, i
             end = _end_of_list(text, at, f"{where}:{line}")
             begin = line
             found, counted = [], at
-            for string, start in _strings(text[at:end]):
+            for value, start in _strings(text[at:end]):
                 line, counted = line + text.count("\n", counted, at + start), at + start
-                found.append((string, line))
+                found.append((value, line))
             yield match[1], found, begin, True
             line += text.count("\n", counted, end)
             at = end

@@ -51,7 +51,8 @@ def looks_like(text: str, name: str) -> bool:
         return True
     if not re.search(r"[\s\0]", first.strip()) and first.strip().partition(",")[0] in (*SPECIAL, *tables.model_names()):
         return True
-    if first.startswith("<") or re.match(r"\[[^\s\[]", first):  # XML, a section, a list of JSON
+    other = first.startswith("<") or re.match(r"\[[^\s\[]", first)  # XML, a section, a list of JSON
+    if other and "\nExecStart=" not in first[:65536]:
         return False
     return _PROGRAM.search(text[: 1 << 20]) is not None
 

@@ -104,7 +104,7 @@ def sliced(root: Node, cut: Slice, seed: str) -> tuple[Space, dict[str, bool]]:
     for name in names[: max(0, len(names) - FREE)]:
         fact = f"guest.{name.removeprefix('deviates:')}" if name.startswith("deviates:") else name
         given[fact] = values[fact]
-    return Space(root, cut.bounds(given)), given
+    return Space(root, cut.bounds(given), seconds=3600), given
 
 
 def some_configuration(space: Space, choose: random.Random) -> dict[str, bool]:

@@ -145,7 +145,7 @@ SMALL = [
 def test_a_database_counts_the_same(name: str, host: Part, kvm: str, shown: Shown, free: tuple[str, ...]) -> None:
     root = properties()[name]
     cut = Slice((host,), kvm, "6.1.192", shown)
-    every = free_of(Space(root, cut.bounds({})))
+    every = free_of(Space(root, cut.bounds({}), seconds=3600))
     bits = [each.removeprefix("host.") for each in every if each.startswith("host.")]
     # Of Intel's hosts what every one of them has that has the register, and nothing else.
     has = {"arch_capabilities", "rdcl_no", "avx", "avx2"} if host.vendor == "GenuineIntel" else set()

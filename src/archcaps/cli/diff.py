@@ -46,7 +46,11 @@ Exit codes:
     " may be given again. Else lied-to and the last three.",
 )  # fmt: skip
 @click.option(
-    "--seconds", type=click.FloatRange(0, 86_400), default=60.0, show_default=True, help="Limit for each question."
+    "--seconds",
+    type=click.FloatRange(0, 86_400),
+    default=60.0,
+    show_default=True,
+    help="Limit for each question, of processor time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object (schemas/diff-1.json).")
 @click.option(

@@ -41,7 +41,11 @@ Exit codes:
     help="How many sets of things that deviate to list.",
 )  # fmt: skip
 @click.option(
-    "--seconds", type=click.FloatRange(0, 86_400), default=60.0, show_default=True, help="Limit for each subject."
+    "--seconds",
+    type=click.FloatRange(0, 86_400),
+    default=60.0,
+    show_default=True,
+    help="Limit for each subject, of processor time.",
 )
 @click.option("--first", is_flag=True, help="Stop at the first counter-example, and count nothing.")
 @click.option("--counts", is_flag=True, help="Count, and look for no deviations.")

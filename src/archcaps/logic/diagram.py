@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
-from time import monotonic
+from time import process_time
 
 from oxidd.bdd import BDDFunction, BDDManager, BDDSubstitution
 from oxidd.util import BooleanOperator, DDMemoryError
@@ -32,15 +32,18 @@ class NotDecidedError(Exception):
 
 
 class _Limits:
-    """Bounds what is done under it. A class since it is entered a million times: a generator takes thrice as long."""
+    """Bounds what is done under it, in seconds of the processor: what else the machine does changes no answer.
+
+    A class since it is entered a million times: a generator takes thrice as long.
+    """
 
     def __init__(self, seconds: float, nodes: int) -> None:
         self._seconds = seconds
         self._nodes = nodes
-        self._end = monotonic() + seconds
+        self._end = process_time() + seconds
 
     def __enter__(self) -> None:
-        if monotonic() > self._end:
+        if process_time() > self._end:
             raise NotDecidedError(f"not decided within {self._seconds:g} s")
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:

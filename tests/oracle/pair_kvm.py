@@ -155,7 +155,7 @@ class Host:
         has = self._has
         if not has("gates_verw_by_host_mmio"):
             return "has_assigned_device" in vm
-        one_root = not nests and not has("ept_off")
+        one_root = not nests and not has("shadow_paging")
         noted = has("notes_host_mmio_for_any_root") or one_root or not has("host_mmio_per_root")
         return "has_mapped_host_mmio" in vm and noted
 

@@ -355,8 +355,11 @@ def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool, 
         facts.add(f"{scope}.{name}", value, "assumed" if assumed else provenance, why)
     # What the modules' parameters say stands above what they would be by default.
     options = None if kernel.cmdline is None else Options(parse(kernel.cmdline), config, values)
-    for name, value in kvm_lookups(snapshot.kvm.parameters, options).items():
+    found = kvm_lookups(snapshot.kvm.parameters, options)
+    for name, value in found.items():
         facts.add(f"{scope}.{name}", value, snapshot.provenance, _source(snapshot, None))
+    if found["ept_off"] is None:
+        facts.add(f"{scope}.shadow_paging", False, "assumed", "KVM uses EPT, as it does by default (parameter ept)")
 
 
 @lru_cache(maxsize=256)

@@ -86,6 +86,7 @@ def kvm_lookups(parameters: Mapping[str, str], options: Options | None) -> dict[
     flush, ept, split = (parameters.get(name) for name in ("vmentry_l1d_flush", "ept", "nx_huge_pages"))
     found = flush_states(flush, options)
     found["ept_off"] = _switched(ept, on=("N", "0"), off=("Y", "1"))
+    found["shadow_paging"] = found["ept_off"] is True  # EPT is on by default
     # These two belong to kvm_intel: where they can be read it is loaded.
     found["kvm_intel_loaded"] = True if flush is not None or ept is not None else None
     found["ignore_msrs"] = _switched(parameters.get("ignore_msrs"), on=("Y", "1"), off=("N", "0"))

@@ -27,7 +27,16 @@ _VERW: Final = {
 _TSA: Final = ("off", "on", "user", "vm")
 #: Look-ups of a kernel that neither options nor the configuration decide.
 _NOT_OPTIONS: Final = frozenset(
-    ("xen_pv", "l1d_flush_never", "l1d_flush_always", "ept_off", "kvm_intel_loaded", "vmx_on", "ignore_msrs")
+    (
+        "xen_pv",
+        "l1d_flush_never",
+        "l1d_flush_always",
+        "ept_off",
+        "shadow_paging",
+        "kvm_intel_loaded",
+        "vmx_on",
+        "ignore_msrs",
+    )
 )
 
 

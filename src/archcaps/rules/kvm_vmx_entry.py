@@ -71,7 +71,7 @@ def host_mmio_is_noted(guest: Cpu, kvm: Kvm) -> Node:
 
     From 6.17 on it keeps that for each root. A guest without VMX has no guests of its own, and with EPT one root.
     """
-    one_root = ~guest.vmx & ~kvm.kernel.ept_off
+    one_root = ~guest.vmx & ~kvm.kernel.shadow_paging
     return ~kvm.kernel.host_mmio_per_root | one_root | kvm.kernel.notes_host_mmio_for_any_root
 
 

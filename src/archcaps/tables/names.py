@@ -145,6 +145,7 @@ KERNEL_LOOKUPS: Final = {
     "l1d_flush_always": "kvm_intel's vmentry_l1d_flush is always, or auto with l1tf=full, or l1tf=full,force is given",
     "mitigations_compiled_out": "built without CONFIG_CPU_MITIGATIONS",
     "ept_off": "kvm_intel runs with ept=0",
+    "shadow_paging": "KVM is known to keep page tables of its own for its guests (ept=0)",
     "ignore_msrs": "kvm runs with ignore_msrs=1",
     # Branch prediction (machine/branch_options.py): what the command line chooses, and what is built in.
     "spectre_v1_off": "nospectre_v1, or compiled off",

@@ -10,7 +10,6 @@ import click
 from archcaps.cli.assuming import assumptions_of_options, strict_option
 from archcaps.cli.guests import Vmm, configuration, data_of, is_inline, is_snapshot, shown_on
 from archcaps.cli.once import once
-from archcaps.cli.once import once
 from archcaps.cli.output import say, style
 from archcaps.cli.screen import width
 from archcaps.machine.inline import InlineMachine, overlay
@@ -91,7 +90,6 @@ def _refuse_host(_context: click.Context, _option: click.Parameter, value: str |
 
 
 @click.command(epilog=_EPILOG)
-from archcaps.cli.once import once
 @click.option("--host", hidden=True, is_eager=True, expose_value=False, callback=_refuse_host)
 @once(
     "--from", "from_", metavar="HOST", required=True,

@@ -76,10 +76,11 @@ CONFIG_ITEM = re.compile(
 #: Written by `make docs` from archcaps.machine.cmdline.
 OPTIONS = (
     "clearcpuid", "gather_data_sampling", "indirect_target_selection", "kvm.ignore_msrs", "kvm.nx_huge_pages",
-    "kvm_intel.ept", "kvm_intel.vmentry_l1d_flush", "l1tf", "mds", "mitigations", "mmio_stale_data", "nopti", "nosmt",
-    "nospec_store_bypass_disable", "nospectre_v1", "nospectre_v2", "pti", "reg_file_data_sampling", "retbleed",
-    "setcpuid", "spec_rstack_overflow", "spec_store_bypass_disable", "spectre_bhi", "spectre_v2", "spectre_v2_user",
-    "srbds", "tsa", "tsx", "tsx_async_abort", "vmscape",
+    "kvm_intel.ept", "kvm_intel.vmentry_l1d_flush", "l1tf", "mds", "mitigations", "mmio_stale_data", "nofsgsbase",
+    "nopcid", "nopti", "nosmap", "nosmep", "nosmt", "nospec_store_bypass_disable", "nospectre_v1", "nospectre_v2",
+    "nox2apic", "noxsave", "noxsaveopt", "noxsaves", "pti", "reg_file_data_sampling", "retbleed", "setcpuid",
+    "spec_rstack_overflow", "spec_store_bypass_disable", "spectre_bhi", "spectre_v2", "spectre_v2_user", "srbds", "tsa",
+    "tsx", "tsx_async_abort", "vmscape",
 )  # fmt: skip
 WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 #: Machine code for x86-64: void cpuid(uint32_t out[4], uint32_t leaf, uint32_t subleaf).

@@ -62,6 +62,7 @@ INVENTORY_MEANINGS = {
     "kvm_parameters": "JSON: the parameters of KVM's modules, as kvm_intel.vmentry_l1d_flush",
     "has_assigned_device": "KVM counts a device assigned to the guest",
     "has_mapped_host_mmio": "host MMIO is mapped into the guest",
+    "has_host_device": "the guest has, or may have, a device of the host: nothing is assumed of the two before",
     "vulnerabilities": "JSON: the texts of /sys/devices/system/cpu/vulnerabilities by file",
 }  # fmt: skip
 

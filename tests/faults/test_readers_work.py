@@ -65,6 +65,22 @@ def test_twice_the_text_takes_twice_the_work(head: str) -> None:
         assert twice <= 2.3 * once + read + 2000, repr(unit)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cpu: host\nmemory: 1\ncores: 1\nargs: " + "a" * 40_000, "args of more than 32768 characters"),
+        ("-cpu host" + ",+aes" * 6_000, "more than 5000 words after -cpu"),
+        ('{"cpus": {"boot_vcpus": 1}, "payload": [' + "1," * 70_000, "more than 60000 values"),
+        ("qemu-system-x86_64 -cpu host" + " a" * 60_000, "more than 50000 words and signs"),
+        ("qemu-system-x86_64\0-cpu\0host" + "\0a" * 60_000, "more than 50000 words"),
+    ],
+    ids=["args", "words", "values", "pieces", "processes"],
+)
+def test_what_is_bounded(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_configuration(text, "f")
+
+
 @pytest.mark.parametrize("unit", ["1", " ", "\n", "a\t", "1:", "[", "=", "a="])
 @pytest.mark.parametrize(
     "head", ["", "memory: 1\ncpu: host\n\ncpu-model: a\n x", "kvm", "memory: 1\ncpu: host\ncores: 1\na: x"]

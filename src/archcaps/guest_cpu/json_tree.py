@@ -19,7 +19,7 @@ Scalar = str | int | float | bool | None
 
 #: No configuration nests deeper, or has more values.
 MAX_DEPTH: Final = 64
-MAX_VALUES: Final = 200_000
+MAX_VALUES: Final = 60_000
 
 _STRINGS: Final = JSONDecoder()
 _SPACE: Final = re.compile(r"[ \t\n\r]*")

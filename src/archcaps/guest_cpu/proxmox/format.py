@@ -35,6 +35,8 @@ __all__ = ["expand", "looks_like", "patch", "read"]
 _KEYS: Final = "cpu|machine|ostype|scsihw|vmgenid|smbios1|cores|sockets|memory|bootdisk|boot|agent|numa|args"
 _MARKS: Final = re.compile(rf"^(?:{_KEYS}): \S", re.MULTILINE)
 _VMX_OR_SVM: Final = {"GenuineIntel": "vmx", "AuthenticAMD": "svm"}
+#: What the shell's splitting, whose work grows with the square of a word's length, is asked for at most.
+MAX_ARGS: Final = 32_768
 _MODES: Final[dict[str, Mode]] = {"host": "host", "max": "maximum"}
 #: Source: proxmox/pve-container src/PVE/LXC/Config.pm, ostype
 _OS_OF_CONTAINERS: Final = (
@@ -139,6 +141,8 @@ def _args(files: PveFiles) -> CommandLine | None:
     line = files.settings.get("args")
     if line is None:
         return None
+    if len(line.value) > MAX_ARGS:
+        raise InputError(f"args of more than {MAX_ARGS} characters", line.where)
     try:
         words = shlex.split(line.value)
     except ValueError as error:

@@ -15,6 +15,8 @@ __all__ = ["CpuOption", "FeatureWord", "canonical", "parse_cpu"]
 
 _ON: Final = ("on", "yes", "true", "y")
 _OFF: Final = ("off", "no", "false", "n")
+#: QEMU 11.1 has some 500 properties of a CPU.
+MAX_WORDS: Final = 5_000
 #: Model names that are no entry of the tables.
 SPECIAL: Final = ("host", "max", "base")
 
@@ -77,6 +79,8 @@ def parse_cpu(text: str, where: str) -> CpuOption:
         InputError: no release of QEMU that archcaps knows has such a model or property, or takes such a value.
     """
     model, *words = text.split(",")
+    if len(words) > MAX_WORDS:
+        raise InputError(f"more than {MAX_WORDS} words after -cpu: not a guest's configuration", where)
     if model in ("help", "?"):
         raise InputError("asks QEMU for its list of models, not for a CPU", where)
     names = [*SPECIAL, *tables.model_names()]

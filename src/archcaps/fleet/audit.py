@@ -10,7 +10,18 @@ from typing import Any, Final
 import numpy as np
 from msgspec.structs import replace
 
-from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged, Progress, content_id, judge, pair_id, silent
+from archcaps.fleet.classes import (
+    NO_MATTER,
+    UNDECIDED,
+    VERDICTS,
+    Classes,
+    Judged,
+    Progress,
+    content_id,
+    judge,
+    pair_id,
+    silent,
+)
 from archcaps.fleet.collecting import open_questions
 from archcaps.fleet.engine import Engine, Settings, opened, put_in_place, set_aside
 from archcaps.fleet.inventory import Inventory
@@ -159,7 +170,8 @@ def _reasons(
 
 
 def _words(judged: Judged, column: str) -> Any:  # noqa: ANN401  # an array of objects
-    return np.array((*judged.labels[column], UNDECIDED), dtype=object)[judged.columns[column]]
+    found = np.array((*judged.labels[column], UNDECIDED), dtype=object)[judged.columns[column]]
+    return np.where((judged.columns[column] < 0) & ~judged.is_open(column), NO_MATTER, found)
 
 
 def _class_columns(classes: Classes, judged: Judged, names: _Names) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def test_nothing_given_is_nothing_known_but_the_assumptions() -> None:
         "vm.has_mapped_host_mmio",
         "guest_kernel.xen_pv",
         "guest.ram_above_half",
+        "host_kernel.shadow_paging",
     }
 
 

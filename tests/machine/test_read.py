@@ -28,7 +28,7 @@ HEAD = 'format_version = 1\nrole = "guest"\n'
             HEAD + '[cpu]\nmodel = "6a"\n',
             "x.toml:4: cpu.model: expected a number: decimal, or 0x and hexadecimal digits",
         ),
-        (HEAD + "[cpu]\nmodel = -1\n", "x.toml: cpu.model: -1 does not fit in 16 bits"),
+        (HEAD + "[cpu]\nmodel = -1\n", "x.toml: cpu.model: -1 does not fit in 8 bits"),
         (
             HEAD + '[cpuid]\nshown = ["md_claer"]\n',
             "x.toml: cpuid.shown: unknown bit 'md_claer' (did you mean md_clear?)",

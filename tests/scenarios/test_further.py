@@ -111,7 +111,8 @@ def test_they_count_for_the_exit_code_only_where_asked_for() -> None:
     assert archcaps.check(host, guest, further=True).headline.startswith("EXPOSED")
 
 
-def test_what_was_read_in_the_guest_beats_what_its_kernel_should_print() -> None:
+def test_what_was_read_in_the_guest_stands_beside_what_its_kernel_should_print() -> None:
+    """Meltdown is no matter of its CPU, so "Vulnerable" contradicts that: either may be so."""
     texts = {
         "meltdown": "Vulnerable",
         "spectre_v2": "Mitigation: Enhanced / Automatic IBRS; IBPB: conditional; PBRSB-eIBRS: Vulnerable; "
@@ -119,6 +120,10 @@ def test_what_was_read_in_the_guest_beats_what_its_kernel_should_print() -> None
     }
     guest = replace(machine("its-no-missing", "guest"), vulnerabilities=texts)
     result = archcaps.check(machine("its-no-missing", "host"), guest)
-    assert said(result, "meltdown") == ("Vulnerable", "false-alarm safe guest kernel")
-    claims = {each.subject: each.claim.value for each in result.further}
-    assert (claims["spectre_v2"], claims["bhi"], claims["pbrsb"]) == ("mitigated", "vulnerable", "vulnerable")
+    found = {each.subject: each for each in result.further}
+    assert found["meltdown"].concludes.possible[0] == "Vulnerable"
+    assert found["meltdown"].truth.value is None
+    assert {"vulnerable"} < set(found["meltdown"].claim.possible)
+    assert found["spectre_v2"].claim.value == "mitigated"
+    for subject in ("bhi", "pbrsb"):
+        assert "vulnerable" in found[subject].claim.possible

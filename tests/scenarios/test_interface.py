@@ -34,7 +34,10 @@ CASES: dict[Name, Case] = {
 @pytest.mark.parametrize("name", [name for name in CASES if name[0] == "arch-capabilities-on-amd"], ids="/".join)
 def test_s07_of_windows_nothing_is_concluded(name: Name) -> None:
     result = ask(*name)
-    assert (result.exit_code, result.disable_fb_clear) == (3, False)
+    # The host's kernel is older than what Linux does about TSA (6.12.37), and hardware of family 0x19 has no TSA_NO
+    # bits (Linux stable f3f9deccfc68): that its data can leak is sure, whatever the guest is.
+    assert (result.exit_code, result.disable_fb_clear) == (2, False)
+    assert [each.vulnerability for each in result.vulnerabilities if each.exposes_host] == ["tsa"]
     for verdict in result.vulnerabilities:
         assert not verdict.concludes.decided
         assert not verdict.truth.decided

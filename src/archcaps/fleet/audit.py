@@ -12,6 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from archcaps.fleet.classes import (
+    NO_MATTER,
     UNDECIDED,
     VERDICTS,
     Classes,
@@ -178,7 +179,8 @@ def _reasons(
 
 
 def _words(judged: Judged, column: str) -> Any:  # noqa: ANN401  # an array of objects
-    return np.array((*judged.labels[column], UNDECIDED), dtype=object)[judged.columns[column]]
+    found = np.array((*judged.labels[column], UNDECIDED), dtype=object)[judged.columns[column]]
+    return np.where((judged.columns[column] < 0) & ~judged.is_open(column), NO_MATTER, found)
 
 
 def _class_columns(classes: Classes, judged: Judged, names: _Names) -> dict[str, Any]:

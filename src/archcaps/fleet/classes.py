@@ -23,6 +23,7 @@ from archcaps.tables.bits import REGISTERS
 from archcaps.tables.names import VULNERABILITIES
 
 __all__ = [
+    "NO_MATTER",
     "UNDECIDED",
     "VERDICTS",
     "Classes",
@@ -39,6 +40,8 @@ __all__ = [
 #: The verdict on a guest in one word, the worst first; the exit code of `check` without its notices.
 VERDICTS: Final = ("exposed", "undecided", "untruthful", "truthful")
 UNDECIDED: Final = "undecided"
+#: In place of a truth: which of the two is not known, and does not matter.
+NO_MATTER: Final = "truthful or unsaid"
 Progress = Callable[[str, float], None]
 #: Why a class of hosts or of guests, by its number, can not be judged.
 Refused = Mapping[tuple[Literal["host", "guest"], int], str]

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archcaps.fleet.classes import UNDECIDED, VERDICTS, Classes, Judged
+from archcaps.fleet.classes import NO_MATTER, UNDECIDED, VERDICTS, Classes, Judged
 from archcaps.fleet.results import ByGroup, ByVulnerability, Cell, KernelVulnerability
 from archcaps.questions.many.columns import Machines
 from archcaps.tables.linux_lists import VENDORS
@@ -20,10 +20,6 @@ __all__ = [
 ]  # fmt: skip
 
 _SHORT: Final[Mapping[str, str]] = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
-
-
-#: Which of the two is not known, and does not matter.
-_NO_MATTER: Final = "truthful or unsaid"
 
 
 def totals(classes: Classes, judged: Judged) -> dict[str, int]:
@@ -48,7 +44,7 @@ def by_vulnerability(classes: Classes, judged: Judged) -> list[ByVulnerability]:
             words = (*judged.labels[column], UNDECIDED)
             sums = {word: int(weights[numbers == number].sum()) for number, word in enumerate(words[:-1])}
             still_open = judged.is_open(column)[judged_pairs]
-            sums[_NO_MATTER] = int(weights[(numbers < 0) & ~still_open].sum())
+            sums[NO_MATTER] = int(weights[(numbers < 0) & ~still_open].sum())
             sums[UNDECIDED] = int(weights[still_open].sum())
             counts[question] = {word: count for word, count in sums.items() if count}
         found.append(ByVulnerability(name, counts["truth"], counts["safety"], counts["host_safety"]))

@@ -357,8 +357,9 @@ def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool, 
     options = None if kernel.cmdline is None else Options(parse(kernel.cmdline), config, values)
     found = kvm_lookups(snapshot.kvm.parameters, options)
     for name, value in found.items():
-        facts.add(f"{scope}.{name}", value, snapshot.provenance, _source(snapshot, None))
-    if found["ept_off"] is None:
+        if name != "shadow_paging" or snapshot.role == "host":
+            facts.add(f"{scope}.{name}", value, snapshot.provenance, _source(snapshot, None))
+    if found["ept_off"] is None and snapshot.role == "host":
         facts.add(f"{scope}.shadow_paging", False, "assumed", "KVM uses EPT, as it does by default (parameter ept)")
 
 

@@ -202,6 +202,13 @@ def test_what_nova_may_give_is_not_known() -> None:
     assert devices("[libvirt]\ncpu_mode = host-passthrough\n[pci]\n", "nova.conf") == []
 
 
+def test_devices_that_a_running_qemu_lists() -> None:
+    said = '{"return": true, "id": "arch-capabilities"}'
+    listed = '{"return": [{"name": "type", "type": "string"}, {"name": "hostdev0", "type": "child<vfio-pci>"}]}'
+    assert devices(said + listed) == [(True, None)]
+    assert devices(said + listed.replace("vfio-pci", "virtio-net-pci")) == []
+
+
 def test_a_flavor_of_nova() -> None:
     text = '{"name": "g1", "properties": {"pci_passthrough:alias": "a1:1"}}'
     assert devices(text) == [(True, True)]

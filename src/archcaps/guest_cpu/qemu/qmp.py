@@ -136,4 +136,9 @@ def ask(path: str, seconds: float = _SECONDS) -> Asked:
                 lines.append({"return": qmp("qom-get", path=path_of, property=name), "id": subject})
             except LookupError:
                 continue  # a property that this release or this model does not have
+        for holder in ("/machine/peripheral", "/machine/peripheral-anon"):
+            try:
+                lines.append({"return": qmp("qom-list", path=holder), "id": holder})
+            except LookupError:
+                continue
     return read_replies("".join(json.dumps(line) + "\n" for line in lines), f"QMP socket {path}")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from archcaps.errors import InputError
-from archcaps.guest_cpu.asked import Asked, Identity, MaskedWrite, Switch
+from archcaps.guest_cpu.asked import Asked, HostDevice, Identity, MaskedWrite, Switch
+from archcaps.guest_cpu.qemu.devices import listed_device
 from archcaps.tables import qemu as tables
 from archcaps.tables.bits import REGISTERS
 
@@ -37,6 +38,7 @@ class _Replies:
     properties: dict[str, object] = field(default_factory=dict)
     words: list[MaskedWrite] = field(default_factory=list)
     unavailable: list[str] | None = None
+    devices: list[HostDevice] = field(default_factory=list)
 
 
 def looks_like_replies(text: str) -> bool:
@@ -116,8 +118,19 @@ def _take_list(reply: list[object], found: _Replies, where: str) -> None:
     if reply and all(isinstance(each, dict) and "cpuid-register" in each for each in reply):
         found.words = [_word(each, where) for each in reply if isinstance(each, dict)]
         found.live = True
+    elif any(isinstance(each, dict) and str(each.get("type")).startswith("child<") for each in reply):
+        found.devices += _host_devices(reply)
     elif all(isinstance(each, str) for each in reply):
         found.unavailable = [str(each) for each in reply]
+
+
+def _host_devices(listed: list[object]) -> Iterator[HostDevice]:
+    """Yield the host's devices of a list of objects, as qom-list prints /machine/peripheral: child<vfio-pci>."""
+    for each in listed:
+        if isinstance(each, dict):
+            kind = str(each.get("type")).removeprefix("child<").removesuffix(">")
+            device = listed_device(kind, f"{kind[:40]} {str(each.get('name'))[:40]}")
+            yield from () if device is None else (device,)
 
 
 def _word(value: Mapping[str, object], where: str) -> MaskedWrite:
@@ -167,5 +180,5 @@ def _asked(found: _Replies, text: str, where: str) -> Asked:
         "qemu", "named", found.model if found.live else "base", switches, identity, tuple(found.words), found.release,
         found.machine, None if found.kvm is None else "kvm" if found.kvm else "tcg",
         migratable if isinstance(migratable, bool) else None, live=found.live, name=found.model or "",
-        where=where, lost_in_words=lost, text=text,
+        devices=tuple(found.devices), where=where, lost_in_words=lost, text=text,
     )  # fmt: skip

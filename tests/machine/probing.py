@@ -103,8 +103,8 @@ class Cpu:
 
 
 def cpu(*, ecx: int = 0, edx: int = ARCH_CAPS, highest: int = 0x1F, msrs: dict[int, int] | None = None) -> Cpu:
-    """Return an Intel-like CPU. `ecx` is of leaf 1, `edx` of leaf 7; its last leaf and 0x80000008 are all ones."""
-    ones = (0xFFFFFFFF,) * 4
+    """Return an Intel-like CPU. `ecx` is of leaf 1, `edx` of leaf 7; its last leaf and 0x80000008 are 31 ones."""
+    ones = (0x7FFFFFFF,) * 4
     leaves = {
         (0, 0): (highest, 0, 0, 0),
         (1, 0): (0, 0, ecx, 0),

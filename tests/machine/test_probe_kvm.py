@@ -33,9 +33,9 @@ def test_what_a_vcpu_takes_is_tried(
         assert [one.get for one in tried] == [one.set if one.accepted else "0x0" for one in tried]
     assert {name: reading.value for name, reading in found.offered.items() if name in REGISTERS} == {
         "cpuid_1_ecx": "0x0", "cpuid_7_0_ebx": "0x20", "cpuid_7_0_ecx": "0x0", "cpuid_7_0_edx": "0x20000400",
-        "cpuid_7_2_edx": "0x0",
-        "cpuid_80000001_ecx": "0x0", "cpuid_80000008_ebx": "0x0",
-        "cpuid_8000001f_eax": "0x0", "cpuid_80000021_eax": "0x24", "cpuid_80000021_ecx": "0x6",
+        "cpuid_7_2_edx": "0x0", "cpuid_80000001_ecx": "0x0", "cpuid_80000008_ebx": "0x0",
+        "cpuid_8000001f_eax": "0x0", "cpuid_8000001f_ebx": "0x0",
+        "cpuid_80000021_eax": "0x24", "cpuid_80000021_ecx": "0x6",
         "ia32_arch_capabilities": hex(OFFERED),
     }  # fmt: skip
     assert 0xAE80 not in kvm.calls  # KVM_RUN

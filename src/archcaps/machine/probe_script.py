@@ -145,7 +145,11 @@ class _Probe:
             found["cpuid"] = {"shown": shown, "complete": False, "source": "archcaps probe: /proc/cpuinfo"}
         registers = dict(words)
         registers.update(self.msrs(words, found["cpu"].get("vendor")))
-        found["registers"] = {register: {"value": hex(value)} for register, value in registers.items()}
+        found["registers"] = {
+            register: {"value": hex(value)}
+            for register, value in registers.items()
+            if not self.is_failed_read(register, value)
+        }
         found["kernel"] = self.kernel()
         found["kvm"] = {"parameters": self.kvm_parameters(found["role"])}
         if kvm:
@@ -190,6 +194,15 @@ class _Probe:
         """Note what could not be read, why, and what would make it readable."""
         self.unreadable[what] = f"{where}: {_why(error)}; {remedy}"
 
+    def is_failed_read(self, register: str, value: int) -> bool:
+        """Whether a register reads as nothing but ones, which no CPU's register is; it is noted."""
+        failed = value == (1 << (64 if register.startswith("ia32_") else 32)) - 1
+        if failed:
+            self.unreadable[register] = (
+                "all ones, which is what a failed read leaves; another way to read it would tell"
+            )
+        return failed
+
     # --- CPU -------------------------------------------------------------------------------
 
     def cpuinfo(self) -> Dict[str, str]:
@@ -206,9 +219,16 @@ class _Probe:
         found: Dict[str, Any] = {}
         if len(cpuinfo.get("vendor_id", " " * 13)) <= 12:
             found["vendor"] = cpuinfo["vendor_id"]
-        for key, line in (("family", "cpu family"), ("model", "model"), ("stepping", "stepping")):
+        for key, line, most in (
+            ("family", "cpu family", 0x1FF),
+            ("model", "model", 0xFF),
+            ("stepping", "stepping", 0xF),
+        ):
             if re.match(r"[0-9]{1,4}\s*\Z", cpuinfo.get(line, "")):
-                found[key] = int(cpuinfo[line])
+                if int(cpuinfo[line]) <= most:
+                    found[key] = int(cpuinfo[line])
+                else:
+                    self.unreadable[f"cpu.{key}"] = f"/proc/cpuinfo: {cpuinfo[line].strip()}, and no CPU is over {most}"
         if cpuinfo and "vendor_id" not in cpuinfo:
             self.unreadable["cpu"] = f"/proc/cpuinfo: no x86 CPU ({self.machine}); archcaps knows x86 alone"
         self.microcode(found, cpuinfo, virtual)
@@ -234,7 +254,7 @@ class _Probe:
                 text = self.read("/sys/devices/system/cpu/cpu0/microcode/version")
             except OSError:
                 text = cpuinfo.get("microcode", "")
-            if re.match(r"0x[0-9a-f]{1,16}\s*\Z", text):
+            if re.match(r"0x[0-9a-f]{1,8}\s*\Z", text):
                 found["microcode"] = text.strip()
                 return
         self.unreadable["cpu.microcode"] = why
@@ -434,7 +454,9 @@ class _Kvm:
         answers = {entry[:2]: entry[3:] for entry in entries}
         nothing = (0, 0, 0, 0)
         offered = {name: answers.get((leaf, sub), nothing)[output] for name, leaf, sub, output in WORDS}
-        self.found["offered"] = {name: {"value": hex(value)} for name, value in offered.items()}
+        self.found["offered"] = {
+            name: {"value": hex(value)} for name, value in offered.items() if not self.owner.is_failed_read(name, value)
+        }
         try:
             value = _get_msr(fd, ARCH_CAPABILITIES) if ARCH_CAPABILITIES in _feature_msrs(fd) else None
         except OSError as error:

@@ -20,6 +20,8 @@ from archcaps.machine.processes import command_line
 from archcaps.machine.snapshot import Kernel, Snapshot
 from archcaps.machine.strict_text import text_of
 from archcaps.questions.default_guest import default_guest
+from archcaps.tables.releases import Release
+from archcaps.tables.suppositions import suppositions_of
 
 __all__ = [
     "Vmm", "configuration", "data_of", "is_inline", "is_snapshot", "of_process", "refuse_other_than_kvm", "shown_on",
@@ -151,6 +153,8 @@ def shown_on(asked: Asked, host: Snapshot | None, kernel: str | None, vmm: Vmm, 
     """
     asked = with_fields(asked, release=vmm.release or asked.release, machine=vmm.machine or asked.machine)
     offered = None if host is None else default_guest(host, kernel, strict=strict)
+    if strict and host is not None and host.kernel.release and suppositions_of(Release.parse(host.kernel.release)):
+        host = replace(host, kernel=replace(host.kernel, release=None))  # what it does could only be supposed
     shown = expand(asked, host, offered)
     if offered is None and kernel is not None:
         options = "the guest's kernel has no mitigation options and upstream's configuration"

@@ -7,6 +7,7 @@ became 0. Source: firecracker 4681a67f7 (pull request 6120); Linux a5d563890b8f,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from packaging.version import Version
@@ -18,6 +19,7 @@ from archcaps.machine.snapshot import Snapshot
 from archcaps.tables.bits import ARCH_CAPABILITIES
 from archcaps.tables.kernels import Release
 from archcaps.tables.kernels import behaviour as kernel_behaviour
+from archcaps.tables.suppositions import supposed
 
 __all__ = ["LostBits", "lost_by_read_order", "needs_cpuid"]
 
@@ -68,5 +70,5 @@ def needs_cpuid(host: Snapshot | None) -> tuple[bool | None, str]:
         return host.kernel.behaviours[name], "observed on the host"
     if host.kernel.release is None:
         return None, "the host's kernel release is not known"
-    finding = kernel_behaviour(name, Release.parse(host.kernel.release))
+    finding = supposed(partial(kernel_behaviour, name), Release.parse(host.kernel.release))
     return finding.value, finding.source

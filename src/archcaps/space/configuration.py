@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from archcaps.machine.given_options import ASSUMED_CONFIG, config_items
 from archcaps.machine.snapshot import FORMAT_VERSION, Cpu, Cpuid, Kernel, Kvm, Reading, Snapshot, Vm
@@ -47,7 +47,9 @@ def configuration_of(space: Space, cell: Cell, values: Mapping[str, bool]) -> Co
     own = [(each, kernels) for each, kernels in cell.guest.own_members if each is part]
     shown, guest_kernels = _newest(cell.guest.members if cell.other_part else own)
     host_box = _familiar(part, space.bounds, host=True)
-    guest_box = _familiar(shown, space.bounds, host=False) if cell.other_part else host_box
+    # Of the host's own part KVM shows neither hybrid nor a core's type.
+    plain = replace(host_box, hybrid=False, atom=False)
+    guest_box = _familiar(shown, space.bounds, host=False) if cell.other_part else plain
     bits = space.bits_of(cell, values)
     unknown = space.unknown_of("host", part, host_kernels, own=False)
     unknown += space.unknown_of("guest", shown, guest_kernels, own=not cell.other_part)

@@ -37,7 +37,7 @@ def test_several_words_are_one_name() -> None:
 
 
 def test_an_unverified_bit_says_so_first() -> None:
-    assert run("mcu_extended_service").stdout.splitlines()[1].startswith("UNVERIFIED: ")
+    assert run("key_locker").stdout.splitlines()[1].startswith("UNVERIFIED: ")
 
 
 @pytest.mark.parametrize("name", NAMES)

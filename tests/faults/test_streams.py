@@ -114,7 +114,8 @@ def test_a_signal_ends_a_command_with_its_things_put_away(
     """`ignored`: SIGINT is, as a shell has it for what it starts in the background."""
     started = tmp_path / "started"
     program = (
-        "import pathlib, sys, tempfile, time\n"
+        "import pathlib, signal, sys, tempfile, time\n"
+        f"signal.signal(signal.SIGINT, signal.{'SIG_IGN' if ignored else 'default_int_handler'})\n"
         "from archcaps.cli import main\n"
         "def waits(*_):\n"
         f"    with tempfile.TemporaryDirectory(prefix='.audit-', dir={str(tmp_path)!r}):\n"
@@ -124,9 +125,7 @@ def test_a_signal_ends_a_command_with_its_things_put_away(
         "sys.argv = ['archcaps', 'decode', '1']\n"
         "main.main()\n"
     )
-    ignore = "trap '' INT; " if ignored else ""
-    command = ["bash", "-c", f'{ignore}exec "$0" -c "$1"', sys.executable, program]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
     while not started.exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(number)

@@ -12,7 +12,7 @@ from typing import Final
 from packaging.version import Version
 
 from archcaps.tables.files import read_csv
-from archcaps.tables.kernels import Finding, Release, Track
+from archcaps.tables.kernels import BEHAVIOURS, Finding, Release, Track, behaviour
 
 __all__ = [
     "EVERY_LIST",
@@ -40,6 +40,8 @@ VENDORS: Final = {
 CORE_TYPES: Final = {0x20: "ATOM", 0x40: "CORE"}
 #: Where a release's own lists were not read: what all lists agree on.
 EVERY_LIST: Final = "the same in every list read that has the flag"
+#: Behaviours of a kernel that has a flag, where they are not called like it.
+_CAME_WITH: Final = {"MMIO": "has_mmio_stale_data"}
 #: Stands for the list of a release that may be older than the flag, and then gives it to no part.
 _NO_LIST: Final = ""
 
@@ -205,9 +207,16 @@ def lists_for(name: str, flag: str, release: Release) -> tuple[frozenset[str], s
         return frozenset(), ""
     versions = {version for version, _ in lists.values() if _knows(version, name, flag)}
     nearest = min(lists) if below is None and min(lists) == _oldest() else below
-    if nearest is None or not _knows(lists[nearest][0], name, flag):
+    older = not _came(flag, release) if nearest is None else not _knows(lists[nearest][0], name, flag)
+    if older:
         versions.add(_NO_LIST)
     return frozenset(versions), EVERY_LIST
+
+
+def _came(flag: str, release: Release) -> bool:
+    """Return whether a release is known to have the bug that a flag stands for: its list came with it."""
+    name = _CAME_WITH.get(flag, f"has_{flag.lower()}")
+    return name in BEHAVIOURS and behaviour(name, release).value is True
 
 
 @lru_cache(maxsize=4096)

@@ -66,6 +66,9 @@ def of_use(search: Search, found: Found) -> Found | None:
 
     Such a change does no more than to replace something unknown by something known.
     """
+    before = _faults(judged(search.bare))
+    if None not in before.values():  # nothing is to be made known, and the search found no less that does as well
+        return found
     after, kept = _bad(judged(search.made(found.world.parts, found.chosen)[0])), found
     for less in _each_left_out(search, found):
         fewer = less(kept)
@@ -74,7 +77,7 @@ def of_use(search: Search, found: Found) -> Found | None:
     if not kept.steps:
         return None
     now = _faults(judged(search.made(kept.world.parts, kept.chosen)[0]))
-    return kept if any(now[fault] is False for fault in _bad(judged(search.bare))) else None
+    return kept if any(is_so and now[fault] is False for fault, is_so in before.items()) else None
 
 
 def _each_left_out(search: Search, found: Found) -> Iterator[Callable[[Found], Found]]:

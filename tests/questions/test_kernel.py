@@ -121,7 +121,8 @@ def test_every_point_release_between_readings_is_known(release: str) -> None:
     tables = ("kernels/readings/kvm.csv", "kernels/readings/verw_family.csv")
     named = {name for table in tables for name in read_csv(table)[0]}
     unknown = [item.name for item in profile(release).behaviours if item.value is None]
-    assert [name for name in unknown if name in named] == []
+    not_established = {"notes_host_mmio_for_any_root"}  # from 6.17 on nobody has shown it of the entry itself
+    assert set(unknown) & named <= not_established
 
 
 def test_what_the_tsa_backports_got_wrong() -> None:

@@ -92,7 +92,8 @@ def test_s13_s15_s16_without_rtm_taa_no_goes_and_tsx_ctrl_stays(kernel: str, wit
 
 
 def test_s22_the_msrs_that_fault_are_noticed() -> None:
-    names = ["misc_package_ctls", "energy_filtering_ctl", "doitm", "overclocking_status"]  # bits 10, 11, 12, 23
+    names = ["misc_package_ctls", "energy_filtering_ctl", "doitm", "mcu_extended_service", "overclocking_status"]
+    # bits 10, 11, 12, 22, 23
     texts = [notice.text for notice in ask("bits-without-msrs", "host", "guest").notices]
     assert texts == [f"the guest is shown {name}, whose MSR it can not reach" for name in names]
 

@@ -95,7 +95,8 @@ def test_random_rows_agree_with_check(fleet: Path, audited: tuple[AuditResult, P
         for name in VULNERABILITIES:
             for question in ("truth", "safety", "host_safety"):
                 answer = getattr(said[name], question)
-                assert row[f"{name}_{question}"] == (answer.value or "undecided")
+                fine = set(answer.possible) == {"truthful", "unsaid"}
+                assert row[f"{name}_{question}"] == (answer.value or ("truthful or unsaid" if fine else "undecided"))
         words = {0: "truthful", 1: "untruthful", 2: "exposed", 3: "undecided"}
         code = said.exit_code if not (said.exit_code == 1 and not any(one.wrong for one in said.vulnerabilities)) else 0
         assert row["verdict"] == words[code]

@@ -26,6 +26,9 @@ def test_releases_come_oldest_first_and_each_once() -> None:
     assert places("5.4.301", "6.1.192", "7.1.5")
 
 
+SIX_EIGHTEEN = ("6.18.0", "6.18.2", "6.18.9", "6.18.15", "6.18.35")
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -34,9 +37,9 @@ def test_releases_come_oldest_first_and_each_once() -> None:
         ("6.13.7, 5.19", ("6.13.7", "5.19.0")),
         ("6.8", ("6.8.0",)),
         ("6.8-6.10", ("6.8.0", "6.9.0", "6.10.0")),
-        ("6.13.7-6.17", ("6.13.7", "6.14.0", "6.16.1", "6.17.0")),  # from within a line
-        ("6.14-6.18", ("6.14.0", "6.16.1", "6.17.0", "6.18.0", "6.18.2", "6.18.9", "6.18.35")),  # with all of 6.18
-        ("6.14-6.18.2", ("6.14.0", "6.16.1", "6.17.0", "6.18.0", "6.18.2")),  # up to within it
+        ("6.13.7-6.17", ("6.13.7", "6.14.0", "6.16.1", "6.16.12", "6.17.0", "6.17.13")),  # from within a line
+        ("6.14-6.18", ("6.14.0", "6.16.1", "6.16.12", "6.17.0", "6.17.13", *SIX_EIGHTEEN)),  # with all of 6.18
+        ("6.14-6.18.2", ("6.14.0", "6.16.1", "6.16.12", "6.17.0", "6.17.13", "6.18.0", "6.18.2")),  # up to within it
         ("-5.4.120", ("5.4.117", "5.4.120")),
         ("5.10.240-5.10.241", ("5.10.240", "5.10.241")),
     ],
@@ -50,7 +53,7 @@ def test_all_and_open_ranges() -> None:
     assert choose_releases("all", "") == choose_releases("-", "") == every
     newest = choose_releases("7.1-", "")
     assert {"7.1.5", "7.2.13", "7.3.4"} <= {releases()[place].text for place in newest}
-    assert newest == every - choose_releases("-6.19", "")
+    assert newest == every - choose_releases("-7.0", "")
 
 
 @pytest.mark.parametrize("words", ["6.20", "", "6.13,", "none", "7.9-", "6.13-6.12", "6.13.99", "6-x"])

@@ -21,7 +21,7 @@ SAMPLE = (
     "linux_bugs.x86_feature_rtm: branches: ",
     "linux_bugs_branch.x86_bug_bhi: operand: x86_feature_ibrs_enhanced(cpu, kernel) | cpu.hypervisor -> without x86_",
     "linux_bugs_branch.x86_bug_srso: fact: cpu.listed_srso -> ",
-    "linux_errata.x86_bug_amd_e400: operand: kernel.erratum_400_asks_osvw & cpu.osvw -> without cpu.osvw",
+    "linux_errata.x86_bug_amd_e400: operand: cpu.vendor_amd & choose(asked, cpu.osvw_erratum_400, cpu.err",
     "linux_features.x86_feature_ssbd: operator: cpu.ssbd | cpu.amd_ssbd -> cpu.ssbd & cpu.amd_ssbd",
     "linux_memory.srbds_texts: row: cpu.hypervisor, HOST_STATUS -> left out",
     "linux_memory.srbds_texts: rows: srbds_needs_tsx(cpu, kernel), TSX_DISABLED -> changed with ",

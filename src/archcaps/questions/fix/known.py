@@ -12,6 +12,7 @@ from msgspec import structs
 from archcaps.machine.observations import texts_of
 from archcaps.machine.snapshot import Snapshot
 from archcaps.questions.fix.cpus import Form
+from archcaps.questions.fix.flags import Toggle
 from archcaps.questions.fix.hosts import Variant
 from archcaps.questions.fix.results import Judged
 from archcaps.questions.fix.search import Found, Search
@@ -57,31 +58,41 @@ def _faults(found: Sequence[Judged]) -> dict[tuple[str, str], bool | None]:
     return faults
 
 
-def _bad(found: Sequence[Judged]) -> frozenset[tuple[str, str]]:
-    return frozenset(fault for fault, is_so in _faults(found).items() if is_so)
-
-
 def of_use(search: Search, found: Found) -> Found | None:
     """Return the changes without those that no verdict gets surely bad without; None if they mend nothing surely.
 
-    Such a change does no more than to replace something unknown by something known.
+    Such a change does no more than to replace something unknown by something known. To show what KVM offers is more:
+    that counts where a fault could be, and surely is not any more.
     """
     before = _faults(judged(search.bare))
     if None not in before.values():  # nothing is to be made known, and the search found no less that does as well
         return found
-    after, kept = _bad(judged(search.made(found.world.parts, found.chosen)[0])), found
-    for less in _each_left_out(search, found):
+    kept = found
+    after = _faults(judged(search.made(found.world.parts, found.chosen)[0]))
+    for less, tells in _each_left_out(search, found):
         fewer = less(kept)
-        if _bad(judged(search.made(fewer.world.parts, fewer.chosen)[0])) <= after:
+        now = _faults(judged(search.made(fewer.world.parts, fewer.chosen)[0]))
+        if not any(_is_fault(so, tells) and not _is_fault(after[fault], tells) for fault, so in now.items()):
             kept = fewer
     if not kept.steps:
         return None
+    tells = all(map(_tells, kept.chosen)) and not kept.world.parts.steps
     now = _faults(judged(search.made(kept.world.parts, kept.chosen)[0]))
-    return kept if any(is_so and now[fault] is False for fault, is_so in before.items()) else None
+    return kept if any(_is_fault(so, tells) and now[fault] is False for fault, so in before.items()) else None
 
 
-def _each_left_out(search: Search, found: Found) -> Iterator[Callable[[Found], Found]]:
-    """Yield what leaves each part of the changes out, those of the kernels first."""
+def _is_fault(so: bool | None, possibly: bool) -> bool:
+    """Whether there surely is a fault, or `possibly`."""
+    return so is not False if possibly else so is True
+
+
+def _tells(toggle: Toggle) -> bool:
+    """Whether a bit is shown as KVM offers it: right whatever is not known."""
+    return toggle.on and toggle.step.kind == "guest-flags"
+
+
+def _each_left_out(search: Search, found: Found) -> Iterator[tuple[Callable[[Found], Found], bool]]:
+    """Yield what leaves each part of the changes out, those of the kernels first, and whether it shows an offer."""
     start = search.start
 
     def without_parts(kept: Found, change: Callable[[Parts], Parts]) -> Found:
@@ -92,10 +103,10 @@ def _each_left_out(search: Search, found: Found) -> Iterator[Callable[[Found], F
 
     parts = found.world.parts
     if parts.guest.steps:
-        yield partial(without_parts, change=lambda now: replace(now, guest=Variant((), start.guest)))
+        yield partial(without_parts, change=lambda now: replace(now, guest=Variant((), start.guest))), False
     if parts.host.steps:
-        yield partial(without_parts, change=lambda now: replace(now, host=Variant((), start.host)))
+        yield partial(without_parts, change=lambda now: replace(now, host=Variant((), start.host))), False
     if parts.cpu.steps:
-        yield partial(without_parts, change=lambda now: replace(now, cpu=Form()))
+        yield partial(without_parts, change=lambda now: replace(now, cpu=Form())), False
     for toggle in found.chosen:
-        yield partial(without_bit, bit=toggle.bit)
+        yield partial(without_bit, bit=toggle.bit), _tells(toggle)

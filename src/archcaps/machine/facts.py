@@ -360,7 +360,12 @@ def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool, 
         if name != "shadow_paging" or snapshot.role == "host":
             facts.add(f"{scope}.{name}", value, snapshot.provenance, _source(snapshot, None))
     if found["ept_off"] is None and snapshot.role == "host":
-        facts.add(f"{scope}.shadow_paging", False, "assumed", "KVM uses EPT, as it does by default (parameter ept)")
+        name = f"{scope}.shadow_paging"
+        facts.known.pop(name, None)
+        if strict:
+            facts.add(name, None, "", "not given whether KVM uses EPT (parameter ept), and nothing is supposed")
+        else:
+            facts.add(name, False, "assumed", "KVM uses EPT, as it does by default (parameter ept)")
 
 
 @lru_cache(maxsize=256)

@@ -92,7 +92,7 @@ def test_the_register_s_condition_is_told() -> None:
     [
         ("mds_no", "good", "AND"), ("rsba", "bad", "OR"), ("rrsba", "bad", "OR"), ("fb_clear", "good-if-needed", "OR"),
         ("fb_clear_ctrl", "neutral", "HOST"), ("ibrs_all", "neutral", "AND"), ("reserved_40", "unknown", ""),
-        ("pbopt_support", "unknown", "HOST"),
+        ("pbopt_support", "neutral", "HOST"),
     ],
 )  # fmt: skip
 def test_good_and_bad_news(name: str, news: str, pool: str) -> None:

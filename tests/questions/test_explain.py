@@ -10,6 +10,8 @@ from typing import get_args
 import pytest
 
 from archcaps.errors import InputError
+from archcaps.machine.branch_options import BRANCH_BEHAVIOURS
+from archcaps.machine.forced_flags import WAYS
 from archcaps.machine.snapshot import Provenance
 from archcaps.questions.check import SPEAK_OF
 from archcaps.questions.explain import explain, names
@@ -173,10 +175,7 @@ def test_every_behaviour_with_its_readers(name: str) -> None:
     assert facts is not None
     assert facts.kernels
     # these are read by the look-up of options, before the graph
-    options = (
-        "tsx_auto_by_default", "mitigation_configs", "pti_option_stays", "gds_force_config", "knows_bhi_vmexit",
-        "spectre_v2_user_off_by_default", "knows_retbleed_stuff",
-    )  # fmt: skip
+    options = {"tsx_auto_by_default", "pti_option_stays", "gds_force_config", *BRANCH_BEHAVIOURS, *WAYS}
     assert facts.read_by or name in options
 
 

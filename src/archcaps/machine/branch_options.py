@@ -15,10 +15,10 @@ from typing import Final
 
 from archcaps.machine.cmdline import parse
 
-__all__ = ["BRANCH_LOOKUPS", "branch_option_values"]
+__all__ = ["BRANCH_BEHAVIOURS", "BRANCH_LOOKUPS", "branch_option_values"]
 
 #: Behaviours that decide how options are read.
-_DECIDING: Final = (
+BRANCH_BEHAVIOURS: Final = (
     "options_are_early", "mitigation_configs", "names_eibrs_modes", "has_retbleed", "mitigates_retbleed_on_amd",
     "knows_retbleed_stuff", "knows_its_stuff", "knows_bhi_vmexit", "spectre_v2_user_off_by_default",
 )  # fmt: skip
@@ -76,9 +76,9 @@ def branch_option_values(
     if cmdline is None:
         return dict.fromkeys(BRANCH_LOOKUPS) | values
     given = [(name, value or "") for name, value in parse(cmdline).options]
-    known = [behaviours.get(name) for name in _DECIDING]
+    known = [behaviours.get(name) for name in BRANCH_BEHAVIOURS]
     ways = product(*((False, True) if value is None else (value,) for value in known))
-    found = [_read(cmdline, given, config, dict(zip(_DECIDING, way, strict=True))) for way in ways]
+    found = [_read(cmdline, given, config, dict(zip(BRANCH_BEHAVIOURS, way, strict=True))) for way in ways]
     return {name: _agreed(each[name] for each in found) for name in found[0]} | values
 
 
@@ -216,5 +216,5 @@ def _its(given: _Given, kernel: Mapping[str, bool], compiled: bool | None) -> di
 
 
 BRANCH_LOOKUPS: Final = tuple(
-    _read("", [], None, dict.fromkeys(_DECIDING, False)) | dict.fromkeys((*_BUILT, "unprivileged_bpf"))
+    _read("", [], None, dict.fromkeys(BRANCH_BEHAVIOURS, False)) | dict.fromkeys((*_BUILT, "unprivileged_bpf"))
 )

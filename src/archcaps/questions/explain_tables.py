@@ -11,7 +11,7 @@ from archcaps.questions.explain_results import BehaviourFacts, BitFacts, Explana
 from archcaps.questions.explain_rules import LOOKUPS, files_reading, readers_of
 from archcaps.tables.bits import BITS, FIELDS, REGISTERS, Register, bits_of, fields_of
 from archcaps.tables.history import adjacent
-from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release, Track, readings_of
+from archcaps.tables.kernels import BEHAVIOURS, LONG_TERM, Release, Track, never_taken_away, readings_of
 from archcaps.tables.names import (
     ACCESS_LOOKUPS,
     ASSUMPTIONS,
@@ -111,7 +111,7 @@ def kernels_with(name: str) -> list[Readings]:
     found = []
     for line, texts in lines.items():
         start = _start(line, texts, read, track, releases)
-        found.append(Readings(line, _spans(texts, read), [*start, *_zones(texts, read)]))
+        found.append(Readings(line, _spans(texts, read), [*start, *_zones(name, texts, read)]))
     return found
 
 
@@ -125,15 +125,19 @@ def _spans(texts: Iterable[str], read: dict[str, bool]) -> str:
     return "; ".join(parts)
 
 
-def _zones(texts: list[str], read: dict[str, bool]) -> list[str]:
-    """Return the releases between two readings that differ and do not follow each other, and those after the last."""
+def _zones(name: str, texts: list[str], read: dict[str, bool]) -> list[str]:
+    """Return the releases between two readings that differ and do not follow each other, and those after the last.
+
+    What no kernel ever lost is known of those too.
+    """
     found = []
     for first, second in pairwise(texts):
         if read[first] is not read[second] and not adjacent(
             Release.parse(first).version, Release.parse(second).version
         ):
             found.append(f"after {first} and before {second}")
-    return [*found, f"after {texts[-1]}"] if texts else []
+    stays = bool(texts) and read[texts[-1]] and name in never_taken_away()
+    return found if stays or not texts else [*found, f"after {texts[-1]}"]
 
 
 def _start(line: str, texts: list[str], read: dict[str, bool], track: Track, releases: dict[Version, str]) -> list[str]:

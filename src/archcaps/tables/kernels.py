@@ -21,8 +21,8 @@ from archcaps.tables.files import read_csv
 from archcaps.tables.releases import Release
 
 __all__ = [
-    "BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track", "behaviour", "is_newest", "newest_of_line",
-    "outruns_readings", "readings_of", "too_old",
+    "BEHAVIOURS", "READINGS", "Behaviour", "Finding", "Release", "Track", "behaviour", "is_newest", "never_taken_away",
+    "newest_of_line", "outruns_readings", "readings_of", "too_old",
 ]  # fmt: skip
 
 #: Lines kept for years, each with its own backports. Source: kernel.org/category/releases.html
@@ -267,13 +267,14 @@ def _first_change(name: str) -> Mapping[str, Version]:
 
 
 @cache
-def _never_taken_away() -> Mapping[str, str]:
+def never_taken_away() -> Mapping[str, str]:
+    """Return the behaviours that no kernel lost once it had them, each with its source."""
     return {row["behaviour"]: row["source"] for row in read_csv("kernels/never_taken_away.csv")}
 
 
 def _never_lost(name: str, release: Release) -> str:
     """Return why a kernel has a behaviour that none ever lost: from where it descends; empty: it may not have it."""
-    why = _never_taken_away().get(name)
+    why = never_taken_away().get(name)
     if why is None:
         return ""
     _, readings = _readings(name)

@@ -29,7 +29,7 @@ from archcaps.tables.kernels import Release
 from archcaps.tables.names import SILICON_LOOKUPS, VULNERABILITIES
 from archcaps.tables.properties import properties
 from archcaps.tables.silicon import tsa_microcode
-from tests.space.brute import NEWEST, Part, table_values
+from tests.space.brute import Part, revision, table_values
 
 __all__ = ["COMPARED", "Configurations"]
 
@@ -75,11 +75,11 @@ class Configurations:
         """The same space for the prover: what is not free is given."""
         given = {"vm.has_assigned_device": False, "assume.user_mmio": False}
         given |= {f"guest.{name}": value for name, value in self.shown.items()}
-        for scope, bit in sorted(_bits_read()):
-            if scope == "guest" and bit not in self.guest_bits:
-                given[f"guest.{bit}"] = bit in self.guest_has
-            elif scope == "host" and bit not in (*self.host_bits, "hypervisor"):
-                given[f"host.{bit}"] = bit in self.host_has
+        read = _bits_read()
+        given |= {f"guest.{bit}": bit in self.guest_has for bit in read["guest"] if bit not in self.guest_bits}
+        # A guest's VMX deviates from what KVM offers, which is the host's.
+        of_host = read["host"] | read["guest"] & {"vmx"}
+        given |= {f"host.{bit}": bit in self.host_has for bit in of_host - {*self.host_bits, "hypervisor"}}
         return Bounds(
             host_parts=tuple(PartPattern(each.vendor, each.family, each.model, each.stepping) for each in self.hosts),
             kvm=choose_releases(",".join(self.host_kernels), "kvm"),
@@ -128,15 +128,19 @@ class Configurations:
                     for built in (False, True):
                         machine = _machine(part, kernel, recent, built=built)
                         number = f"{model:x}/{stepping:x}/{kernel}/{recent}/{built}"
-                        yield {"number": number, **machine, "has_assigned_device": False}
+                        yield {"number": number, **machine, "has_assigned_device": False, "has_host_device": False}
 
 
 @cache
-def _bits_read() -> frozenset[tuple[str, str]]:
+def _bits_read() -> Mapping[str, set[str]]:
     """Return the bits of hosts (on bare metal those of the hardware) and guests that some property reads."""
     roots = [VIOLATIONS[properties()[name].forbids](each) for name in COMPARED for each in VULNERABILITIES]
     names = [node.name.partition(".") for node in walk(roots) if node.kind is Kind.FACT]
-    return frozenset(("host" if scope == "silicon" else scope, what) for scope, _, what in names if what in BITS)
+    found: dict[str, set[str]] = {"host": set(), "guest": set()}
+    for scope, _, what in names:
+        if what in BITS:
+            found.setdefault("host" if scope == "silicon" else scope, set()).add(what)
+    return found
 
 
 def _machine(part: Part, kernel: str, recent: bool, *, built: bool) -> dict[str, Any]:
@@ -145,7 +149,7 @@ def _machine(part: Part, kernel: str, recent: bool, *, built: bool) -> dict[str,
     items = {name: value for name, value in upstream.items() if name.isupper()}
     return {
         "vendor": part.vendor, "family": part.family, "model": part.model, "stepping": part.stepping, "core_type": 0,
-        "microcode": NEWEST if recent else 0, "smt_active": False, "kernel": kernel, "cmdline": "",
+        "microcode": revision(part, recent=recent), "smt_active": False, "kernel": kernel, "cmdline": "",
         "config": json.dumps({**items, "KVM": "y" if built else "n"}),
         "kvm_parameters": json.dumps({"vmentry_l1d_flush": "auto", "ept": "Y", "ignore_msrs": "N"}),
     }  # fmt: skip
@@ -176,7 +180,7 @@ def _look_up(name: str, part: Part, kernel: str, recent: bool) -> bool | None:
     """Return what the list of a kernel, or its table of microcode, says of a part."""
     found = linux_lists.Part(part.vendor, part.family, part.model, part.stepping, hybrid=False, core_type=0)
     if name == "tsa_microcode":
-        return tsa_microcode(found, NEWEST if recent else 0, unlisted=False)
+        return tsa_microcode(found, revision(part, recent=recent), unlisted=False)
     return linux_lists.list_flag(*LIST_FLAGS[name], found, Release.parse(kernel)).value
 
 

@@ -104,6 +104,6 @@ def test_snapshots_are_read_with_a_share_of_their_bytes(tmp_path: Path) -> None:
     (tmp_path / "fleet.ndjson").write_text(host + "".join(guest % number for number in range(1999)))
     audit(find(str(tmp_path / "fleet.ndjson")), None, progress=lambda phase, done: told.append((phase, done)))
     for role in ("hosts", "guests"):
-        shares = [done for phase, done in told if phase == f"reading snapshots of {role}"]
+        shares = [done for phase, done in told if phase == f"reading lines of {role}"]
         # 2,000 lines of nearly one length, told of every 500.
         assert shares == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=0.01)

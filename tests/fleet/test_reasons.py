@@ -10,10 +10,12 @@ import duckdb
 import pytest
 
 from archcaps.fleet.audit import audit
+from archcaps.fleet.classes import NO_MATTER
 from archcaps.fleet.inventory import find
 from archcaps.fleet.sample import sample_fleet
 from archcaps.logic.ternary import Ternary
 from archcaps.questions.many.judge import questions
+from archcaps.questions.results import FINE
 from archcaps.tables.names import VULNERABILITIES
 
 QUESTIONS = ("truth", "safety", "host_safety")
@@ -47,7 +49,8 @@ def answers(facts: dict[str, bool], vulnerability: str) -> list[str]:
     found = []
     for question in QUESTIONS:
         answer = questions()[f"{vulnerability}_{question}"].answer(reading)
-        found.append(str(answer.possible[0]) if answer.decided else "undecided")
+        neither = question == "truth" and {str(value) for value in answer.possible} <= set(FINE)
+        found.append(str(answer.possible[0]) if answer.decided else NO_MATTER if neither else "undecided")
     return found
 
 

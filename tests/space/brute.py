@@ -21,13 +21,12 @@ from archcaps.rules.kvm_offer import OFFERED_CPUID, kvm_get_arch_capabilities, k
 from archcaps.rules.shown import model
 from archcaps.tables.axioms import axioms
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS
-from archcaps.tables.files import read_toml
+from archcaps.tables.files import read_csv, read_toml
+from archcaps.tables.linux_lists import Part as ListedPart
 from archcaps.tables.names import KERNEL_LOOKUPS, SILICON_LOOKUPS
 
-__all__ = ["NEWEST", "Brute", "Counts", "Part", "offer_of", "table_values"]
+__all__ = ["Brute", "Counts", "Part", "offer_of", "revision", "table_values"]
 
-#: A microcode revision that is newer than all that a table names.
-NEWEST = 1 << 40
 #: What every VMM shows where it is asked for nothing else, whatever KVM offers.
 ALWAYS = ("hypervisor", "rtm_disable")
 #: Rows at a time.
@@ -48,6 +47,18 @@ class Part:
     @property
     def plain(self) -> Part:
         return Part(self.vendor, self.family, self.model, self.stepping)
+
+
+@cache
+def _revisions() -> dict[tuple[int, ...], int]:
+    rows, signature = read_csv("silicon/amd_tsa_microcode.csv"), ("family", "model", "stepping")
+    return {tuple(int(row[name], 0) for name in signature): int(row["min_revision"], 0) for row in rows}
+
+
+def revision(part: Part | ListedPart, *, recent: bool) -> int:
+    """Return the newest or the oldest revision of a part: its upper bytes name the part, the last byte counts."""
+    listed = _revisions().get((part.family or 0, part.model or 0, part.stepping or 0), 0)
+    return listed | 0xFF if recent else listed & ~0xFF
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ def machine(
         role=role,
         cpu=Cpu(
             vendor=part.vendor, family=part.family, model=part.model, stepping=part.stepping,
-            core_type=0x20 if part.atom else 0, microcode=NEWEST if recent else 0,
+            core_type=0x20 if part.atom else 0, microcode=revision(part, recent=recent),
         ),
         cpuid=Cpuid(shown=shown),
         kernel=Kernel(release=release, cmdline=cmdline, config={**items, "KVM": "y" if built else "n"}),

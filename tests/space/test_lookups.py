@@ -22,6 +22,7 @@ from archcaps.space.releases import list_groups, releases
 from archcaps.tables.files import read_csv
 from archcaps.tables.linux_lists import Part, list_files, list_flag
 from archcaps.tables.silicon import published, tsa_microcode
+from tests.space.brute import revision
 
 #: ARCHCAPS_SPACE=full asks at every release that has other lists, and of every box.
 FULL = os.environ.get("ARCHCAPS_SPACE") == "full"
@@ -158,7 +159,7 @@ def test_a_box_answers_as_its_signatures_what_follows_from_identity() -> None:
 def test_recent_microcode_is_a_choice_where_the_table_has_the_part() -> None:
     for number in range(4):
         for box, part in random_parts(number):
-            newest = tsa_microcode(part, 1 << 40, unlisted=None)
+            newest = tsa_microcode(part, revision(part, recent=True), unlisted=None)
             for scope, expected in (
                 ("host", "host.recent_microcode" if newest else False),
                 ("guest", "guest.recent_microcode" if newest else False),

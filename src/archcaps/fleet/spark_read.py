@@ -30,6 +30,8 @@ _TYPES: Final = {
 _TEXT: Final = re.compile(r"(var)?char\([0-9]+\)")
 #: A field with a line break is read whole, and a broken line ends the matter, as with DuckDB.
 _CSV: Final = {"header": True, "inferSchema": False, "escape": '"', "multiLine": True, "mode": "FAILFAST"}
+#: What Spark reads as null; were it the empty text, "" would be null too. Two noncharacters, as no text has them.
+_NOTHING: Final = "\ufffe\uffff"
 
 Rejected = tuple[str, str, str]
 
@@ -107,7 +109,7 @@ def _clean_csv(session: SparkSession, source: Source, file: TextFile) -> DataFra
     """Return the rows of a file without a header, of which every row is one, with the columns that are read."""
     names = [name if name in source.columns else f"other {number}" for number, name in enumerate(file.columns)]
     schema = StructType([StructField(name, StringType()) for name in names])
-    options = {"header": False, "escape": '"', "quote": '"', "multiLine": True, "emptyValue": "", "nullValue": None}
+    options = {"header": False, "escape": '"', "quote": '"', "multiLine": True, "emptyValue": "", "nullValue": _NOTHING}
     found = session.read.schema(schema).csv(address(file.path), mode="FAILFAST", **options)  # type: ignore[arg-type]  # options of several types
     return found.select(*(name for name in names if name in source.columns))
 

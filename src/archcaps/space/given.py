@@ -7,6 +7,7 @@ from functools import cache
 
 from archcaps.logic.graph import Kind, walk
 from archcaps.rules.properties import VIOLATIONS
+from archcaps.space.facts import baseline
 from archcaps.tables.names import KERNEL_LOOKUPS
 from archcaps.tables.properties import properties
 
@@ -16,7 +17,10 @@ __all__ = ["is_known"]
 @cache
 def _known() -> frozenset[str]:
     nodes = [VIOLATIONS[each.forbids](subject) for each in properties().values() for subject in each.subjects]
-    return frozenset(node.name for node in walk(nodes) if node.kind in (Kind.FACT, Kind.RULE))
+    read = [node for node in walk(nodes) if node.kind in (Kind.FACT, Kind.RULE)]
+    # What a guest is shown by default hangs on the host, whatever else reads that.
+    defaults = [default for node in read if (default := baseline(node.name)) is not None]
+    return frozenset(node.name for node in (*read, *walk(defaults)) if node.kind in (Kind.FACT, Kind.RULE))
 
 
 def is_known(name: str) -> tuple[bool, Iterable[str]]:

@@ -15,7 +15,7 @@ from archcaps.space.bounds import Bounds
 from archcaps.space.names import CPUS, KERNELS, LATER, UNKNOWN, microcode_of, split
 from archcaps.space.parts import Box, boxes
 from archcaps.tables.linux_lists import asks_for_cores, list_flag
-from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode
+from archcaps.tables.silicon import mds_listed_immune, published, tsa_microcode, tsa_microcode_needed
 
 __all__ = [
     "Kernels",
@@ -30,8 +30,6 @@ __all__ = [
 
 #: A fact's value, or the name of the variable that it is.
 Value: TypeAlias = bool | str
-#: A microcode revision that is newer than every one in a table.
-_NEWEST = 1 << 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +78,8 @@ def _answers(what: str, place: int) -> Mapping[Box, bool | None]:
     if what == "mds_listed_immune":
         return {box: mds_listed_immune(box.part) for box in boxes()}
     if what == "tsa_microcode":
-        return {box: tsa_microcode(box.part, _NEWEST, unlisted=None) for box in boxes()}
+        # The revision names its part, so the one from which on it clears is the part's own.
+        return {box: tsa_microcode(box.part, tsa_microcode_needed(box.part), unlisted=None) for box in boxes()}
     return {box: identity_lookups(box.part)[what] for box in boxes()}
 
 

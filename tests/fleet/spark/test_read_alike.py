@@ -105,7 +105,9 @@ def test_tables_are_read_alike(session: SparkSession, tmp_path: Path) -> None:
         '{"host_id": "2", "guest_id": "2", "ia32_arch_capabilities": 18446744073709551615, "platform_id": null}\n'
     )
     probe = msgspec.to_builtins(read_snapshot(EXAMPLES / "thread" / "host.toml"))
+    # DuckDB reads them as guests too, and refuses a file of which no line is one.
     lines = [json.dumps({**probe, "id": "h1"}), '{"role": "host",', '{"format_version": 1, "role": "host", "cpuu": 1}']
+    lines.append(json.dumps({**probe, "id": "g1", "role": "guest", "host": "h1"}))
     (tmp_path / "probes.ndjson").write_text("\n".join(lines))
     for number, files in enumerate(
         (("a [1].parquet",), ("a.csv",), ("a.csv", "b.csv"), ("a.ndjson",), ("probes.ndjson",))

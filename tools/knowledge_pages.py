@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 
+import archcaps
 from archcaps.questions.explain_rules import explain_rule, rules
 from archcaps.tables.axioms import Axiom, axioms
 from archcaps.tables.bits import BITS
@@ -15,6 +17,7 @@ from tools.pages import WRITTEN_BY, table
 
 __all__ = ["axioms_page", "rules_page", "unverified_page", "words_page"]
 
+LISTS = Path(archcaps.__file__).parent / "tables" / "linux_lists"
 UNVERIFIED_HEAD = """# What is unverified
 
 Everything in archcaps' tables that rests on a statement nobody could check. A verdict that a part's row decides carries
@@ -39,6 +42,11 @@ def unverified_page() -> str:
     rows += [
         [f"kernels of {item.name}", item.meaning, item.source]
         for item in distributions() if "UNVERIFIED" in item.source
+    ]  # fmt: skip
+    rows += [
+        [f"`{path.name}` as of {row['release']}", "what its source says", row["source"]]
+        for path in sorted(LISTS.glob("*.csv"))
+        for row in read_csv(f"linux_lists/{path.name}") if "UNVERIFIED" in row.get("source", "")
     ]  # fmt: skip
     rows += [[f"axiom `{axiom.name}`", axiom.meaning, axiom.source]
              for axiom in axioms() if axiom.status == "unverified"]  # fmt: skip

@@ -72,7 +72,8 @@ def test_s03_the_advice_is_the_newer_qemu_or_a_guest_without_the_bit() -> None:
     found = {advice.where: advice for advice in result.advice}
     assert found["destination"].change == "QEMU 10.1.2, or 10.2 and later"
     assert found["guest"].change == "start it anew, powered off and on, with fb-clear=off"
-    assert [found["destination"].exit_code, found["guest"].exit_code] == [1, 0]
+    # The snapshots do not say of every feature of the model whether the destination has it.
+    assert [found["destination"].exit_code, found["guest"].exit_code] == [1, 3]
 
 
 def test_s03b_without_tsx_the_workaround_lacks_taa_no() -> None:
@@ -123,7 +124,8 @@ def test_s08_qemu_10_1_0_hides_the_register_where_the_host_has_none() -> None:
 @pytest.mark.parametrize("version", ["10.0.2", "10.1.1", "11.1.3"])
 def test_s08_other_qemus_show_it(version: str) -> None:
     result = move(S08, "host", "host", "guest-10.0", vmm="libvirt", from_version="10.0.0", to_version=version)
-    assert (result.accepts, result.exit_code) == ("yes", 0)
+    # Accepted; but of most of its model's features the snapshot does not say whether the destination has them.
+    assert (result.accepts, result.exit_code) == ("yes", 3)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_hiding_the_register_is_enough_up_to_6_12_and_does_nothing_from_6_13_on(
     # Up to 6.12 KVM stores what the VMM writes; since 6.13 a vCPU without the CPUID bit keeps KVM's default, which has
     # FB_CLEAR on this host (a5d563890b8f, dcb988cdac85).
     found = rows(ask("no-broken-promise", "mds", kvm="6.12-7.3", given=THREAD_HOST, listed=200))
-    assert found[("arch_capabilities=0", "fb_clear=0")] == ["6.12.0 to 6.12.117"]
+    assert found[("arch_capabilities=0", "fb_clear=0")] == ["6.12.0 to 6.12.118"]
 
 
 @pytest.mark.parametrize(
@@ -194,14 +194,17 @@ def test_kvm_6_19_runs_verw_after_fb_clear_dis() -> None:
     found = rows(outcome)
     assert set(found) == {(), ("vm.has_mapped_host_mmio",), ("fb_clear=0", "vm.has_mapped_host_mmio")}
     late = found[("fb_clear=0", "vm.has_mapped_host_mmio")]
-    assert late == ["6.19.0 to 6.19.9", "7.1.3 to 7.1.5", "7.2.13", "7.3.4"]
+    assert late == ["6.19.0 to 6.19.14", "7.0.13", "7.1.3 to 7.1.13", "7.2.13", "7.3.4"]
 
 
 @pytest.mark.parametrize("kvm", ["6.17.0", "6.18.0", "6.18.2", "6.18.9", "6.18.35"])
 def test_kvm_6_17_and_6_18_protect_every_entry(kvm: str) -> None:
     # They gate by mapped host MMIO and run VERW before FB_CLEAR_DIS. An L1D flush instead of it would need a part with
     # L1TF and MMIO stale data and without MDS, which MDS_NO has RDCL_NO rules out.
-    assert ask("host-entry-protected", "mmio_stale_data", kvm=kvm).verdict == HOLDS
+    # Of a guest that may nest (VMX) it is not established that KVM notes host MMIO under every root.
+    assert ask("host-entry-protected", "mmio_stale_data", kvm=kvm).verdict == UNKNOWN
+    one_root = {"guest.vmx": False}
+    assert ask("host-entry-protected", "mmio_stale_data", kvm=kvm, given=one_root).verdict == HOLDS
     assert ask("host-entry-protected", "mmio_stale_data", kvm=kvm, any_silicon=True).verdict == REFUTED
 
 

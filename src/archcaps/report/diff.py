@@ -39,6 +39,8 @@ def render(result: DiffResult, style: Style, width: int) -> str:
     result = safe(result)
     page = Page(style, width, everything=False)
     words, colour = _HEAD[result.relation]
+    if result.relation == "unknown" and (known := _known(result)):
+        words = f"{_HEAD[known][0]}, as far as is known"
     lines = [style(words, fg=colour, bold=True), _TRUTH[result.truth]]
     lines += ["", f"first:  {result.first}", f"second: {result.second}", "", *_table(result)]
     open_ = [row for row in result.differences if row.hanging not in ("", "0")]
@@ -49,6 +51,13 @@ def render(result: DiffResult, style: Style, width: int) -> str:
     lines += ["", *page.fill(f"Over every choice of: {'; '.join(result.free)}.")]
     lines += page.fill(f"For all: {'; '.join(result.fixed)}.")
     return "\n".join(lines) + "\n"
+
+
+def _known(result: DiffResult) -> str:
+    """Return how the second is in the configurations that are known; "" where these show no difference."""
+    worse = any(row.second_only not in ("", "0") for row in result.differences)
+    better = any(row.first_only not in ("", "0") for row in result.differences)
+    return "incomparable" if worse and better else "worse" if worse else "better" if better else ""
 
 
 def _table(result: DiffResult) -> list[str]:

@@ -16,6 +16,8 @@ from archcaps.space.releases import MODULE_PARAMETERS, releases
 from archcaps.space.space import Space
 from archcaps.tables.bits import BITS, REGISTERS
 from archcaps.tables.files import read_csv
+from archcaps.tables.linux_lists import Part
+from archcaps.tables.silicon import tsa_microcode_needed
 
 __all__ = ["Configuration", "configuration_of"]
 
@@ -162,13 +164,15 @@ def _takes(bounds: Bounds, signature: tuple[str, int, int, int]) -> bool:
 
 def _cpu(box: Box, signature: tuple[str, int, int, int], *, recent: bool) -> Cpu:
     vendor, family, model, stepping = signature
+    # A revision's upper bytes name its part. 0xffffffff is what hypervisors show that hide theirs.
+    enough = tsa_microcode_needed(Part(vendor, family, model, stepping)) or 0xFFFF_FF00
     return Cpu(
         vendor=vendor,
         family=hex(family),
         model=hex(model),
         stepping=stepping,
         core_type=ATOM if box.atom else 0,
-        microcode="0xffffffff" if recent else "0x0",
+        microcode=hex(enough | 0xFF) if recent else hex(enough & ~0xFF),
         smt_active=False,
     )
 

@@ -46,15 +46,15 @@ CASES = [
     ("fb-clear-to-sapphire-rapids", "host-tsx-off", "guest", (), 1, [{"+fbsdp_no"}]),
     # S10: a host kernel with f3f9deccfc68 (6.1.153), or a VMM that shows VERW_CLEAR by itself
     ("tsa-verw-clear-dropped", "host", "guest-6.18", (), 1, [{"+verw_clear"}]),
-    # S11: "mask CPUID 80000021 ECX bits 1 and 2" (one is enough for the guest's kernel), or 4b3b8a8b0df1 (7.1.3)
+    # S11: "mask CPUID 80000021 ECX bits 1 and 2" (one is enough for the guest's kernel), or 4b3b8a8b0df1 (v7.0-rc3)
     ("tsa-no-always", "host", "guest", (), 1, [{"-tsa_sq_no"}, {"-tsa_l1_no"}]),
-    ("tsa-no-always", "host", "guest", ("host-kernel",), 1, [{"host-kernel 7.1.3"}]),
+    ("tsa-no-always", "host", "guest", ("host-kernel",), 1, [{"host-kernel 7.0.13"}]),
     # S13: with tsx=on the guest clears against TAA, which the silicon has not
     ("taa-no-hidden", "host", "guest-icelake-v6", (), 1, [{"+fb_clear"}]),
     # S19: vmentry_l1d_flush=always, or a newer kernel: 6.8 for MDS
     ("flush-in-place-of-verw", "host-mds", "guest", (), 1, [{"kvm_intel.vmentry_l1d_flush=always on the host"}]),
-    # S20: a host kernel of 6.17 or later
-    ("mmio-without-counted-device", "host-6.16", "guest", (), 1, [{"host-kernel 6.17.0"}, {"host-kernel 6.18.0"}]),
+    # S20: a host kernel of 6.17 or later; whether 6.17.13 runs VERW early enough nobody read, 6.18 does
+    ("mmio-without-counted-device", "host-6.16", "guest", (), 1, [{"host-kernel 6.18.0"}, {"host-kernel 6.19.0"}]),
     # S21: "show such guests FB_CLEAR"; for MDS_NO see T2S
     ("verw-after-fb-clear-dis", "host-7.2", "guest", (), 1, [{"+mds_no", "+fb_clear"}]),
     # S26: 6.9 or later; 6.12 and 6.18 are the long-term lines after it

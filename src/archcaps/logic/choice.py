@@ -47,6 +47,7 @@ class Choice(Generic[L]):
     #: The choice in each case, where there are several.
     cases: tuple[tuple[Node, Choice[L]], ...] = field(default=(), compare=False, repr=False)
     _cache: dict[frozenset[L], Node] = field(default_factory=dict, compare=False, repr=False)
+    _sides: dict[frozenset[L], tuple[Node, Node]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def first_true(cls, rows: Iterable[tuple[Node, L]]) -> Choice[L]:
@@ -141,6 +142,11 @@ class Choice(Generic[L]):
 
     def _split(self, wanted: frozenset[L]) -> tuple[Node, Node]:
         """Return the nodes that say the choice falls on one of `wanted`, and that it falls on another label."""
+        if wanted not in self._sides:
+            self._sides[wanted] = self._both_sides(wanted)
+        return self._sides[wanted]
+
+    def _both_sides(self, wanted: frozenset[L]) -> tuple[Node, Node]:
         if self.ladder:
             return self._climb(wanted)
         if self.cases:

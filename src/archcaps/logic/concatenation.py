@@ -79,9 +79,9 @@ class Concatenation:
             if not answer.decided:
                 reasons |= answer.reasons
                 supposed.append(tuple(split.by_label[label] for label in answer.possible))
-        for parts in product(*supposed):
-            observed = {name: value for part in parts for name, value in part.items()}
-            found = self._answer(ternary.observing(observed) if observed else ternary)
+        each = [{name: value for part in parts for name, value in part.items()} for parts in product(*supposed)]
+        for observed, reading in zip(each, ternary.supposing(each) if supposed else (ternary,), strict=True):
+            found = self._answer(reading)
             texts |= dict.fromkeys(found.possible)
             # What was supposed is no input: the reasons for the split stand for it.
             reasons |= found.reasons - observed.keys()

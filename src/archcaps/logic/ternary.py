@@ -7,9 +7,10 @@ rule beats what the rule would compute; where both are known and differ, the dif
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Container, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from archcaps.logic.graph import TRUE, Kind, Node, walk
 
@@ -58,6 +59,31 @@ class Ternary:
     def observing(self, more: Mapping[str, bool]) -> Ternary:
         """Return the same reading with more rules observed."""
         return Ternary(self.facts, {**self.observed, **more}, self._cost, self._opaque)
+
+    def supposing(self, each: Iterable[Mapping[str, bool]]) -> Iterator[Ternary]:
+        """Yield this reading with the rules of each of `each` observed besides, one after the other.
+
+        What none of these rules stands under is evaluated once: a reading begins with what those before it found.
+        """
+        supposed = list(each)
+        names = frozenset[str]().union(*supposed)
+        hanging: dict[Node, bool] = {}
+        values, reasons = dict[Node, bool | None](), dict[Node, frozenset[str]]()
+        reading = self
+        for more in supposed:
+            # What a reading began with comes first in it, and operands before the nodes that use them.
+            for node, value in islice(reading._values.items(), len(values) if reading is not self else 0, None):
+                if node not in hanging:
+                    named = node.kind is Kind.RULE and node.name in names
+                    hanging[node] = named or any(hanging[arg] for arg in node.args)
+                if not hanging[node]:
+                    values[node] = value
+            for node, found in islice(reading._reasons.items(), len(reasons) if reading is not self else 0, None):
+                if not hanging[node]:
+                    reasons[node] = found
+            reading = self.observing(more)
+            reading._values, reading._reasons = dict(values), dict(reasons)
+            yield reading
 
     def value(self, node: Node) -> bool | None:
         """Return what is known of `node`: True, False, or None for unknown."""

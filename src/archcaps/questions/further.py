@@ -23,7 +23,13 @@ def further_verdicts(reader: Reader, *, brief: bool = False) -> list[FurtherVerd
     """
     if reader.guest.kernel.system != "linux":
         return []
-    return [(_in_brief if brief else _verdict)(reader, subject) for subject in FURTHER]
+    if brief:
+        return [_in_brief(reader, subject) for subject in FURTHER]
+    case = reader.model.guest
+    # Several subjects are told of in one file, and where facts are missing a long one takes its time.
+    files = dict.fromkeys(map(rules.file_of, FURTHER))
+    texts = {file: TEXTS[file](case.cpu, case.kernel).answer(reader.ternary) for file in files}
+    return [_verdict(reader, subject, texts[rules.file_of(subject)]) for subject in FURTHER]
 
 
 def _in_brief(reader: Reader, subject: str) -> FurtherVerdict:
@@ -36,10 +42,8 @@ def _in_brief(reader: Reader, subject: str) -> FurtherVerdict:
     )
 
 
-def _verdict(reader: Reader, subject: str) -> FurtherVerdict:
+def _verdict(reader: Reader, subject: str, text: Answer[str | None]) -> FurtherVerdict:
     case, ternary = reader.model.guest, reader.ternary
-    file = rules.file_of(subject)
-    text = TEXTS[file](case.cpu, case.kernel).answer(ternary)
     truth = rules.further_truth(case, subject).answer(ternary)
     safety = rules.further_safety(case, subject).answer(ternary)
     responsible = rules.further_responsible(case, subject).answer(ternary)
@@ -49,7 +53,7 @@ def _verdict(reader: Reader, subject: str) -> FurtherVerdict:
     return FurtherVerdict(
         subject,
         [_shown(reader, bit) for bit in rules.SPEAK_OF[subject]],
-        _texts(reader, file, text),
+        _texts(reader, rules.file_of(subject), text),
         _possible(rules.further_claim(case, subject).answer(ternary)),
         ternary.value(affected),
         ternary.value(prevented),

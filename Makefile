@@ -40,7 +40,7 @@ debian: ## install the Debian packages whose programs the tests run (as root; ot
 test: $(VENV)/.stamp ## run the tests
 	@if [ "$$(id -u)" = 0 ]; then tools/debian/install.sh || echo "debian: some tests will be skipped" >&2; fi
 	@mkdir -p build
-	@$(BIN)/pytest -n auto --junit-xml=build/junit.xml $(PYTEST_ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal --junit-xml=build/junit.xml $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp ## check style, types, the layers and the tables
 	@echo "lint: ruff check"
@@ -86,7 +86,7 @@ properties: $(VENV)/.stamp ## run the property tests with many more examples, ot
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto tests/ -k property $(PYTEST_ARGS)
 
 nightly: ## run all that is longer than make test: hours; what fails is told at the end
-	@failed=""; for each in test packages fuzz soundness properties conformance sweep prove-check fleet-check qemu-releases mutation; do \
+	@export ARCHCAPS_FULL=1 ARCHCAPS_SQL=full; failed=""; for each in test packages fuzz soundness properties conformance sweep prove-check fleet-check qemu-releases mutation; do \
 		echo "nightly: $$each"; $(MAKE) "$$each" || failed="$$failed $$each"; done; \
 		[ -z "$$failed" ] || { echo "nightly: failed:$$failed" >&2; exit 1; }
 

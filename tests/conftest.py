@@ -5,6 +5,7 @@ What a search finds goes into an `@example` of its test: no run depends on luck,
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -24,3 +25,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "archcaps")
+
+#: Tests that take a minute or more each: begun first, so that no worker has one left when the others are done.
+LONG = ("test_generated_documents_are_up_to_date", "test_an_audit_counts_what_the_prover_counts", "tests/fleet/spark/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first; the others keep their order."""
+    items.sort(key=lambda item: not any(each in item.nodeid for each in LONG))

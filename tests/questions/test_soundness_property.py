@@ -17,7 +17,7 @@ from archcaps.questions.results import CheckResult, Verdict
 from tests.questions.machines import guests, hosts
 
 assumptions = st.sampled_from([frozenset[str](), frozenset({"user-mmio"})])
-EXAMPLES = max(settings().max_examples // 4, 20)
+EXAMPLES = max(settings().max_examples // 8, 10)
 
 
 def with_only(reader: Reader, names: set[str]) -> CheckResult:

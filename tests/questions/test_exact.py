@@ -18,8 +18,8 @@ from archcaps.rules import host_border, verdict
 from archcaps.tables.names import VULNERABILITIES
 
 #: Bits of the host's register that nobody read; each two more are sixteen times as many completions.
-UNREAD = ("mds_no", "fb_clear", "fb_clear_ctrl", "sbdr_ssdp_no", "taa_no", "rfds_clear")
-READ = ("rdcl_no", "ibrs_all", "skip_l1dfl_vmentry", "rfds_no", "tsx_ctrl", "fbsdp_no", "psdp_no")
+UNREAD: tuple[str, ...] = ("mds_no", "fb_clear", "fb_clear_ctrl", "sbdr_ssdp_no", "taa_no", "rfds_clear")
+READ: tuple[str, ...] = ("rdcl_no", "ibrs_all", "skip_l1dfl_vmentry", "rfds_no", "tsx_ctrl", "fbsdp_no", "psdp_no")
 if os.environ.get("ARCHCAPS_FULL") != "1":
     READ, UNREAD = (*READ, *UNREAD[4:]), UNREAD[:4]
 GUESTS = {"none": "none", "nothing": "0x0", "fb_clear": "0x20000", "immune": "0x1e120"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -59,33 +59,39 @@ class Survey:
     @cached_property
     def groups(self) -> list[Group]:
         """The groups of cells in which the node surely holds somewhere."""
-        found: dict[object, Group] = {}
         own: dict[HostClass, list[tuple[int, Function]]] = {}
+        holding: list[tuple[Cell, Function, Function]] = []
         for cell in self._cells:
             shown, opened = self.space.sure_and_open(*cell.shown)
             sure = cell.host.deviating(shown)
             if not cell.other_part:
                 own.setdefault(cell.host, []).append((cell.guest.chosen, sure))
-            if sure == self._diagrams.false:
-                continue
-            opened = cell.host.deviating(opened)
-            key = (sure, opened, cell.other_part)
-            group = found.get(key) or found.setdefault(key, Group(sure, opened, self._diagrams.false))
+            if sure != self._diagrams.false:
+                holding.append((cell, sure, cell.host.deviating(opened)))
+        found: dict[object, Group] = {}
+        for cell, sure, opened in holding:
+            # Whether another part is needed depends on what holds without it: that is a mark of a group too.
+            without = frozenset(self._shown_own_part(cell, own.get(cell.host, []))) if cell.other_part else None
+            key = (sure, opened, without)
+            group = found.get(key)
+            if group is None:
+                group = found[key] = Group(sure, opened, self._least(sure, without))
             group.cells.append(cell)
-        for group in found.values():
-            group.least = self._least(group, own)
         return list(found.values())
 
-    def _least(self, group: Group, own: Mapping[HostClass, list[tuple[int, Function]]]) -> Function:
-        """Return what is left of a group if nothing deviates needlessly, another part among it."""
+    def _least(self, sure: Function, without: frozenset[Function] | None) -> Function:
+        """Return what is left of `sure` if nothing deviates needlessly, another part among it.
+
+        `without`: where it holds with the host's own part shown; None: that is what is shown.
+        """
         deviations = [name for name in self.space.deviations if name != OTHER_PART]
-        least, _ = self._deviating(group.sure, deviations)
+        least, _ = self._deviating(sure, deviations)
         other = self._diagrams.variable(OTHER_PART)
-        if not group.cells[0].other_part or least == self._diagrams.false:
+        if without is None or least == self._diagrams.false:
             return least & ~other
         # Shown the host's own part, it would be so with these deviations or fewer.
         needless = self._diagrams.true
-        for function in {each for cell in group.cells for each in self._shown_own_part(cell, own.get(cell.host, []))}:
+        for function in without:
             needless = needless & self._deviating(function, deviations)[1]
         return least & ~needless & other
 

@@ -54,7 +54,7 @@ def test_a_bit_of_the_host_that_a_guest_has_by_default_can_be_given() -> None:
 
 
 def test_a_saved_part_has_microcode_of_its_own(tmp_path: Path) -> None:
-    """AMD's revisions name their part (0x0a0011d7: family 0x19, model 1); 0xffffffff hides a revision, and says none."""
+    """AMD's revisions name their part (0x0a0011d7: family 0x19, model 1); 0xffffffff is what hides a revision."""
     pytest.importorskip("oxidd")
     archcaps(
         "prove", "offered-is-truthful", "--about", "tsa", "--kvm", "6.1.144", "--guest-kernel", "6.18.9",

@@ -1,7 +1,7 @@
 """archcaps within spark-submit: it ends as any other program, and a master that Spark's own settings name is used.
 
-Sources: Spark, Submitting Applications (the master of spark-submit, then that of conf/spark-defaults.conf); Configuration
-(SPARK_CONF_DIR).
+Sources: Spark, Submitting Applications (the master of spark-submit, then that of conf/spark-defaults.conf), and
+Configuration (SPARK_CONF_DIR).
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def test_a_job_of_spark_submit_ends_with_the_answer_s_code(tmp_path: Path) -> No
     sample_fleet(tmp_path / "fleet", 20, hosts=2)
     (tmp_path / "job.py").write_text(JOB)
     direct = archcaps("audit", str(tmp_path / "fleet"), "--json")
+    asked = ("audit", tmp_path / "fleet", "--engine", "spark", "--json")
     said = subprocess.run(
-        [SUBMIT, "--master", "local[1]", tmp_path / "job.py", "audit", tmp_path / "fleet", "--engine", "spark", "--json"],
+        [SUBMIT, "--master", "local[1]", tmp_path / "job.py", *asked],
         capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYSPARK_PYTHON": sys.executable},
     )  # fmt: skip
     assert "NoneType" not in said.stderr

@@ -1,10 +1,10 @@
-"""The SQL in which each engine turns a column of another type into a row's; null where a value can not be read."""
+"""The SQL in which each engine turns a column of another type into a row's; null where a value cannot be read."""
 
 from __future__ import annotations
 
 from typing import Final, Protocol
 
-from archcaps.machine.cmdline import KEPT, LONGEST, OPTION_WORD, WORD
+from archcaps.machine.cmdline import KEPT, LONGEST, NAMES, OPTION_WORD, WORD
 
 __all__ = ["DUCKDB", "SPARK", "Dialect"]
 
@@ -79,7 +79,10 @@ class _DuckDb:
     def options_alone(self, column: str) -> str:
         kept = f"regexp_matches(replace(word, '\"', ''), '{KEPT}')"
         words = f"list_filter(regexp_extract_all({column}, '{WORD}'), lambda word: {kept})"
-        maybe = f"regexp_matches({column}, '\"|{OPTION_WORD}')"
+        # A pattern that begins with one character is looked for five times as fast as `OPTION_WORD`.
+        odd = " OR ".join(f"contains({column}, chr({code}))" for code in (ord('"'), *range(ord("\t"), ord("\r") + 1)))
+        first = f"NOT starts_with({column}, 'BOOT_IMAGE=') AND regexp_matches({column}, '^({NAMES})')"
+        maybe = f"{odd} OR strlen({column}) <> length({column}) OR regexp_matches({column}, ' ({NAMES})') OR ({first})"
         some = f"regexp_matches(replace({column}, '\"', ''), '{OPTION_WORD}')"
         return _options_alone(maybe, some, f"strlen({column}) > {LONGEST}", column, f"array_to_string({words}, ' ')")
 
@@ -160,7 +163,7 @@ def _hexadecimal(stripped: str) -> str:
     return f"CAST(conv(substring({stripped}, 3), 16, 10) AS DECIMAL(38,0))"
 
 
-#: A number of 38 digits: no word, so that a text that says no number is one that can not be read.
+#: A number of 38 digits: no word, so that a text that says no number is one that cannot be read.
 _NONE: Final = "9" * 38 + "BD"
 #: Blanks as DuckDB strips them from numbers.
 _SPACE: Final = "' \t\n\x0b\f\r'"

@@ -34,15 +34,20 @@ OPTIONS: Final = HIDING | frozenset((
 
 #: Attack vectors from 6.17 on, by the token that takes each out of mitigations=.
 VECTORS: Final = ("user_kernel", "user_user", "guest_host", "guest_guest", "cross_thread")
+#: What ends a word. Source: Linux include/linux/ctype.h, lib/ctype.c (isspace)
+_BLANK: Final = "\t-\r \u00a0"
 #: A word of the command line: quotes keep blanks together.
-_WORD: Final = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_WORD: Final = re.compile(f'(?:[^{_BLANK}"]|"[^"]*"?)+')
+_BLANKS: Final = re.compile(f"[{_BLANK}]+")
 #: The same in a form that every SQL engine reads alike, without a backslash: only a space ends a word. So such a word
 #: may hold several of the words above, and is then kept or left out as a whole.
 WORD: Final = '(?:[^ "]+|"[^"]*"?)+'
 #: The names of `OPTIONS`, each as it may be written, as a regular expression.
 NAMES: Final = "|".join(sorted(name.replace("_", "[-_]").replace(".", "[.]") for name in OPTIONS))
-#: Where one of `OPTIONS` stands in a text without its quotation marks; whatever is no printable ASCII ends a word here.
-OPTION_WORD: Final = f"(^|[^!-~])({NAMES})(=|[^!-~]|$)"
+#: What may stand before an option: a blank, or anything that is not ASCII.
+_BEFORE: Final = "\t-\r \u0080-\U0010ffff"
+#: Where one of `OPTIONS` stands in a text without its quotation marks.
+OPTION_WORD: Final = f"(^|[{_BEFORE}])({NAMES})(=|[^!-~]|$)"
 
 #: No kernel of x86 reads more bytes (COMMAND_LINE_SIZE is 2,048); engines' regular expressions have bounds too.
 LONGEST: Final = 4096
@@ -93,7 +98,7 @@ class CommandLine:
 
     def words(self) -> Sequence[str]:
         """Return all words of `OPTIONS`, also behind ``--``: what cmdline_find_option finds, who knows no quotes."""
-        return [word for word in self.text.split() if word.partition("=")[0] in OPTIONS]
+        return [word for word in _BLANKS.split(self.text) if word.partition("=")[0] in OPTIONS]
 
     def mitigations(self, *, attack_vectors: bool) -> Mitigations:
         """Return what mitigations= ends as, in kernels with attack vectors (6.17) or before."""

@@ -32,13 +32,13 @@ with (ROOT / "tests" / "user_questions.csv").open(encoding="utf-8", newline="") 
 
 #: The exit code of each command of a section, in their order, and what its output has to say.
 EXPECTED: dict[int, list[tuple[int, list[str]]]] = {
-    # VERW may well clear, and the guest can not know; what the host's own side needs stays open.
+    # VERW may well clear, and the guest cannot know; what the host's own side needs stays open.
     1: [(3, [f'mds false-alarm safe VERW works "{ATTEMPTED}"', "Responsible: userspace", "What would decide it:"])],
     2: [(1, ["mds false-alarm safe VERW works", "not as KVM offers: md_clear=0", "responsible: userspace"])],
     # kvm64: family 15, model 6, stepping 1, and nothing of the host.
     3: [(3, ["guest: GenuineIntel 15/0x6/1"]), (1, ["mds false-alarm safe", "the silicon is not affected"])],
     4: [(0, ["bit 31 of CPUID.7.0:EDX", "Speaks of: spec_store_bypass"]), (0, ["spec_store_bypass Vulnerable"])],
-    5: [(0, ["which can not know whether a sibling thread runs somebody else"])],
+    5: [(0, ["which cannot know whether a sibling thread runs somebody else"])],
     # Measured: 6.1.192 says Unknown, 7.2.13 Not affected.
     6: [(3, ["mmio_stale_data Unknown: No mitigations Not affected"])],
     7: [
@@ -93,7 +93,7 @@ EXPECTED: dict[int, list[tuple[int, list[str]]]] = {
         (1, [f'mds truthful safe VERW works "{CLEARS}"', f'mmio_stale_data false-alarm safe VERW works "{ATTEMPTED}"']),
         (0, ["show flush_l1d (CPUID.7.0:EDX bit 28)"]),
     ],
-    # The report's own texts; whether the vendor's word is true can not be known from inside.
+    # The report's own texts; whether the vendor's word is true cannot be known from inside.
     23: [
         (0, ["spec_store_bypass Vulnerable", "spec_rstack_overflow Mitigation: safe RET, no microcode"]),
         (3, ["tsa unsaid undecided", "What would decide it:"]),

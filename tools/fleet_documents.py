@@ -44,7 +44,7 @@ meant by its name, whatever signs are in it; else `*`, `?` and `[...]` make a pa
 A DuckDB database is opened for reading, without extensions and without access to any other file. A view in it runs what
 whoever made it wrote, so it is refused unless `--views` asks for it.
 
-Lines and rows that can not be read, ids that occur twice, and guests without a usable host are set aside, counted and
+Lines and rows that cannot be read, ids that occur twice, and guests without a usable host are set aside, counted and
 listed.
 """
 INVENTORY_MEANINGS = {

@@ -8,7 +8,7 @@ __all__ = ["InputError", "nearest"]
 
 
 class InputError(Exception):
-    """Input that can not be used. Its text is one line for the user."""
+    """Input that cannot be used. Its text is one line for the user."""
 
     def __init__(self, what: str, where: str = "") -> None:
         line = " ".join(what.split())

@@ -63,7 +63,7 @@ def read_policy(path: Path) -> Policy:
     """Return the policy in a file. The file is run: it can do whatever Python can.
 
     Raises:
-        InputError: it can not be read or run, holds no rule, or one whose name no rule of archcaps has.
+        InputError: it cannot be read or run, holds no rule, or one whose name no rule of archcaps has.
     """
     where = str(path)
     try:
@@ -71,13 +71,13 @@ def read_policy(path: Path) -> Policy:
     except InputError as error:
         raise InputError(str(error), where) from error
     except OSError as error:
-        raise InputError(f"can not be read: {error.strerror or error}", where) from error
+        raise InputError(f"cannot be read: {error.strerror or error}", where) from error
     except SystemExit as error:
         raise InputError("ends the program by itself (sys.exit): a policy only defines functions", where) from error
     except SyntaxError as error:
         raise InputError(f"no Python: {error.msg}", f"{where}:{error.lineno or 1}") from error
     except Exception as error:
-        raise InputError(f"can not be run: {_on_one_line(error)}", f"{where}{_line_in(where, error)}") from error
+        raise InputError(f"cannot be run: {_on_one_line(error)}", f"{where}{_line_in(where, error)}") from error
     rules = {name: each for name, each in found.items() if hasattr(each, "policy_source")}
     if not rules:
         raise InputError("no function in it is marked with @rule of archcaps.policies", where)

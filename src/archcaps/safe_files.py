@@ -83,8 +83,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _unwritable(error: OSError, path: str | Path) -> InputError:
     if error.errno == errno.ENXIO:
-        return InputError("can not be written: nobody reads from this pipe (start its reader first)", str(path))
-    return InputError(f"can not be written: {error.strerror or error}", str(path))
+        return InputError("cannot be written: nobody reads from this pipe (start its reader first)", str(path))
+    return InputError(f"cannot be written: {error.strerror or error}", str(path))
 
 
 def _is_stream(path: Path) -> bool:
@@ -104,16 +104,16 @@ def _mode(path: Path) -> int | None:
         return None
     if kind == stat.S_IFLNK:
         hint = f"name the file itself: {path.resolve()}"
-        raise InputError(f"can not be written: Is a symbolic link, which is not followed ({hint})", str(path))
+        raise InputError(f"cannot be written: Is a symbolic link, which is not followed ({hint})", str(path))
     if kind in _REFUSED:
-        raise InputError(f"can not be written: Is {_REFUSED[kind]} (expected a file, or none yet)", str(path))
+        raise InputError(f"cannot be written: Is {_REFUSED[kind]} (expected a file, or none yet)", str(path))
     there = os.open(path, _THERE)  # fails where it may not be written; a rename would not ask
     try:
         status = os.fstat(there)
     finally:
         os.close(there)
     if not stat.S_ISREG(status.st_mode):
-        raise InputError("can not be written: Is no regular file (expected one, or none yet)", str(path))
+        raise InputError("cannot be written: Is no regular file (expected one, or none yet)", str(path))
     return stat.S_IMODE(status.st_mode) & 0o777
 
 

@@ -179,7 +179,7 @@ def test_no_colour_where_nobody_looks_or_wants_it() -> None:
             64,
             "'luck' is not one of 'user-mmio', 'host-mmio', 'default-options'",
         ),
-        (("check", "--host", "none.toml"), 65, "none.toml: can not be read: No such file or directory"),
+        (("check", "--host", "none.toml"), 65, "none.toml: cannot be read: No such file or directory"),
         (
             ("check", "--host", "examples/thread/guest.toml"),
             65,

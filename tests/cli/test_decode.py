@@ -255,7 +255,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     [
         (("--diff", "0x1"), 64, "'--diff' requires 2 arguments"),
         (("--diff", "0x1", "0x2", "0x3"), 64, "--diff takes its two values alone"),
-        (("0x1", "mds_no"), 64, "values, names and - can not be given together"),
+        (("0x1", "mds_no"), 64, "values, names and - cannot be given together"),
         (("--names", "windows", "0x1"), 64, "'windows' is not one of"),
         (("-1",), 64, "No such option"),
         (("--", "-1"), 65, "'-1' is not a number"),

@@ -36,7 +36,7 @@ def test_what_takes_too_long_is_not_decided() -> None:
         (("6.12.117", TODAY), "are not of one kind", 64),
         (("6.12", "6.13.2"), "names several releases", 65),
         (("6.12.117", "9.9.9"), "no release that was read is '9.9.9'", 65),
-        (("none.py", TODAY), "can not be read", 65),
+        (("none.py", TODAY), "cannot be read", 65),
         (("none.toml", "none.json"), "none.toml", 65),
         ((TODAY, NEVER, "--what", "lies"), "unknown 'lies'", 64),
         ((TODAY, NEVER, "--about", "mdss"), "did you mean mds", 65),

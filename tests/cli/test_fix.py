@@ -104,7 +104,7 @@ def test_all_shows_every_cure_with_sources() -> None:
         (("--cost", "model", *THREAD), 65, "--cost: 'model' is no cost (expected KIND=N, as model=2)"),
         (("--cost", "model=0", *THREAD), 65, "the cost of model is 0 (expected 1 to 1000)"),
         (("--max-changes", "0", *THREAD), 65, "--max-changes: 0 changes (expected 1 to 20)"),
-        (("--write", "/nowhere/x", *THREAD), 65, "/nowhere/x: can not be written"),
+        (("--write", "/nowhere/x", *THREAD), 65, "/nowhere/x: cannot be written"),
         (("--write", "x", *pair("md-clear-hidden")), 65, "there is no cure, so nothing is written"),
         (("--guest", "-cpu Skylake-Server", "--flags", "avx", "--host", "examples/thread/host.toml"), 64, "--flags"),
     ],

@@ -108,7 +108,7 @@ def test_help_teaches_with_examples_that_run() -> None:
     ("arguments", "code", "line"),
     [
         (HOSTS, 64, "Missing option '--guest'"),
-        ((*HOSTS, "--guest", "none.toml"), 65, "none.toml: can not be read"),
+        ((*HOSTS, "--guest", "none.toml"), 65, "none.toml: cannot be read"),
         ((*SPR, "--vmm", "banana"), 64, "Invalid value for '--vmm'"),
         ((*SPR, "--to-vmm-version", "new"), 65, "--to-vmm-version: 'new' is no release of QEMU"),
         ((*SPR, "--saves-msr"), 64, "--saves-msr is about snapshots of Firecracker"),

@@ -102,7 +102,7 @@ def test_files_and_their_names_in_errors() -> None:
     result = archcaps("predict", "examples/predict/linux.ndjson", "-", stdin=b"{")
     assert result.returncode == 65
     assert json.loads(result.stdout.splitlines()[-1])["error"].startswith("standard input: line 1: not JSON")
-    assert_refused(archcaps("predict", "no-such-file"), 65, "no-such-file: can not be read: No such file")
+    assert_refused(archcaps("predict", "no-such-file"), 65, "no-such-file: cannot be read: No such file")
 
 
 OPTIONS = ("--kernel", "6.12.117", "--cpu", "6/0x6a/6", "--flags", "md_clear,avx,arch_capabilities",
@@ -122,7 +122,7 @@ def test_one_case_from_options() -> None:
 
 def test_wrong_usage() -> None:
     assert_refused(archcaps("predict", "--cpu", "6/0x6a/6"), 64, "--kernel is missing")
-    assert_refused(archcaps("predict", "--kernel", "6.1.192", "file"), 64, "can not be given together")
+    assert_refused(archcaps("predict", "--kernel", "6.1.192", "file"), 64, "cannot be given together")
     assert_refused(archcaps("predict", "--kernel", "six"), 65, "is not a kernel release")
     wrong = archcaps("predict", "--kernel", "6.1.192", "--cpu", "6/0x6a/6", "--arch-capabilities", "0x1")
     assert_refused(wrong, 65, "needs --flags")

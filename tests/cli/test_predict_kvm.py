@@ -135,7 +135,7 @@ def test_an_answer_comes_before_the_next_case() -> None:
 
 def test_wrong_usage() -> None:
     assert_refused(archcaps("predict", "--kvm", "--kernel", "6.1.192"), 64, "--kvm takes cases from files")
-    assert_refused(archcaps("predict", "--kvm", "nosuch.ndjson"), 65, "nosuch.ndjson: can not be read")
+    assert_refused(archcaps("predict", "--kvm", "nosuch.ndjson"), 65, "nosuch.ndjson: cannot be read")
 
 
 def test_the_example_in_the_help_runs() -> None:

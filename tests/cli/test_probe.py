@@ -84,7 +84,7 @@ def test_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
     link.symlink_to(target)
     done = run("--no-kvm", "--quiet", "--output", str(link))
     assert (done.returncode, done.stdout) == (65, "")
-    assert f"{link}: can not be written: Is a symbolic link" in done.stderr
+    assert f"{link}: cannot be written: Is a symbolic link" in done.stderr
     assert link.is_symlink()
     assert not target.exists()
 
@@ -95,9 +95,9 @@ def test_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
         (("--role", "x"), 64, "'x' is not one of 'host', 'guest'"),
         (("--rol",), 64, "No such option '--rol'"),
         (("x",), 64, "unexpected extra argument"),
-        (("--quiet", "--no-kvm", "--output", "none/x.json"), 65, "none/x.json: can not be written: No such file"),
-        (("--quiet", "--no-kvm", "--output", "/dev/full"), 65, "/dev/full: can not be written: No space left"),
-        (("--quiet", "--no-kvm", "--output", "."), 65, ".: can not be written: Is a directory"),
+        (("--quiet", "--no-kvm", "--output", "none/x.json"), 65, "none/x.json: cannot be written: No such file"),
+        (("--quiet", "--no-kvm", "--output", "/dev/full"), 65, "/dev/full: cannot be written: No space left"),
+        (("--quiet", "--no-kvm", "--output", "."), 65, ".: cannot be written: Is a directory"),
     ],
 )
 def test_what_goes_wrong_is_one_line(arguments: tuple[str, ...], code: int, line: str) -> None:

@@ -124,7 +124,7 @@ def test_wrong_usage_is_one_line(arguments: tuple[str, ...], line: str) -> None:
 def test_a_folder_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = archcaps("prove", "no-broken-promise", "--about", "mds", "--save", str(tmp_path / "file" / "folder"))
-    assert_refused(result, 65, "can not be written")
+    assert_refused(result, 65, "cannot be written")
 
 
 def test_a_given_rule_bounds_the_configurations() -> None:

@@ -209,6 +209,6 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     inputs = ("--hosts", HOSTS, "--guests", GUESTS)
     assert_refused(run("--sql", "duckdb", "--lookups", str(tmp_path / "file"), *inputs), 64, "is a file")
-    assert_refused(run("--sql", "duckdb", "--lookups", str(tmp_path / "file/x"), *inputs), 65, "can not be written")
+    assert_refused(run("--sql", "duckdb", "--lookups", str(tmp_path / "file/x"), *inputs), 65, "cannot be written")
     odd = f"{tmp_path}{os.sep}a\\b"
     assert_refused(run("--sql", "duckdb", "--lookups", odd, *inputs), 65, "not the same in all dialects")

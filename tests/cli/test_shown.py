@@ -58,7 +58,7 @@ def test_exit_codes() -> None:
     [
         ("-cpu Haswell,+fb_clear", 65, "after + a name takes dashes (+fb-clear)"),
         ("qemu:Hasswell", 65, "did you mean Haswell?"),
-        ("none.sh", 65, "none.sh: can not be read"),
+        ("none.sh", 65, "none.sh: cannot be read"),
         ("README.md", 65, "README.md"),
         ("qemu-system-x86_64 -cpu 'host", 65, "is not closed"),
     ],
@@ -72,7 +72,7 @@ def test_options_that_do_not_go_together() -> None:
     assert_refused(archcaps("shown", *HOST, "--guest", "qemu:host", "--pid", "1"), 64, "either --guest or --pid")
     assert_refused(archcaps("check", *HOST, "--guest", "default", "--machine", "q35"), 64, "--guest names none")
     assert_refused(archcaps("shown", *HOST, "--guest", "qemu:host", "--vmm-version", "x"), 65, "is no release of QEMU")
-    assert_refused(archcaps("shown", "--qmp", "/nowhere"), 65, "/nowhere: can not be connected to")
+    assert_refused(archcaps("shown", "--qmp", "/nowhere"), 65, "/nowhere: cannot be connected to")
 
 
 def test_check_takes_a_command_line_from_a_file(tmp_path: Path) -> None:

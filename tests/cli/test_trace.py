@@ -75,7 +75,7 @@ def test_json_follows_its_committed_schema(host: str) -> None:
     ("arguments", "code", "line"),
     [
         ((), 64, "name a host"),
-        (("--host", "none.toml"), 65, "none.toml: can not be read"),
+        (("--host", "none.toml"), 65, "none.toml: cannot be read"),
         (("--host-kernel", "banana"), 65, "'banana' is not a kernel release"),
     ],
 )

@@ -92,7 +92,7 @@ def test_json_follows_its_committed_schema(to: str) -> None:
         (("--to", "banana", *GUEST), 65, "--to: 'banana' is not a kernel release"),
         (("--to", "6.18", "--from", "6.", *GUEST), 65, "--from: '6.' is not a kernel release"),
         (("--to", "6." + "1" * 90, *GUEST), 65, "--to: "),
-        (("--to", "6.18", "--guest", "none.toml"), 65, "none.toml: can not be read"),
+        (("--to", "6.18", "--guest", "none.toml"), 65, "none.toml: cannot be read"),
     ],
 )
 def test_wrong_usage_is_one_clear_line(arguments: tuple[str, ...], code: int, line: str) -> None:

@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_the_old_file_whole(name: str, folder: Path) -> None:
     target.write_text(OLD)
     done = run(name, folder, limit=16)
     assert done.returncode >= 64
-    assert "writ" in done.stderr  # archcaps: "can not be written"; DuckDB: "Could not write file"
+    assert "writ" in done.stderr  # archcaps: "cannot be written"; DuckDB: "Could not write file"
     assert len(done.stderr.splitlines()) == 1
     assert target.read_text() == OLD
     assert not [left for left in names(folder) if left.startswith(".")]

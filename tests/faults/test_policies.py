@@ -40,7 +40,7 @@ def asked(path: Path, text: str) -> tuple[int, str]:
         ("import sys\nsys.exit(0)\n", "sys.exit"),
         ("x = 1\n", "no function in it is marked"),
         ("def f(:\n", ":1: no Python"),
-        ("\nraise ValueError('a\\nb')\n", ":2: can not be run: ValueError: a b"),
+        ("\nraise ValueError('a\\nb')\n", ":2: cannot be run: ValueError: a b"),
         (RULE.format(name="noverw", more="", body="raise SystemExit(0)"), "SystemExit"),
         (RULE.format(name="noverw", more="", body="return True"), "gives True"),
         (RULE.format(name="noverw", more=", kvm", body="return FALSE"), "TypeError"),

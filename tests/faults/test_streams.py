@@ -49,7 +49,7 @@ def test_standard_output_that_takes_nothing_is_one_line(name: str, where: str) -
     done = shell(f"archcaps {COMMANDS[name]} {where}")
     assert done.returncode == 74
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("archcaps: standard output: can not be written: ")
+    assert done.stderr.startswith("archcaps: standard output: cannot be written: ")
 
 
 @pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", "<&-", "2>&- <&-"])

@@ -97,7 +97,7 @@ def test_strict_leaves_every_assumption_out() -> None:
 def test_nothing_and_something_can_not_be_supposed_together(command: str) -> None:
     result = run(command, "--host", "examples/thread/host.toml", "--guest", "examples/thread/guest.toml", "--strict",
                  "--assume", "user-mmio")  # fmt: skip
-    assert_refused(result, 64, "--strict supposes nothing: --assume can not be given with it")
+    assert_refused(result, 64, "--strict supposes nothing: --assume cannot be given with it")
 
 
 def test_migrate_takes_strict() -> None:

@@ -217,10 +217,10 @@ def test_hosts_with_one_id_are_set_aside_and_their_guests_too(small: Path) -> No
 @pytest.mark.parametrize(
     ("column", "reason"),
     [
-        ("CAST('nan' AS DOUBLE) AS family", "family: a value that can not be read"),
-        ("6.5 AS family", "family: a value that can not be read"),
+        ("CAST('nan' AS DOUBLE) AS family", "family: a value that cannot be read"),
+        ("6.5 AS family", "family: a value that cannot be read"),
         ("'0x2c' AS ia32_arch_capabilities", None),
-        ("'seven' AS ia32_arch_capabilities", "ia32_arch_capabilities: a value that can not be read"),
+        ("'seven' AS ia32_arch_capabilities", "ia32_arch_capabilities: a value that cannot be read"),
         ("CAST(18446744073709551614 AS UBIGINT) AS ia32_arch_capabilities", None),
         ("-5 AS family", "does not fit"),
         ("'debain' AS config", "config"),
@@ -371,4 +371,4 @@ def test_texts_that_are_no_numbers_are_not_read_as_some(tmp_path: Path, text: st
         f"guest_id,host_id,vendor,family\ng,h,GenuineIntel,{text}\nk,h,GenuineIntel, 6 \n"
     )
     (one,) = audit(find(str(tmp_path)), None).result.rejected
-    assert (one.example, one.reason) == ("g", "family: a value that can not be read")
+    assert (one.example, one.reason) == ("g", "family: a value that cannot be read")

@@ -150,5 +150,5 @@ def test_hostile_names_are_only_text(report: tuple[AuditResult, Path]) -> None:
 
 
 def test_a_report_that_can_not_be_written_is_one_line(report: tuple[AuditResult, Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere/report\.html: can not be written"):
+    with pytest.raises(InputError, match=r"nowhere/report\.html: cannot be written"):
         write_html(report[0], tmp_path / "nowhere" / "report.html")

@@ -1,4 +1,4 @@
-"""Rows that can not be judged: a roll-out sets aside what an audit does, tells of it, and counts it in nothing else."""
+"""Rows that cannot be judged: a roll-out sets aside what an audit does, tells of it, and counts it in nothing else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def query(sql: str) -> list[tuple[Any, ...]]:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Path:
-    """Three hosts and ten guests that can be judged, and rows that can not: hosts of one id, of another maker."""
+    """Three hosts and ten guests that can be judged, and rows that cannot: hosts of one id, of another maker."""
     hosts = [f"SELECT 'h' || i AS host_id, {CPU}, {WORD} FROM range(3) t(i)"]
     hosts += [f"SELECT 'twin' AS host_id, {CPU}, {WORD}"] * 2
     hosts.append(f"SELECT 'via' AS host_id, {CPU.replace('GenuineIntel', 'CentaurHauls')}, {WORD}")

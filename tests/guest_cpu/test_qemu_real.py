@@ -131,7 +131,7 @@ def test_enforce_never_starts_what_archcaps_says_is_refused(cpu: str, host: arch
         with running(cpu, tmp_path):
             assert told.refused is None
     except RuntimeError as error:
-        # Refused for sure, or for a feature of which archcaps says that it can not tell.
+        # Refused for sure, or for a feature of which archcaps says that it cannot tell.
         assert told.refused is not None or told.notices, error
 
 
@@ -194,5 +194,5 @@ def test_enforce_takes_a_corrected_option_where_this_kvm_can(cpu: str, host: arc
 
 def test_a_socket_that_is_none(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(archcaps.InputError, match="can not be connected to"), Qmp(str(path)):
+        with pytest.raises(archcaps.InputError, match="cannot be connected to"), Qmp(str(path)):
             pass

@@ -122,7 +122,7 @@ def test_a_name_is_a_rule_or_a_fact() -> None:
     fact("name_clash.clash")
     with pytest.raises(ValueError, match=r"name_clash\.clash is a fact"):
         make()
-    with pytest.raises(ValueError, match=r"is a rule and can not be a fact too"):
+    with pytest.raises(ValueError, match=r"is a rule and cannot be a fact too"):
         fact("name_clash.clash")
 
 

@@ -141,7 +141,7 @@ def test_names_and_literals() -> None:
     assert identifier("guest.concludes[mds,not-affected]") == "guest_concludes_mds_not_affected"
     assert not is_identifier("a" * 64)  # PostgreSQL would cut it off
     assert not is_identifier("Upper")
-    with pytest.raises(ValueError, match="can not be a column"):
+    with pytest.raises(ValueError, match="cannot be a column"):
         identifier("a" * 64)
     assert literal("it's") == "'it''s'"
     for text in ("a\\n", "a\nb"):

@@ -72,7 +72,7 @@ def test_the_host_s_texts_give_its_bug_bits() -> None:
 
 
 def test_a_host_s_text_against_its_registers_shows_nothing() -> None:
-    """The host says MDS_NO, so its kernel can not say "Mitigation" (Linux 6.12.117 common.c cpu_set_bug_bits)."""
+    """The host says MDS_NO, so its kernel cannot say "Mitigation" (Linux 6.12.117 common.c cpu_set_bug_bits)."""
     host = replace(HOST, vulnerabilities={"mds": "Mitigation: Clear CPU buffers; SMT vulnerable"})
     result = check(host, GUEST)
     assert result.disable_fb_clear is None

@@ -1,4 +1,4 @@
-"""Snapshots that can not be used: one clear line that says what, where and what was expected."""
+"""Snapshots that cannot be used: one clear line that says what, where and what was expected."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def test_the_other_role_is_refused() -> None:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "none.toml"
-    with pytest.raises(InputError, match=r"none\.toml: can not be read: No such file"):
+    with pytest.raises(InputError, match=r"none\.toml: cannot be read: No such file"):
         read_snapshot(path)
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="can not be read: Is a directory"):
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
         read_snapshot(tmp_path)
 
 

@@ -77,7 +77,7 @@ def test_a_contradiction_of_the_rfds_bits_is_noticed() -> None:
 def test_tsx_ctrl_without_the_host_s_is_out_of_reach() -> None:
     guest = archcaps.guest(cpu="6/0x55/7", flags=FLAGS, arch_capabilities=1 << 7, kernel="6.12.117")
     texts = [notice.text for notice in archcaps.check(HOST, guest).notices]
-    assert "the guest is shown tsx_ctrl, whose MSR it can not reach" in texts
+    assert "the guest is shown tsx_ctrl, whose MSR it cannot reach" in texts
 
 
 def test_the_same_guest_before_and_after_6_13() -> None:

@@ -127,7 +127,7 @@ def test_property_the_exit_code_is_the_worst_verdict(host: Snapshot, guest: Snap
 def test_property_userspace_is_responsible_only_where_it_did_not_pass_kvm_s_offer_on(
     host: Snapshot, guest: Snapshot
 ) -> None:
-    """The guest that is shown what KVM offers, with the host's identity, can not be userspace's doing."""
+    """The guest that is shown what KVM offers, with the host's identity, cannot be userspace's doing."""
     reader = Reader(host, guest)
     offered = reader.model.offered
     names = ("md_clear", "flush_l1d", "rtm", "mds_no", "taa_no", "tsx_ctrl", "fb_clear", "rfds_no", "rfds_clear",

@@ -2,7 +2,7 @@
 
 24 hosts: six on each of 5.10.218, 6.1.192, 6.12.117 and 7.2.13; 230 values of MSR 0x10a with the CPUID bit, 30 without.
 19 more on 6.18.15 and 7.3.4, six of them under kvm-amd with 74 values, some with options that set bugs on the host.
-What a record can not tell (the texts of a host before kvm-intel was loaded, FB_CLEAR_DIS without the CPUID bit) is
+What a record cannot tell (the texts of a host before kvm-intel was loaded, FB_CLEAR_DIS without the CPUID bit) is
 not compared.
 """
 

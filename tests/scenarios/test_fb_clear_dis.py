@@ -53,7 +53,7 @@ CASES: dict[Name, Case] = {
             "mmio_stale_data": (CLEAR, "mitigated A1 R1 K0", "broken-promise safe userspace"),
         },
     ),
-    # Cascade Lake can not: it has TSX_CTRL and no TAA_NO.
+    # Cascade Lake cannot: it has TSX_CTRL and no TAA_NO.
     ("read-before-cpuid", "host-cascade-lake", "guest-on-cascade-lake"): Case(
         1,
         False,
@@ -210,6 +210,6 @@ def test_with_mmio_mapped_to_user_code_a_vain_verw_leaks() -> None:
 def test_bits_of_msrs_that_the_guest_can_not_reach_are_noticed() -> None:
     texts = [notice.text for notice in ask("firecracker-t2s", "host-cascade-lake", "guest-new").notices]
     assert texts == [
-        "the guest is shown misc_package_ctls, whose MSR it can not reach",
-        "the guest is shown energy_filtering_ctl, whose MSR it can not reach",
+        "the guest is shown misc_package_ctls, whose MSR it cannot reach",
+        "the guest is shown energy_filtering_ctl, whose MSR it cannot reach",
     ]

@@ -36,7 +36,7 @@ def test_s24_without_its_no_a_guest_mitigates_for_nothing() -> None:
 
 
 def test_a_model_without_ssbd_leaves_the_guest_open() -> None:
-    """QEMU's Skylake-Client shows no SSBD: Linux can not disable speculative store bypass."""
+    """QEMU's Skylake-Client shows no SSBD: Linux cannot disable speculative store bypass."""
     assert said(ask("old-model-on-ice-lake", "host", "guest"), "spec_store_bypass") == (
         "Vulnerable", "truthful exposed userspace",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Guests that move, or can not: S03, S03b, S08, S14, S15."""
+"""Guests that move, or cannot: S03, S03b, S08, S14, S15."""
 
 from __future__ import annotations
 

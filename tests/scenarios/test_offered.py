@@ -95,7 +95,7 @@ def test_s22_the_msrs_that_fault_are_noticed() -> None:
     names = ["misc_package_ctls", "energy_filtering_ctl", "doitm", "mcu_extended_service", "overclocking_status"]
     # bits 10, 11, 12, 22, 23
     texts = [notice.text for notice in ask("bits-without-msrs", "host", "guest").notices]
-    assert texts == [f"the guest is shown {name}, whose MSR it can not reach" for name in names]
+    assert texts == [f"the guest is shown {name}, whose MSR it cannot reach" for name in names]
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_silicon_that_can_not_exist(values: dict[str, bool | None], broken: str)
         {**of(5, 0x09), "smep": True},  # Quark has leaf 7
         {**of(6, 0x6A), "arch_capabilities": True, "mds_no": False},  # a sample of Ice Lake, stepping 0
         {**of(6, 0x3C), "rtm": True, "hle": True, "avx2": True, "avx": True},  # Haswell
-        # Core 2: nobody published whether it has MDS, and it can not say so.
+        # Core 2: nobody published whether it has MDS, and it cannot say so.
         {**of(6, 0x17), "mds_published": False, "mds_listed_immune": False, "mds_no": False},
     ],
 )

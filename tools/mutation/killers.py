@@ -1,7 +1,7 @@
 """What kills a mutant: tests of this project, the fast and near ones first.
 
 A killer is called in a process of its own in which the rules are the mutant's. It returns what failed, or None where
-all was as ever; an exception (a rule that can not be traced) is a failure too.
+all was as ever; an exception (a rule that cannot be traced) is a failure too.
 
 Numbers that archcaps itself counts, as the counter-examples to a property, are no killer: what they have to be would
 come from the rules too, so that any change kills and no test has said what is right.

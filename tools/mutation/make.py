@@ -1,6 +1,6 @@
 """Makes the mutants of a module of the rules from its syntax tree: one operator, one fact, one operand, one row.
 
-Left alone are what no rule is made of (annotations, decorators, docstrings, lists of exports), and what can not be
+Left alone are what no rule is made of (annotations, decorators, docstrings, lists of exports), and what cannot be
 traced whatever the tests are: the closing `(TRUE, ...)` of a table is never taken away.
 """
 

@@ -36,5 +36,5 @@ def assumptions_of_options(options: dict[str, Any]) -> dict[str, Any]:
     given = dict(options)
     strict, assumed = given.pop(STRICT), given.get(_ASSUMED, ())
     if strict and assumed:
-        raise click.UsageError("--strict supposes nothing: --assume can not be given with it")
+        raise click.UsageError("--strict supposes nothing: --assume cannot be given with it")
     return {**given, _ASSUMED: (STRICT,) if strict else assumed}

@@ -74,7 +74,7 @@ def audit(fleet: FleetOptions, *, html: Path | None, form: str, wide: bool, reas
 
     Every guest gets the verdict of check on its host. Hosts that are alike, and guests that are alike, are judged
     once, so that ten million guests take seconds. What a row does not say is unknown, and never counts as safe; rows
-    that can not be read are listed, never dropped.
+    that cannot be read are listed, never dropped.
     """
     form = "json" if fleet.as_json else form
     if form == "html" and sys.stdout is not None and sys.stdout.isatty():

@@ -106,7 +106,7 @@ def _from_arguments(values: tuple[str, ...], register: str | None, *, everything
         target = register or DEFAULT_REGISTER
         return [ask.decode(ask.value_in(value, target), target, everything=everything) for value in values]
     if any(map(ask.is_value, values)) or "-" in values:
-        raise click.UsageError("values, names and - can not be given together")
+        raise click.UsageError("values, names and - cannot be given together")
     return [ask.encode([name for value in values for name in ask.names_in(value)], register)]
 
 
@@ -139,7 +139,7 @@ def _line() -> bytes:
     try:
         return sys.stdin.buffer.readline(_LINE_BYTES)
     except OSError as error:
-        raise InputError(f"can not be read: {error.strerror or error}", "standard input") from error
+        raise InputError(f"cannot be read: {error.strerror or error}", "standard input") from error
 
 
 def _difference(a: str, b: str, register: str | None) -> Difference:

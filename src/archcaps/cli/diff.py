@@ -101,7 +101,7 @@ def _side(word: str, *, second: bool) -> Side:
     """Return what an argument names.
 
     Raises:
-        InputError: it can not be read.
+        InputError: it cannot be read.
     """
     from archcaps.machine.read import read_snapshot  # noqa: PLC0415  # only for what is compared
     from archcaps.policies import read_policy  # noqa: PLC0415  # as above

@@ -88,7 +88,7 @@ def fix(  # noqa: PLR0913  # one for each option
 
     All sets of changes are tried in the order of their cost, so the answer is proven the cheapest: no cheaper set of
     allowed changes does as well. A set counts only if each vulnerability of check is then surely told truly and surely
-    safe, against guest user code and for the host; what is not known never counts as mended. Where that can not be
+    safe, against guest user code and for the host; what is not known never counts as mended. Where that cannot be
     had, the best that can: no exposure and no lie, no exposure, the fewest lies; and why there is no more. A change of
     bits that would make worse what else MSR 0x10a speaks of, as Meltdown, is no cure.
 

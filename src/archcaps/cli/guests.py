@@ -52,7 +52,7 @@ def data_of(name: str) -> bytes:
     """Return what a file holds, or standard input for -.
 
     Raises:
-        InputError: it can not be read, or is too large.
+        InputError: it cannot be read, or is too large.
     """
     try:
         if name == "-":
@@ -61,7 +61,7 @@ def data_of(name: str) -> bytes:
             with Path(name).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"can not be read: {error.strerror or error}", where_of(name)) from error
+        raise InputError(f"cannot be read: {error.strerror or error}", where_of(name)) from error
     if len(data) > MAX_BYTES:
         what = f"larger than {MAX_BYTES >> 20} MiB: not a snapshot, nor a guest's configuration"
         raise InputError(what, where_of(name))
@@ -116,7 +116,7 @@ def of_process(pid: int, argv: list[str] | None = None) -> Asked:
     """Return what a running QEMU process was asked for.
 
     Raises:
-        InputError: there is no such process, it can not be read, or it is no QEMU.
+        InputError: there is no such process, it cannot be read, or it is no QEMU.
     """
     from archcaps.guest_cpu.qemu.words import is_qemu  # noqa: PLC0415  # only where a process is named
 

@@ -27,7 +27,7 @@ def guests_to_check(host: Snapshot, kernel: str | None, *, strict: bool = False)
     `strict`: nothing is supposed of what KVM offers.
 
     Processes that may not be read are counted, on standard error: any of them could be a guest; a QEMU whose CPU
-    archcaps can not tell is named there.
+    archcaps cannot tell is named there.
     """
     yield default_guest(host, kernel, strict=strict)
     unreadable = 0

@@ -23,7 +23,7 @@ def lines_of(files: Sequence[str]) -> Iterator[tuple[str, bytes] | None]:
     ``-`` is standard input; with several files the file's name stands in front of the line.
 
     Raises:
-        InputError: a file can not be read, or a line is too long.
+        InputError: a file cannot be read, or a line is too long.
     """
     for name in files:
         label = "standard input" if name == "-" else name
@@ -38,7 +38,7 @@ def lines_of(files: Sequence[str]) -> Iterator[tuple[str, bytes] | None]:
                 if name != "-":
                     os.close(source)
         except OSError as error:
-            raise InputError(f"can not be read: {error.strerror or error}", label) from error
+            raise InputError(f"cannot be read: {error.strerror or error}", label) from error
 
 
 def _lines(source: int, where: str) -> Iterator[tuple[str, bytes] | None]:

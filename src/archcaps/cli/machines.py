@@ -179,7 +179,7 @@ class Machines:
 
         Raises:
             click.UsageError: options contradict each other.
-            InputError: a file or a value can not be read, or the guest runs without KVM.
+            InputError: a file or a value cannot be read, or the guest runs without KVM.
         """
         if self.host_file == "-" and self.guest_file == "-":
             raise click.UsageError("standard input can hold one of --host and --guest, not both")
@@ -217,7 +217,7 @@ class Machines:
         `data`: what the guest's file holds.
 
         Raises:
-            InputError: it can not be read.
+            InputError: it cannot be read.
         """
         if self.pid is not None:
             return of_process(self.pid)

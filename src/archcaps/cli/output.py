@@ -104,7 +104,7 @@ def broken(error: OSError) -> OutputError:
     """Return the error for standard output that takes no more, and let nothing more be written there."""
     to_nowhere(1)  # Python writes what is left when it ends, and would complain once more
     why = "it is closed" if error.errno == errno.EBADF else error.strerror or error
-    return OutputError(f"standard output: can not be written: {why}")
+    return OutputError(f"standard output: cannot be written: {why}")
 
 
 def to_nowhere(descriptor: int) -> None:

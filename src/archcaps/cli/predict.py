@@ -57,7 +57,7 @@ Examples:
 \b
 Exit codes:
   0  every case was answered
-  65 a line was no case (its answer is {"error": ...}), or a file can not be read
+  65 a line was no case (its answer is {"error": ...}), or a file cannot be read
   64 and 66 and more: wrong usage, internal error
 """
 
@@ -104,7 +104,7 @@ def predict(
     """
     if smt is not None or any(value is not None for value in given.values()):
         if files:
-            raise click.UsageError("a case from options and cases from files can not be given together")
+            raise click.UsageError("a case from options and cases from files cannot be given together")
         if kvm:
             raise click.UsageError("--kvm takes cases from files: a host has more to say than options can")
         if given["kernel"] is None:

@@ -62,7 +62,7 @@ def bounds_of(options: Mapping[str, object]) -> Bounds:
     """Return the bounds that the options of `bounds_options` are.
 
     Raises:
-        InputError: one of them can not be read.
+        InputError: one of them cannot be read.
     """
     from archcaps.space.bounds import Bounds  # noqa: PLC0415  # needs the extra
     from archcaps.space.releases import choose_releases  # noqa: PLC0415  # as above
@@ -126,7 +126,7 @@ def save_examples(result: ProveResult, folder: Path) -> Iterator[Path]:
     """Write every counter-example as two snapshots into `folder`; yield the paths.
 
     Raises:
-        InputError: the folder or a file can not be written.
+        InputError: the folder or a file cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def save_examples(result: ProveResult, folder: Path) -> Iterator[Path]:
             for number, row in enumerate(outcome.deviations, 1):
                 yield from _save(row.example, folder / f"{result.property}-{outcome.subject}-{number}")
     except OSError as error:
-        raise InputError(f"can not be written: {error.strerror}", str(error.filename or folder)) from error
+        raise InputError(f"cannot be written: {error.strerror}", str(error.filename or folder)) from error
 
 
 def _save(example: CounterExample, start: Path) -> Iterator[Path]:

@@ -20,7 +20,7 @@ Examples:
   archcaps roll-out fleet --change guest-show=fb_clear --only host.model=106 --out result
 
 \b
-INVENTORY is what archcaps audit takes. Rows that audit sets aside, and classes that can not be judged
+INVENTORY is what archcaps audit takes. Rows that audit sets aside, and classes that cannot be judged
 after the change, are told with their reasons and written to rejected.parquet; they are in no other number.
 
 \b
@@ -51,7 +51,7 @@ def roll_out(fleet: FleetOptions, *, changes: tuple[str, ...], only: tuple[str, 
     """Say what a change over a fleet does before it is made: who is newly lied to, newly exposed, cured.
 
     Guests are judged as they are and as they will be. What was observed of a kernel does not hold for another one: of
-    changed hosts, what KVM offers is modelled. Rows that can not be judged, before or after, are listed, never dropped.
+    changed hosts, what KVM offers is modelled. Rows that cannot be judged, before or after, are listed, never dropped.
     """
     settings = fleet.settings()
     from archcaps.fleet.changes import Change, Only  # noqa: PLC0415  # needs the extra

@@ -137,6 +137,6 @@ def _write(folder: Path, dialect: str, hosts: str, guests: str, assumptions: fro
         for name, text in (render_lookups(rows) | statements).items():
             replace_file(folder / name, text.encode())
     except OSError as error:
-        raise InputError(f"can not be written: {error.strerror or error}", str(error.filename or folder)) from error
+        raise InputError(f"cannot be written: {error.strerror or error}", str(error.filename or folder)) from error
     counts = ", ".join(f"{len(found)} {table}" for table, found in rows.items())
     tell(f"{folder}: {counts}")

@@ -75,7 +75,7 @@ def audit(  # noqa: PLR0913  # each asks for one thing, by name
     out: Path | None,
     *,
     assumptions: Iterable[str] = (),
-    settings: Settings = Settings(),  # noqa: B008  # it can not be changed
+    settings: Settings = Settings(),  # noqa: B008  # it cannot be changed
     wide: bool = False,
     reasons: bool = False,
     cures: bool = False,
@@ -91,7 +91,7 @@ def audit(  # noqa: PLR0913  # each asks for one thing, by name
     of six. `settings`: which engine works, and with what.
 
     Raises:
-        InputError: the inventory can not be read, no guest can be judged, or the folder can not be written.
+        InputError: the inventory cannot be read, no guest can be judged, or the folder cannot be written.
     """
     with opened(inventory, out, settings, progress) as (engine, work):
         return _audit(engine, out, work, frozenset(assumptions), _Extras(wide, reasons, cures), progress)

@@ -42,7 +42,7 @@ class Change:
         """Return the change that a text names.
 
         Raises:
-            InputError: it is no change, or its value can not be.
+            InputError: it is no change, or its value cannot be.
         """
         what, equals, value = text.partition("=")
         if not equals or what not in CHANGES:

@@ -43,7 +43,7 @@ UNDECIDED: Final = "undecided"
 #: In place of a truth: which of the two is not known, and does not matter.
 NO_MATTER: Final = "truthful or unsaid"
 Progress = Callable[[str, float], None]
-#: Why a class of hosts or of guests, by its number, can not be judged.
+#: Why a class of hosts or of guests, by its number, cannot be judged.
 Refused = Mapping[tuple[Literal["host", "guest"], int], str]
 
 
@@ -121,7 +121,7 @@ def _short(text: bytes) -> str:
 
 
 def refusals(machines: Machines) -> dict[int, str]:
-    """Return the machines that can not be judged: a release that is none, an unknown configuration or vendor."""
+    """Return the machines that cannot be judged: a release that is none, an unknown configuration or vendor."""
     ones = _all_ones(machines)
     names = [name for name in machines.columns if name in _CHECKED]
     index, rows = machines.grouped(names)

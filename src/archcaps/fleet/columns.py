@@ -1,4 +1,4 @@
-"""How a column of any type that an inventory may have becomes the type that a row has, and which values can not."""
+"""How a column of any type that an inventory may have becomes the type that a row has, and which values cannot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check(source: Source, types: dict[str, str]) -> list[str]:
     """Return the columns that are read, of the `types` that a source has; the others are no business of ours.
 
     Raises:
-        InputError: a column that must be there is not, or one has a type that can not be read.
+        InputError: a column that must be there is not, or one has a type that cannot be read.
     """
     for name in IDS[source.role]:
         if name not in types:
@@ -49,14 +49,14 @@ def _near(name: str, known: list[str]) -> list[str]:
 
 
 def normal(source: Source, name: str, kind: str, sql: Dialect = DUCKDB) -> str:
-    """Return the SQL expression for a column of the type `kind` as a row's column; null where it can not be read.
+    """Return the SQL expression for a column of the type `kind` as a row's column; null where it cannot be read.
 
     `kind` is in DuckDB's words whatever the engine. A word may be unsigned, or text in decimal or 0x and hexadecimal
     digits. A command line is without what no rule reads, so that a disk's name makes no class of its own; `source` may
     ask for the whole of it.
 
     Raises:
-        InputError: the type can not be read.
+        InputError: the type cannot be read.
     """
     found = _read(source, name, kind, sql)[0]
     return sql.options_alone(found) if name == "cmdline" and not source.whole_cmdline else found
@@ -75,7 +75,7 @@ def bad_values(source: Source, columns: list[str], types: dict[str, str], sql: D
 
 
 def _read(source: Source, name: str, kind: str, sql: Dialect) -> tuple[str, bool]:
-    """Return the expression, and whether some values of the type can not be read."""
+    """Return the expression, and whether some values of the type cannot be read."""
     wanted = _wanted(source.role, name)
     column = sql.quoted(name)
     if kind == wanted:

@@ -33,7 +33,7 @@ class DuckDb:
     `work` is a folder for what does not fit in memory; `memory` the limit, as DuckDB writes it (4GB).
 
     Raises:
-        InputError: a source can not be read, lacks a column, or has one of a wrong type.
+        InputError: a source cannot be read, lacks a column, or has one of a wrong type.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class DuckDb:
     # --- grouping --------------------------------------------------------------------------
 
     def classes(self, assumptions: frozenset[str] = frozenset()) -> Classes:
-        """Return the classes of the inventory, and note every row that can not be judged.
+        """Return the classes of the inventory, and note every row that cannot be judged.
 
         Raises:
             InputError: no guest is left, or a file is broken.
@@ -146,7 +146,7 @@ class DuckDb:
             self._db.execute(f"""
                 INSERT INTO rejected SELECT 'host', coalesce(host_id, ''), CASE
                     WHEN host_id IS NULL THEN 'no host_id'
-                    WHEN bad IS NOT NULL THEN bad || ': a value that can not be read'
+                    WHEN bad IS NOT NULL THEN bad || ': a value that cannot be read'
                     ELSE 'the id of more than one host' END
                 FROM host_rows WHERE host_id IS NULL OR bad IS NOT NULL
                     OR host_id IN ({twice})""")
@@ -188,7 +188,7 @@ class DuckDb:
                 self._db.execute(f"""
                     INSERT INTO rejected SELECT 'guest', coalesce(g.guest_id, ''), CASE
                         WHEN g.guest_id IS NULL THEN 'no guest_id'
-                        WHEN g.bad IS NOT NULL THEN g.bad || ': a value that can not be read'
+                        WHEN g.bad IS NOT NULL THEN g.bad || ': a value that cannot be read'
                         WHEN g.host_id IS NULL THEN 'no host_id'
                         ELSE 'no usable host ' || g.host_id END
                     FROM guest_rows g LEFT JOIN host h USING (host_id)
@@ -223,7 +223,7 @@ class DuckDb:
     # --- writing ---------------------------------------------------------------------------
 
     def reject(self, role: Role, number: int, reason: str) -> None:
-        """Note that the machines of a class can not be judged: hosts first, their guests go with them."""
+        """Note that the machines of a class cannot be judged: hosts first, their guests go with them."""
         if role == "host":
             self._refused_hosts.append(number)
             self._db.execute(
@@ -261,7 +261,7 @@ class DuckDb:
         `verdicts` has a value for each pair in each column, `host_class` and `guest_class` among them.
 
         Raises:
-            InputError: the disk is full, or the file can not be written.
+            InputError: the disk is full, or the file cannot be written.
         """
         self._db.register("judged_arrays", verdicts)
         self._db.execute("DROP TABLE IF EXISTS judged")
@@ -289,7 +289,7 @@ class DuckDb:
         """Write a table of arrays.
 
         Raises:
-            InputError: the disk is full, or the file can not be written.
+            InputError: the disk is full, or the file cannot be written.
         """
         self._db.register("some_table", columns)
         with readable(str(path)), self._phase("writing classes"):

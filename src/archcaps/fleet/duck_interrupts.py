@@ -22,7 +22,7 @@ def ends_at_once(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """End the query inside as soon as a signal wants the command to end, where the main thread asks it.
 
     DuckDB's client looks for signals between two steps of a query only; if other threads have all steps, or a step is
-    long, that is late. Python's handler can not run before that, but the number of a signal is written to a socket when
+    long, that is late. Python's handler cannot run before that, but the number of a signal is written to a socket when
     it comes (`signal.set_wakeup_fd`), and a thread that reads there tells DuckDB.
 
     Raises:

@@ -27,11 +27,11 @@ def view_of(
 ) -> tuple[list[str], Bad, list[PassedOver]]:
     """Make the view `host_rows` or `guest_rows`; return its columns, what is no row, and the columns passed over.
 
-    The view has the ids, the columns, and `bad`: the columns of a row that can not be read. What is no row is told as
+    The view has the ids, the columns, and `bad`: the columns of a row that cannot be read. What is no row is told as
     role, place and reason. `again`: an earlier run has made its files in `work` already.
 
     Raises:
-        InputError: the source can not be read, lacks a column, or has one of a wrong type.
+        InputError: the source cannot be read, lacks a column, or has one of a wrong type.
     """
     with readable(source.where):
         relation, names, told = _relation(database, source, work, progress, again=again)
@@ -95,7 +95,7 @@ def _listed(texts: Sequence[str]) -> str:
 def _relation(
     database: duckdb.DuckDBPyConnection, source: Source, work: Path, progress: Progress, *, again: bool
 ) -> tuple[str, Sequence[str] | None, Bad]:
-    """Return what to read from, the columns that occur where the engine can not say, and what is no row."""
+    """Return what to read from, the columns that occur where the engine cannot say, and what is no row."""
     if source.format == "parquet":
         # Folders that are called column=value are folders: a column of the file is what the file says.
         options = "union_by_name=true, hive_partitioning=false, filename=false"
@@ -181,7 +181,7 @@ def readable(where: str) -> Iterator[None]:
     """Turn DuckDB's errors into one line, and its word for an interrupt into Python's.
 
     Raises:
-        InputError: DuckDB can not read or write what it should.
+        InputError: DuckDB cannot read or write what it should.
         KeyboardInterrupt: the user does not want to wait.
     """
     try:

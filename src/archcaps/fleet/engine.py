@@ -53,7 +53,7 @@ class Engine(Protocol):
     passed_over: list[PassedOver]
 
     def classes(self, assumptions: frozenset[str] = frozenset()) -> Classes:
-        """Return the classes of the inventory, and set aside every row that can not be judged."""
+        """Return the classes of the inventory, and set aside every row that cannot be judged."""
 
     def reject(self, role: Role, number: int, reason: str) -> None:
         """Set aside the machines of a class."""
@@ -89,8 +89,8 @@ def opened(
     asks again goes on from there.
 
     Raises:
-        InputError: the folder can not be made, another run works in it, the engine is not installed, or the inventory
-            can not be read.
+        InputError: the folder cannot be made, another run works in it, the engine is not installed, or the inventory
+            cannot be read.
     """
     with work_folder(inventory, out, resumable=settings.name == "duckdb") as work, interrupts():
         engine = _engine(inventory, work.path, settings, progress)
@@ -118,7 +118,7 @@ def _engine(inventory: Inventory, work: Path, settings: Settings, progress: Prog
 
 
 def set_aside(engine: Engine, refused: Refused, progress: Progress) -> None:
-    """Set aside every machine of the classes that can not be judged: the hosts first, since their guests go with them.
+    """Set aside every machine of the classes that cannot be judged: the hosts first, since their guests go with them.
 
     Raises:
         InputError: the disk is full.
@@ -151,7 +151,7 @@ def put_in_place(files: Mapping[str, Path], out: Path) -> dict[str, str]:
     taken away.
 
     Raises:
-        InputError: the folder can not be written.
+        InputError: the folder cannot be written.
     """
     found = {}
     try:
@@ -164,5 +164,5 @@ def put_in_place(files: Mapping[str, Path], out: Path) -> dict[str, str]:
                 path.replace(target)
                 found[name] = str(target)
     except OSError as error:
-        raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
+        raise InputError(f"cannot be written: {error.strerror or error}", str(out)) from error
     return found

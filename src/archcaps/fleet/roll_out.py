@@ -57,18 +57,18 @@ def roll_out(
     plan: Plan,
     *,
     out: Path | None = None,
-    settings: Settings = Settings(),  # noqa: B008  # it can not be changed
+    settings: Settings = Settings(),  # noqa: B008  # it cannot be changed
     progress: Progress = silent,
 ) -> RollOutResult:
     """Return the verdicts on a fleet before and after a plan.
 
     With `out`, ``roll-out.parquet`` is written there: each guest with its verdict before and after; and, where rows
-    were set aside, ``rejected.parquet``; with Spark as folders of part files. A guest that can not be judged as it is,
+    were set aside, ``rejected.parquet``; with Spark as folders of part files. A guest that cannot be judged as it is,
     or as it will be, is set aside: it is in no number, and not in ``roll-out.parquet``. `settings`: which engine works,
     and with what.
 
     Raises:
-        InputError: the inventory can not be read, no guest can be judged, or no change is given.
+        InputError: the inventory cannot be read, no guest can be judged, or no change is given.
     """
     if not plan.changes:
         raise InputError("nothing to roll out (expected --change WHAT=VALUE)", "roll-out")
@@ -146,7 +146,7 @@ def _roll_out(engine: Engine, plan: Plan, out: Path | None, work: Path, progress
 
 
 def _refused(before: Judged, after: Judged) -> Refused:
-    """Return why classes can not be judged as they are, or, where they can, as they will be."""
+    """Return why classes cannot be judged as they are, or, where they can, as they will be."""
     only_then = {what: f"after the change: {why}" for what, why in after.refused.items()}
     return only_then | dict(before.refused)
 

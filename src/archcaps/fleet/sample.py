@@ -42,7 +42,7 @@ def sample_fleet(folder: Path, guests: int, *, hosts: int | None = None, seed: i
     each planted guest the recipe, and its truth and safety by vulnerability as reported.
 
     Raises:
-        InputError: the folder can not be written, or a number is none.
+        InputError: the folder cannot be written, or a number is none.
     """
     if guests < 1 or (hosts is not None and hosts < 1):
         raise InputError(f"{guests} guests on {hosts} hosts (expected at least one of each)", "sample-fleet")
@@ -66,7 +66,7 @@ def sample_fleet(folder: Path, guests: int, *, hosts: int | None = None, seed: i
             found[table] = int(done[0]) if done else 0
         return found
     except (OSError, duckdb.Error) as error:
-        raise InputError(f"can not be written: {str(error).splitlines()[0]}", str(folder)) from error
+        raise InputError(f"cannot be written: {str(error).splitlines()[0]}", str(folder)) from error
     finally:
         database.close()
 

@@ -40,7 +40,7 @@ class Spark:
     `work` is a folder that every worker sees under the same name, unless Spark runs on this machine.
 
     Raises:
-        InputError: Spark can not be started, or a source can not be read, lacks a column, or has one of a wrong type.
+        InputError: Spark cannot be started, or a source cannot be read, lacks a column, or has one of a wrong type.
     """
 
     def __init__(self, inventory: Inventory, work: Path, settings: Settings, progress: Progress) -> None:
@@ -97,7 +97,7 @@ class Spark:
     # --- grouping --------------------------------------------------------------------------
 
     def classes(self, assumptions: frozenset[str] = frozenset()) -> Classes:
-        """Return the classes of the inventory, and note every row that can not be judged.
+        """Return the classes of the inventory, and note every row that cannot be judged.
 
         Raises:
             InputError: no guest is left, or a file is broken.
@@ -129,7 +129,7 @@ class Spark:
                 "'host' AS role",
                 "coalesce(host_id, '') AS id",
                 """CASE WHEN host_id IS NULL THEN 'no host_id'
-                WHEN bad IS NOT NULL THEN bad || ': a value that can not be read'
+                WHEN bad IS NOT NULL THEN bad || ': a value that cannot be read'
                 ELSE 'the id of more than one host' END AS reason""",
             )
         )
@@ -168,7 +168,7 @@ class Spark:
                     "'guest' AS role",
                     "coalesce(guest_id, '') AS id",
                     """CASE WHEN guest_id IS NULL THEN 'no guest_id'
-                    WHEN bad IS NOT NULL THEN bad || ': a value that can not be read'
+                    WHEN bad IS NOT NULL THEN bad || ': a value that cannot be read'
                     WHEN host_id IS NULL THEN 'no host_id'
                     ELSE 'no usable host ' || host_id END AS reason""",
                 )
@@ -220,7 +220,7 @@ class Spark:
     # --- writing ---------------------------------------------------------------------------
 
     def reject(self, role: Role, number: int, reason: str) -> None:
-        """Note that the machines of a class can not be judged: hosts first, their guests go with them."""
+        """Note that the machines of a class cannot be judged: hosts first, their guests go with them."""
         self._refused[role].append((number, reason))
 
     def write_verdicts(
@@ -232,7 +232,7 @@ class Spark:
         `guest_class` among them.
 
         Raises:
-            InputError: the disk is full, or the folder can not be written.
+            InputError: the disk is full, or the folder cannot be written.
         """
         judged = self._arrays({name: verdicts[name] for name in ("host_class", "guest_class", *selected)})
         guests = self._with_class("guest", self._once.join(self._host, "host_id"))
@@ -245,7 +245,7 @@ class Spark:
         """Write a table of arrays, into one part file of the folder `path`.
 
         Raises:
-            InputError: the disk is full, or the folder can not be written.
+            InputError: the disk is full, or the folder cannot be written.
         """
         with self._phase("writing classes", str(path)):
             self._arrays(columns).coalesce(1).write.parquet(f"file://{path}")

@@ -1,4 +1,4 @@
-"""An inventory's tables as Spark reads them: each column as a row has it, and which values can not be read."""
+"""An inventory's tables as Spark reads them: each column as a row has it, and which values cannot be read."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ Rejected = tuple[str, str, str]
 def rows_of_source(
     session: SparkSession, source: Source, work: Path
 ) -> tuple[DataFrame, list[str], list[Rejected], list[PassedOver]]:
-    """Return a source's rows (ids, the columns found, and `bad`, which can not be read), its columns, and bad lines.
+    """Return a source's rows (ids, the columns found, and `bad`, which cannot be read), its columns, and bad lines.
 
     And the columns that are passed over.
 
     A bad line is told as role, place and reason. The rows are persisted where texts had to be read as numbers.
 
     Raises:
-        InputError: a column that must be there is not, or one has a type that can not be read.
+        InputError: a column that must be there is not, or one has a type that cannot be read.
     """
     rejected: list[Rejected] = []
     raw, names = _relation(session, source, work, rejected)

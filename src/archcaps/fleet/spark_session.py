@@ -34,12 +34,12 @@ _PAUSE: Final = 0.2
 class OwnSession:
     """A session on this machine or on the cluster that the settings name; `session` is Spark's.
 
-    What Java writes on its own account goes to a file without a name: only what it said last is told, if it can not
+    What Java writes on its own account goes to a file without a name: only what it said last is told, if it cannot
     start. Other settings are read where spark-submit reads them (``spark-defaults.conf``, SPARK_CONF_DIR), the master
     too unless the settings name one. Under spark-submit its Java machine is used.
 
     Raises:
-        InputError: pyspark or Java is missing, or Spark can not be started.
+        InputError: pyspark or Java is missing, or Spark cannot be started.
     """
 
     def __init__(self, settings: Settings, work: Path) -> None:
@@ -69,7 +69,7 @@ class OwnSession:
                 raise
             except Exception as error:
                 self._end()
-                raise InputError(f"can not be started: {_last_line(said) or _first_line(error)}", "spark") from error
+                raise InputError(f"cannot be started: {_last_line(said) or _first_line(error)}", "spark") from error
             finally:
                 # Spark's handler would talk to Java in the middle of what the driver is telling it.
                 if threading.current_thread() is threading.main_thread() and interrupt is not None:

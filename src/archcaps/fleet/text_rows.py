@@ -68,7 +68,7 @@ def text_rows(source: Source, work: Path, told: Told = lambda _: None, *, again:
     """Return the rows of CSV or NDJSON files, written to `work`; `again`: an earlier run has done so.
 
     Raises:
-        InputError: a file can not be read, or has no header, or a column twice.
+        InputError: a file cannot be read, or has no header, or a column twice.
     """
     listed = work / f"{source.role}s.files.json"
     if again and listed.is_file():
@@ -95,7 +95,7 @@ def _lines(path: str, progress: _Progress) -> Iterator[tuple[int, bytes | str]]:
                     yield number, _text(line.removeprefix(_MARK) if number == 1 else line)
                 start = ends
     except OSError as error:
-        raise InputError(f"can not be read: {error.strerror or error}", path) from error
+        raise InputError(f"cannot be read: {error.strerror or error}", path) from error
 
 
 def _text(line: bytes) -> bytes | str:

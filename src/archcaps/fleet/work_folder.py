@@ -45,12 +45,12 @@ def work_folder(inventory: Inventory, out: Path | None, *, resumable: bool) -> I
     When the work ends well, folders that other runs left in `out` go too, unless somebody works in them.
 
     Raises:
-        InputError: the folder can not be made, or another run works in it.
+        InputError: the folder cannot be made, or another run works in it.
     """
     try:
         path, lock = _locked(inventory, out, resumable=resumable)
     except OSError as error:
-        raise InputError(f"can not be written: {error.strerror or error}", str(out)) from error
+        raise InputError(f"cannot be written: {error.strerror or error}", str(out)) from error
     folder = WorkFolder(path)
     try:
         yield folder

@@ -78,10 +78,10 @@ class Asked:
     """The CPU that one guest's configuration asks for.
 
     `release` is the VMM's own version, `machine` the machine type as written; None: the configuration does not say.
-    `migratable` is None where the VMM's default holds. `check` says what happens if the host can not give all of it:
+    `migratable` is None where the VMM's default holds. `check` says what happens if the host cannot give all of it:
     none or warn (start without), enforce or full (refuse), partial (libvirt's own comparison). `force_features` is
     QEMU's x-force-features. `devices` are the host's that it gives the guest. `live`: this is what runs, not what was
-    asked of it. `lost_in_words` says what the format can not express. `text` is the document itself, which
+    asked of it. `lost_in_words` says what the format cannot express. `text` is the document itself, which
     a changed one is written from.
     """
 

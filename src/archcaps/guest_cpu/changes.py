@@ -37,7 +37,7 @@ GuestChange = SwitchChange | ModelChange | MachineChange
 class Patch:
     """A configuration before and after a change, in the VMM's language, and what of it the language has no words for.
 
-    `diff` is the unified diff of the two texts; `impossible` holds each change that can not be written, with why and
+    `diff` is the unified diff of the two texts; `impossible` holds each change that cannot be written, with why and
     what could be done in its place.
     """
 

@@ -61,13 +61,13 @@ def read_file(path: str | Path, vmm: Vmm | None = None) -> Asked:
     """Return what the configuration in a file asks for; its format is `vmm`'s, or what the text looks like.
 
     Raises:
-        InputError: it can not be read, is larger than `MAX_BYTES`, is no text, or is no format that is known.
+        InputError: it cannot be read, is larger than `MAX_BYTES`, is no text, or is no format that is known.
     """
     try:
         with Path(path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"can not be read: {error.strerror or error}", str(path)) from error
+        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from error
     if len(data) > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES >> 20} MiB: not a guest's configuration", str(path))
     try:

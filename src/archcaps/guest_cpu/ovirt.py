@@ -45,7 +45,7 @@ def cpu_types(text: str, where: str) -> list[CpuType]:
     """Return the CPU types for x86 in a text: the option's value, engine-config's output, or its SQL.
 
     Raises:
-        InputError: there is none, or an entry's CPU can not be read; with the line.
+        InputError: there is none, or an entry's CPU cannot be read; with the line.
     """
     found = []
     line, at = 1, 0

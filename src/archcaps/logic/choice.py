@@ -136,7 +136,7 @@ class Choice(Generic[L]):
         return {label: rows | undecided & ~planes.planes(self.permits(label))[1] for label, rows in chosen.items()}
 
     def permits(self, label: L) -> Node:
-        """Return the node that fails where the choice can not fall on `label`."""
+        """Return the node that fails where the choice cannot fall on `label`."""
         own, others = self._split(frozenset((label,)))
         return own & ~others
 

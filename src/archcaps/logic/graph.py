@@ -121,7 +121,7 @@ def fact(name: str) -> Node:
         ValueError: a rule has that name: an observation of it would be ambiguous.
     """
     if name in _rules:
-        raise ValueError(f"{name} is a rule and can not be a fact too")
+        raise ValueError(f"{name} is a rule and cannot be a fact too")
     return _make(Kind.FACT, name, ())
 
 
@@ -186,7 +186,7 @@ def rule(source: str) -> Callable[[Callable[P, Node]], Callable[P, Node]]:
             if _rules.setdefault(name, node) is not node:
                 raise ValueError(f"two different rules are called {name}")
             if (Kind.FACT, name, ()) in _nodes:
-                raise ValueError(f"{name} is a fact and can not be a rule too")
+                raise ValueError(f"{name} is a fact and cannot be a rule too")
             return node
 
         # Tracing is pure: the cache only spares building the same expression again.

@@ -78,7 +78,7 @@ def identifier(name: str) -> str:
     """
     found = _spelled(name)
     if not is_identifier(found):
-        raise ValueError(f"{name} can not be a column")
+        raise ValueError(f"{name} cannot be a column")
     return found
 
 
@@ -128,7 +128,7 @@ def layers(
     `possible` a second column, ``..._possible``, has the labels that are possible, each between two "|".
 
     Raises:
-        ValueError: a name can not be a column, or two are the same column.
+        ValueError: a name cannot be a column, or two are the same column.
     """
     return _Writer(outputs, inputs, dialect, possible=possible).layers()
 
@@ -205,7 +205,7 @@ class _Writer:
 
     def _column(self, name: str, text: _Text, layer: int) -> _Text:
         if not is_identifier(name):
-            raise ValueError(f"{name} can not be a column")
+            raise ValueError(f"{name} cannot be a column")
         if name in self._columns:
             raise ValueError(f"two columns are called {name}")
         self._columns[name] = _Column(text.text, text.reads, layer)

@@ -93,7 +93,7 @@ class Ternary:
         return self._values[node]
 
     def value_with(self, node: Node, facts: Mapping[str, bool | None]) -> bool | None:
-        """Return what is known of `node` with these facts besides; what they can not change is evaluated only once.
+        """Return what is known of `node` with these facts besides; what they cannot change is evaluated only once.
 
         None of `facts` may be among this object's own.
         """

@@ -62,7 +62,7 @@ def overlay(file: Snapshot | None, options: InlineMachine) -> Snapshot:
     observed of the machine as it is (its kernel's texts, KVM's offer) does not hold for it as it would be: left out.
 
     Raises:
-        InputError: an option's value can not be read.
+        InputError: an option's value cannot be read.
     """
     snapshot = file if file is not None else _bare(options)
     if _replaces(snapshot, options):
@@ -211,7 +211,7 @@ def host(
     """Return a bare-metal host from a few values: family/model/stepping, CPUID bits by name, MSR 0x10a (u64), kernel.
 
     Raises:
-        InputError: a value can not be read.
+        InputError: a value cannot be read.
     """
     values = InlineMachine("host", cpu, flags, arch_capabilities, kernel, cmdline, microcode, "given from Python")
     return overlay(None, values)
@@ -227,7 +227,7 @@ def guest(
     """Return a guest from a few values: family/model/stepping, CPUID bits by name, MSR 0x10a (u64), its kernel.
 
     Raises:
-        InputError: a value can not be read.
+        InputError: a value cannot be read.
     """
     return overlay(
         None, InlineMachine("guest", cpu, flags, arch_capabilities, kernel, cmdline, None, "given from Python")

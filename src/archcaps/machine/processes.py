@@ -23,7 +23,7 @@ def command_line(pid: int, proc: Path = _PROC) -> list[str]:
     except FileNotFoundError as error:
         raise InputError("no such process", where) from error
     except OSError as error:
-        raise InputError(f"its command line can not be read: {error.strerror} (root could)", where) from error
+        raise InputError(f"its command line cannot be read: {error.strerror} (root could)", where) from error
     return data.rstrip(b"\0").decode("utf-8", "replace").split("\0")
 
 

@@ -56,7 +56,7 @@ def read_snapshot(path: str | Path, role: str | None = None) -> Snapshot:
     """Return the snapshot in a file, or on standard input for ``-``.
 
     Raises:
-        InputError: the file can not be read, is too large, is no snapshot, or speaks of the other role.
+        InputError: the file cannot be read, is too large, is no snapshot, or speaks of the other role.
     """
     where = "standard input" if str(path) == "-" else str(path)
     try:
@@ -66,9 +66,9 @@ def read_snapshot(path: str | Path, role: str | None = None) -> Snapshot:
             with Path(path).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except IsADirectoryError as error:
-        raise InputError(f"can not be read: {error.strerror} (expected one file: a snapshot)", where) from error
+        raise InputError(f"cannot be read: {error.strerror} (expected one file: a snapshot)", where) from error
     except OSError as error:
-        raise InputError(f"can not be read: {error.strerror or error}", where) from error
+        raise InputError(f"cannot be read: {error.strerror or error}", where) from error
     if len(data) > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES >> 20} MiB: not a snapshot", where)
     return parse_snapshot(data, where, role)

@@ -224,7 +224,7 @@ def _why(reader: Reader, name: str, nodes: dict[str, Node]) -> list[Line]:
 
 
 def _host_why(reader: Reader, name: str) -> list[Line]:
-    """Return why data of the host can or can not leak to the guest: what it could sample, and what clears it."""
+    """Return why data of the host can or cannot leak to the guest: what it could sample, and what clears it."""
     case = reader.model.guest
     roots = (border.guest_can_sample(case, name), cleared_before_entry(case, name))
     return [line_of(reader, step) for root in roots for step in reader.ternary.why(root)]

@@ -79,7 +79,7 @@ def guest_kernel(label: str, places: frozenset[int], *, second: bool) -> Side:
 
 
 def policy(label: str, rules: Mapping[str, Override]) -> Side:
-    """Return other rules as one side; one that can not be traced is an `InputError` when it is asked."""
+    """Return other rules as one side; one that cannot be traced is an `InputError` when it is asked."""
     return Side(label, rules={name: _guarded(label, rule) for name, rule in rules.items()})
 
 

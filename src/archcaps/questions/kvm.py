@@ -198,7 +198,7 @@ class Kvm:
 
     def _takes(self, name: str, value: str) -> bool | None:
         if name == "ept":
-            return False  # its file can not be written
+            return False  # its file cannot be written
         if name == "ignore_msrs":
             return True if value.startswith(_YES + _NO) else None if value[:1] in tuple("tTfF") else False
         kernel, ask = KVM.kernel, self.reader.value

@@ -19,7 +19,7 @@ __all__ = ["FeatureMove", "feature_move"]
 
 @dataclass(frozen=True, slots=True)
 class FeatureMove:
-    """Features by QEMU's names: `lost` the guest has and can not be given there, of `unsure` that is not known.
+    """Features by QEMU's names: `lost` the guest has and cannot be given there, of `unsure` that is not known.
 
     `unsaid` counts those of which the guest's snapshot does not say whether it has them; `more` is what a model has
     besides.

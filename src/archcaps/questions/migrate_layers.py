@@ -144,7 +144,7 @@ def _qemu(move: Move) -> LayerAnswer:
         named = _listed(open_) if open_ else move.features.more
         why = f"not known whether {version} can show the guest {named} there{_version_missing(move)}"
         return LayerAnswer("QEMU", "unknown", why, "", open_, _QEMU)
-    why = f"{version} can not show the guest {_listed(gone)}: {_why_lost(move)}"
+    why = f"{version} cannot show the guest {_listed(gone)}: {_why_lost(move)}"
     message = _qemu_says(move, gone)
     if move.enforces:
         return LayerAnswer("QEMU", "no", f"{why}; with enforce it exits", message, gone, _QEMU)
@@ -180,7 +180,7 @@ def _qemu_passthrough(move: Move) -> LayerAnswer:
 
 
 def _why_lost(move: Move) -> str:
-    """Return why QEMU can not show what is lost: once for all bits that it is the reason of."""
+    """Return why QEMU cannot show what is lost: once for all bits that it is the reason of."""
     reasons: dict[str, list[str]] = {}
     for bit in move.lost:
         reasons.setdefault(move.goal.why_not(bit), []).append(bit)

@@ -26,7 +26,7 @@ VMMS: Final = ("kvm", *QEMU_FAMILY, "firecracker", "cloud-hypervisor")
 LIBVIRT_FAMILY: Final = ("libvirt", "nova", "kubevirt", "ovirt")
 _MSR: Final = "ia32_arch_capabilities"
 
-#: What QEMU does where the host can not give all that is asked for: start without it, or refuse.
+#: What QEMU does where the host cannot give all that is asked for: start without it, or refuse.
 Check = Literal["warn", "enforce"]
 
 
@@ -100,7 +100,7 @@ class Move:
 
     @cached_property
     def lost(self) -> list[str]:
-        """The bits that the guest is shown and the VMM on the destination can not show."""
+        """The bits that the guest is shown and the VMM on the destination cannot show."""
         return [bit for bit, shown in self.shown.items() if shown and self.supported(bit) is False]
 
     @cached_property

@@ -119,7 +119,7 @@ class PeerAnswer(msgspec.Struct, frozen=True):
 class Advice(msgspec.Struct, frozen=True):
     """A change that lets the guest move: where it is made, what it comes to, and what then is to be said of the guest.
 
-    `exit_code` is that of the same question after the change; null where that can not be asked.
+    `exit_code` is that of the same question after the change; null where that cannot be asked.
     """
 
     change: str
@@ -134,7 +134,7 @@ class MigrateResult(msgspec.Struct, frozen=True):
     `exit_code`: 0 accepted, and nothing gets worse; 1 accepted, and something is not true any more, or there is a
     notice; 2 accepted, and newly exposed; 3 facts are missing to tell; 4 refused. `shown_changes`: bits that the guest
     is shown otherwise from the move on (null: unknown whether). `missing`: the unknown facts that would decide it.
-    Of the guest's other CPU features, by QEMU's names: `lost_features` it has and can not be given there, of
+    Of the guest's other CPU features, by QEMU's names: `lost_features` it has and cannot be given there, of
     `unsure_features` that is not known, and of `unsaid_features` (a number) its snapshot says nothing.
     """
 

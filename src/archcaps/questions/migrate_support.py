@@ -85,7 +85,7 @@ class Place:
         return common({each.of_feature(feature).value for each in self._supported})
 
     def why_not(self, bit: str) -> str:
-        """Return why QEMU can not show a bit here: KVM, or its own rule."""
+        """Return why QEMU cannot show a bit here: KVM, or its own rule."""
         answers = [answer for each in self._supported if (answer := each.of(bit)).value is False]
         if all(answer.by == "kvm" for answer in answers):
             return "KVM there does not offer that"

@@ -39,7 +39,7 @@ def _contradictions(reader: Reader) -> list[Notice]:
         found.append(Notice("contradiction", "the guest is shown RFDS_CLEAR together with RFDS_NO"))
     for bit in rules.promised_msrs():
         if value(rules.unreachable_msr(guest, kvm, bit)):
-            found.append(Notice("contradiction", f"the guest is shown {bit}, whose MSR it can not reach"))
+            found.append(Notice("contradiction", f"the guest is shown {bit}, whose MSR it cannot reach"))
     return found
 
 

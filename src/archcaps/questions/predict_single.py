@@ -20,7 +20,7 @@ def single_case(given: Mapping[str, str | None], *, smt: bool | None, guest: boo
     configuration that are not given are unknown, not supposed to be empty and upstream's.
 
     Raises:
-        InputError: an option's value can not be read.
+        InputError: an option's value cannot be read.
     """
     kernel, flags, config = given["kernel"], given["flags"], given["config"]
     values = (given["cpu"], flags, given["arch_capabilities"], kernel, given["cmdline"], given["microcode"])

@@ -138,7 +138,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @property
     def undecided(self) -> bool:
-        """Whether a safety, or whether the guest is told the truth, can not be told from what is known."""
+        """Whether a safety, or whether the guest is told the truth, cannot be told from what is known."""
         return not (self.truth.settled(FINE) and self.safety.decided and self.host_safety.decided)
 
     @property
@@ -175,7 +175,7 @@ class FurtherVerdict(msgspec.Struct, frozen=True):
 
     @property
     def undecided(self) -> bool:
-        """Whether truth or safety can not be told from what is known."""
+        """Whether truth or safety cannot be told from what is known."""
         return not (self.truth.settled(_FINE_FURTHER) and self.safety.decided)
 
     @property

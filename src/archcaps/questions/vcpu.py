@@ -99,7 +99,7 @@ class Vcpu:
         return True
 
     def get_msrs(self, indices: Sequence[int]) -> list[Word] | None:
-        """KVM_GET_MSRS: return the values up to the first MSR that can not be read; None: how many is unknown.
+        """KVM_GET_MSRS: return the values up to the first MSR that cannot be read; None: how many is unknown.
 
         Raises:
             InputError: an MSR is not modelled.

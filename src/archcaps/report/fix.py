@@ -108,7 +108,7 @@ def _answer(answer: Answer, page: Page, *, last: bool) -> list[str]:
     if last:
         lines += _remains(answer, page)
     if answer.unwritable and (page.everything or (last and answer.level > 1)):
-        lines.append("What the configuration can not say:")
+        lines.append("What the configuration cannot say:")
         lines += [line for what, why in answer.unwritable.items() for line in page.fill(f"{what}: {why}", _HEAD)]
     lines += page.fill(_proof(answer))
     return lines

@@ -63,7 +63,7 @@ def write_html(result: AuditResult, path: Path) -> None:
     """Write the document to a file, whole or not at all.
 
     Raises:
-        InputError: it can not be written.
+        InputError: it cannot be written.
     """
     replace_file(path, render_html(result).encode())
 

@@ -29,7 +29,7 @@ _COMMANDS = {
 def provider_questions(result: CheckResult) -> str:
     """Return a message to the host's operator that asks for what would decide `result`; nothing if nothing is missing.
 
-    Only what this virtual machine can not see itself is asked for.
+    Only what this virtual machine cannot see itself is asked for.
     """
     requests = {request for verdict in result.vulnerabilities for request in what_to_ask(verdict.missing)}
     asked = [

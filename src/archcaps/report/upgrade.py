@@ -76,7 +76,7 @@ def _table(result: UpgradeResult, page: Page) -> list[str]:
 
 
 def _differs(change: FileChange) -> bool:
-    """Whether the texts that are possible are others: a change that can not be told is listed apart where not."""
+    """Whether the texts that are possible are others: a change that cannot be told is listed apart where not."""
     return (change.before.possible, change.before.complete) != (change.after.possible, change.after.complete)
 
 
@@ -179,7 +179,7 @@ def _verdict(judged: Judged) -> str:
 
 
 def _still_open(result: UpgradeResult, page: Page) -> list[str]:
-    """Return what can not be told, and what would decide it."""
+    """Return what cannot be told, and what would decide it."""
     silent = [change.file for change in result.files if change.changes is None and not _differs(change)]
     lines: list[str] = []
     if silent:

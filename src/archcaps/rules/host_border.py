@@ -70,7 +70,7 @@ def kvm_leaves_host_open(case: Case, vulnerability: str) -> Node:
 def host_responsible(case: Case, vulnerability: str) -> Choice[Responsible]:
     """Return who left the host open to the guest.
 
-    The microcode, if VERW can not clear on this silicon at all; KVM, if the host means to mitigate and the entry path
+    The microcode, if VERW cannot clear on this silicon at all; KVM, if the host means to mitigate and the entry path
     does not deliver; else the host's kernel, which was told not to, or is too old to know.
     """
     works = hardware.verw_reaches(vulnerability, case.silicon, case.affected[vulnerability], FALSE)

@@ -27,7 +27,7 @@ def rtm_stopped(guest: Cpu, kernel: Kernel) -> Node:
 def rtm_executes(guest: Cpu, kernel: Kernel, kvm: Kvm) -> Node:
     """RTM executes in this guest, shown or hidden: the host uses RTM, and TSX_CTRL does not stop it for the guest.
 
-    A host without TSX_CTRL can not stop it at all; a host with tsx=off never loads the guest's value.
+    A host without TSX_CTRL cannot stop it at all; a host with tsx=off never loads the guest's value.
     """
     host = kvm.host
     usable = x86_feature_rtm(host, kvm.kernel) & ~host.rtm_always_abort

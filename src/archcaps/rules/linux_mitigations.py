@@ -203,7 +203,7 @@ class _File:
     def texts(self) -> Texts:
         """The whole text."""
         rows: list[tuple[Node, Text]] = [(~self.has_file, NO_FILE), *self.plain]
-        # Each suffix excludes the others by itself: where the state is unknown it still rules out what it can not be.
+        # Each suffix excludes the others by itself: where the state is unknown it still rules out what it cannot be.
         endings = Choice.first_true(self.suffixes).rows
         for state, text in self.states[:-1]:
             rows += [(state & suffix, text + ending) for suffix, ending in endings]

@@ -86,7 +86,7 @@ def ibrs_can_be_asked_for(cpu: Cpu, kernel: Kernel) -> Node:
 
 @rule(_MODE)
 def built_ibrs(kernel: Kernel) -> Node:
-    """IBRS at kernel entry is built in; 5.4 can not leave it out."""
+    """IBRS at kernel entry is built in; 5.4 cannot leave it out."""
     return kernel.built_ibrs_entry | ~kernel.mitigates_retbleed_on_amd
 
 

@@ -1,4 +1,4 @@
-"""Notices: what is shown contradicts itself, or speaks of registers that this guest can not reach."""
+"""Notices: what is shown contradicts itself, or speaks of registers that this guest cannot reach."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def responsible(case: Case, offered: Case, true: Case, vulnerability: str) -> Ch
     """Return who made the verdict: the first in the chain without whose doing it would be another.
 
     Userspace, if it would be another with what KVM offers; KVM, if it would be another with what is true of the
-    hardware; else the microcode where VERW can not do its work, else the guest kernel.
+    hardware; else the microcode where VERW cannot do its work, else the guest kernel.
     """
     kept_by_userspace = same_verdict(case, offered, vulnerability, "offered")
     kept_by_kvm = same_verdict(offered, true, vulnerability, "true")

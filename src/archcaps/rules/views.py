@@ -1,7 +1,7 @@
 """What rules speak of: CPUs, kernels and silicon as bundles of named facts.
 
 Each attribute is one node of the graph. A name that no table knows is an error while the rules are traced, so that a
-misspelt bit can not become a silent unknown.
+misspelt bit cannot become a silent unknown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Classes of hosts and of guests that a node can not tell apart, and the configurations of one of each."""
+"""Classes of hosts and of guests that a node cannot tell apart, and the configurations of one of each."""
 
 from __future__ import annotations
 

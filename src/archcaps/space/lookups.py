@@ -162,7 +162,7 @@ def value_of_kernel(name: str, kernels: Kernels, bounds: Bounds) -> Value:
 def kernel_classes(facts: Sequence[str], bounds: Bounds, *, hosts: bool) -> tuple[Kernels, ...]:
     """Return every choice of classes for the hosts' or for the guests' kernels, those of the newest releases first.
 
-    A class are the releases that these facts can not tell apart. Where no fact speaks of a kernel there is none of it.
+    A class are the releases that these facts cannot tell apart. Where no fact speaks of a kernel there is none of it.
     """
     scopes = [scope for scope, host in KERNELS.items() if host is hosts and _speaks_of(facts, scope)]
     found = []

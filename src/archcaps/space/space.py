@@ -1,6 +1,6 @@
 """The space of configurations: hosts, KVMs, guest CPUs and guest kernels, and where nodes of the graph hold among them.
 
-What is looked up by part and release is gone through class by class: those that a node can not tell apart are one. All
+What is looked up by part and release is gone through class by class: those that a node cannot tell apart are one. All
 else is symbolic, at once: the bits of the host's hardware, and for each thing that a VMM chooses whether it *deviates*
 from what KVM offers by default. What no table knows is a variable too: a proof then holds whatever it is.
 """

@@ -264,7 +264,7 @@ def test_hosts_that_are_alike_are_one_class() -> None:
 def test_pools_that_can_not_be_are_refused() -> None:
     with pytest.raises(InputError, match="no host"):
         pool([])
-    with pytest.raises(InputError, match="a guest can not move between vendors"):
+    with pytest.raises(InputError, match="a guest cannot move between vendors"):
         pool([example(CLX), amd("Milan", "1", "0xa0011d7", "7.2.13")])
     with pytest.raises(InputError, match="must be known"):
         pool([host(flags="md_clear", kernel="6.12.117")])

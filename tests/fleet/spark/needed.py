@@ -1,4 +1,4 @@
-"""Whether Spark can run here: a file of tests that imports this is skipped where it can not."""
+"""Whether Spark can run here: a file of tests that imports this is skipped where it cannot."""
 
 from __future__ import annotations
 

@@ -141,9 +141,9 @@ def test_every_bad_row_is_set_aside(by_duckdb: tuple[AuditResult, Path]) -> None
     rows = duckdb.execute(f"SELECT id, reason FROM '{by_duckdb[1]}/rejected.parquet'").fetchall()
     assert {
         ("", "no guest_id"), ("", "no host_id"), ("guest-2", "the id of 2 guests"), ("lost", "no usable host nowhere"),
-        ("odd", "stepping: a value that can not be read"), ("homeless", "no host_id"),
+        ("odd", "stepping: a value that cannot be read"), ("homeless", "no host_id"),
         ("on-twins", "no usable host host-2"), ("host-2", "the id of more than one host"),
-        ("half", "family: a value that can not be read"),
+        ("half", "family: a value that cannot be read"),
     } < set(rows)  # fmt: skip
     assert {"six", "other"} < {name for name, _ in rows}
     assert not {"hex", "high"} & {name for name, _ in rows}

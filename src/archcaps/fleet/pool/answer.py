@@ -124,7 +124,7 @@ class _Pool:
         notices = list(self.forced.unequal)
         if best.faults["contradictions"]:
             notices.append(
-                "bits that are shown contradict each other, or one tells of an MSR that the guest can not reach"
+                "bits that are shown contradict each other, or one tells of an MSR that the guest cannot reach"
             )
         result = PoolResult(
             FORMAT_VERSION,

@@ -26,7 +26,7 @@ class Forced:
     """`shown`: bits that are the same whatever is chosen, by name; `free`: those that can be shown or hidden.
 
     `why` says of each forced bit how it comes; bits of which nothing is known are in none of the three. `not_told`:
-    bad news that the VMM can not show at all; `unequal`: bad news of some hosts that others can not show.
+    bad news that the VMM cannot show at all; `unequal`: bad news of some hosts that others cannot show.
     """
 
     shown: dict[str, bool] = field(default_factory=dict)
@@ -127,7 +127,7 @@ def _bad_news(
             forced.why[name] = f"{hosts[has.index(True)].example} suffers from it, but: {why}"
             same = len(refusing) == len(hosts)
             where = "" if same else f" on {hosts[refusing[0]].example}"
-            said = f"{name}: {hosts[has.index(True)].example} has it, and the guest can not be told{where}: {why}"
+            said = f"{name}: {hosts[has.index(True)].example} has it, and the guest cannot be told{where}: {why}"
             if BITS[name].vulnerabilities:
                 (forced.not_told if same or all(has) else forced.unequal).append(said)
 

@@ -55,7 +55,7 @@ def read_hosts(sources: Sequence[str]) -> list[HostClass]:
     """Return the classes of the hosts in files: snapshots (TOML or JSON), NDJSON, Parquet, CSV or DuckDB; or globs.
 
     Raises:
-        InputError: a file can not be read, holds no host, or a row of it can not be used; or no host is named.
+        InputError: a file cannot be read, holds no host, or a row of it cannot be used; or no host is named.
     """
     found: list[HostClass] = []
     for source in sources:
@@ -120,7 +120,7 @@ def _refuse_strangers(found: Sequence[HostClass]) -> None:
     if len(vendors) > 1:
         (first, one), (second, other), *_ = vendors.items()
         raise InputError(
-            f"{one.example} is {first}, {other.example} is {second}: a guest can not move between vendors "
+            f"{one.example} is {first}, {other.example} is {second}: a guest cannot move between vendors "
             "(make one pool of each)", "pool",
         )  # fmt: skip
 
@@ -134,7 +134,7 @@ def _of_file(path: str) -> list[HostClass]:
 
 
 def _of_table(path: str) -> list[HostClass]:
-    """Return the classes of a table's hosts; a row that can not be used is refused, for its host is in the pool."""
+    """Return the classes of a table's hosts; a row that cannot be used is refused, for its host is in the pool."""
     from archcaps.fleet.duck import DuckDb  # noqa: PLC0415  # snapshots need no engine
 
     inventory = find_hosts(path)

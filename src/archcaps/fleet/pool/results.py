@@ -65,7 +65,7 @@ class Proof(msgspec.Struct, frozen=True):
     """What was searched: the bits that verdicts hang on, the identities that kernels tell apart, the choices read.
 
     `choices` counts identity and bits together; each was read for every class of hosts and every kernel (`verdicts`:
-    the pairs judged). `forced`: bits that some host can not show. `without_fault`: choices with no fault anywhere.
+    the pairs judged). `forced`: bits that some host cannot show. `without_fault`: choices with no fault anywhere.
     """
 
     bits: list[str]
@@ -107,7 +107,7 @@ class PoolResult(msgspec.Struct, frozen=True):
     `faults` counts verdicts by kind, the worst first: exposed, undecided, lies (false immunity, broken promise),
     other untruths, contradictions between shown bits. `wrong` says where. `arch_capabilities` is MSR 0x10a (u64),
     `words` every CPUID word with its shown bits. `plain` is what libvirt's plain intersection has otherwise, and
-    `plain_wrong` what follows from that. `not_told`: bad news of some hosts that the guest can not be shown.
+    `plain_wrong` what follows from that. `not_told`: bad news of some hosts that the guest cannot be shown.
 
     `exit_code`: 0 truthful and safe on every host; 1 a guest is told something untrue, or there is a notice; 2 exposed
     on some host; 3 undecided.

@@ -1,6 +1,6 @@
 """The exhaustive search: every choice of the bits that verdicts hang on, on every host and kernel, by bit planes.
 
-Nothing is sampled: a bit is left out of the choices only where it is forced (some host can not show it) or where no
+Nothing is sampled: a bit is left out of the choices only where it is forced (some host cannot show it) or where no
 verdict hangs on it. The number of choices read is the proof.
 """
 
@@ -43,7 +43,7 @@ class Problem:
     """What is searched for: the CPU for these hosts (rows) and kernels, with one of these identities.
 
     `shown` are the bits that are forced (the same in every choice), `free` those that a choice shows or hides, and
-    `refused` says for each of these which hosts can not show it.
+    `refused` says for each of these which hosts cannot show it.
     """
 
     hosts: Sequence[Mapping[str, Any]]

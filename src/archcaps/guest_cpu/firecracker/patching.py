@@ -30,7 +30,7 @@ Key = tuple[int, int, str]
 
 @dataclass
 class _Work:
-    """What is to be written: bits by register, and what can not be."""
+    """What is to be written: bits by register, and what cannot be."""
 
     bits: dict[Key, dict[int, bool]] = field(default_factory=dict)
     static: str | None = None
@@ -95,7 +95,7 @@ def _sort_model(work: _Work, change: ModelChange, asked: Asked, *, vm: bool, cus
 
 
 def _unwritable(change: SwitchChange, asked: Asked, *, vm: bool) -> str | None:
-    """Return why a bit can not be changed in this document; None: it can."""
+    """Return why a bit cannot be changed in this document; None: it can."""
     if change.bit not in BITS:
         return f"archcaps has no bit {change.bit}"
     register = REGISTERS[BITS[change.bit].register]

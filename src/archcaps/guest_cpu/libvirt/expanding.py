@@ -95,7 +95,7 @@ def refuse_unknown_features(asked: Asked, said: str = "unsupported configuration
 def with_host_model(asked: Asked, capabilities: DomainCapabilities) -> Asked:
     """Return a mode='host-model' domain with the model and features that libvirt gives it on the host.
 
-    A feature that the domain names itself stays as it says; one that can not migrate is listed there and not given.
+    A feature that the domain names itself stays as it says; one that cannot migrate is listed there and not given.
 
     Raises:
         InputError: the host's capabilities have no host-model.

@@ -1,4 +1,4 @@
-"""libvirt's names of bits and models, and why a release can not say one."""
+"""libvirt's names of bits and models, and why a release cannot say one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9._+-]+\Z")
 
 
 def feature_for(bit: str, release: str | None) -> tuple[str, str]:
-    """Return libvirt's name of a bit, and why it can not be used; the reason is empty where it can.
+    """Return libvirt's name of a bit, and why it cannot be used; the reason is empty where it can.
 
     Raises:
         InputError: archcaps has no such bit.
@@ -56,7 +56,7 @@ def needs_arch_capabilities(bit: str, model: str | None, switches: Mapping[str, 
 
 
 def model_for(model: str, release: str | None) -> str:
-    """Return why a model can not be used; nothing where it can.
+    """Return why a model cannot be used; nothing where it can.
 
     Raises:
         InputError: it is no name of a model at all.

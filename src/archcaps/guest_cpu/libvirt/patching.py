@@ -77,7 +77,7 @@ class _Writer:
         self.impossible: list[tuple[GuestChange, str]] = []
 
     def make(self, change: GuestChange) -> None:
-        """Make one change, or note why it can not be made."""
+        """Make one change, or note why it cannot be made."""
         if isinstance(change, MachineChange):
             why = self.machine(change.machine)
         elif self.domain.override is not None:

@@ -30,7 +30,7 @@ def ask(name: str, uri: str = DEFAULT_URI) -> Asked:
     """Return what a domain asks for; of a running one what it really got.
 
     Raises:
-        InputError: virsh is missing or does not answer, there is no such domain, or its XML can not be read.
+        InputError: virsh is missing or does not answer, there is no such domain, or its XML cannot be read.
     """
     where = f"{uri} {name}"
     asked = read(_virsh(uri, "dumpxml", f"--domain={name}"), where)
@@ -67,7 +67,7 @@ def _virsh(uri: str, *words: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise InputError(f"no answer within {_TIMEOUT} seconds", where) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"can not be run: {error}", where) from error
+        raise InputError(f"cannot be run: {error}", where) from error
     if done.returncode != 0:
         said = [line.removeprefix("error: ") for line in done.stderr.decode("utf-8", "replace").splitlines() if line]
         raise InputError("; ".join(said[:3]) or f"ended with {done.returncode}", where)

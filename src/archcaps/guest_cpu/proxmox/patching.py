@@ -64,7 +64,7 @@ def _sort(work: _Work, change: GuestChange, files: PveFiles, cpu: Mapping[str, s
 
 
 def _unwritable(change: GuestChange, files: PveFiles, cpu: Mapping[str, str]) -> str | None:
-    """Return why a change can not be written; None: it can."""
+    """Return why a change cannot be written; None: it can."""
     if not files.settings and not files.models:
         return "there is no VM"
     if isinstance(change, MachineChange):
@@ -85,7 +85,7 @@ def _unwritable(change: GuestChange, files: PveFiles, cpu: Mapping[str, str]) ->
 
 
 def _unwritable_machine(files: PveFiles) -> str | None:
-    """Return why a machine type can not be written; None: it can."""
+    """Return why a machine type cannot be written; None: it can."""
     args = files.settings.get("args")
     if args is not None and {"-machine", "-M"} & set(args.value.split()):
         return f"args holds a -machine of its own ({args.where}), which counts: change it there"

@@ -118,15 +118,15 @@ def _set_model(text: _Text, model: str, where: Setting) -> str:
 
 
 def _hidden_with_its_register(bit: str, hidden: Collection[str]) -> str:
-    """Return why a bit can not be shown, where the same changes hide the register that it stands in."""
+    """Return why a bit cannot be shown, where the same changes hide the register that it stands in."""
     parent = _PARENTS.get(BITS[bit].register)
     if parent is None or parent.replace("-", "_") not in hidden:
         return ""
-    return f"the same changes hide {parent}, without which QEMU clears {bit}: it can not be shown too"
+    return f"the same changes hide {parent}, without which QEMU clears {bit}: it cannot be shown too"
 
 
 def _set_switch(text: _Text, bit: str, where: Setting, *, on: bool) -> str:
-    """Set a feature; return why that can not be done."""
+    """Set a feature; return why that cannot be done."""
     row = BITS[bit]
     name = row.names.get("qemu")
     if name is None:

@@ -191,7 +191,7 @@ def _from_host(work: _Expansion, bit: str, named: bool | None) -> bool | None:
         return answer.value
     if named is False:
         if answer.value and BITS[bit].vulnerabilities:  # of the others nobody asks
-            reason = f"QEMU {work.setting.text} has no name for it, and drops what it can not name (migratable=on)"
+            reason = f"QEMU {work.setting.text} has no name for it, and drops what it cannot name (migratable=on)"
             _differ(work, bit, Answer(False, "qemu", reason, _MIGRATABLE))
         return False
     if answer.value and answer.by == "qemu" and BITS[bit].vulnerabilities:

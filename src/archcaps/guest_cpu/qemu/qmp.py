@@ -45,7 +45,7 @@ class Qmp:
             self.must("qmp_capabilities")
         except OSError as error:
             self._socket.close()
-            raise InputError(f"can not be connected to: {error.strerror or error}", self._path) from error
+            raise InputError(f"cannot be connected to: {error.strerror or error}", self._path) from error
         except InputError:
             self._socket.close()
             raise
@@ -119,7 +119,7 @@ def ask(path: str, seconds: float = _SECONDS) -> Asked:
     """Return the CPU of the guest that a running QEMU has, read from its first virtual CPU.
 
     Raises:
-        InputError: QEMU can not be asked.
+        InputError: QEMU cannot be asked.
     """
     with Qmp(path, seconds) as qmp:
         lines: list[dict[str, object]] = [{"return": qmp.must("query-version")}, {"return": qmp.must("query-kvm")}]

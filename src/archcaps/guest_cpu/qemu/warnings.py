@@ -1,4 +1,4 @@
-"""What QEMU says of the features that it can not give a guest."""
+"""What QEMU says of the features that it cannot give a guest."""
 
 from __future__ import annotations
 

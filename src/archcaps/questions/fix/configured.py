@@ -117,7 +117,7 @@ class ConfiguredCpu:
         """Return the guest as the patched configuration shows it, and that configuration.
 
         Raises:
-            RuntimeError: the language can not say what it could say of each change alone: a fault of archcaps.
+            RuntimeError: the language cannot say what it could say of each change alone: a fault of archcaps.
         """
         changes = (*form.changes, *(SwitchChange(toggle.bit, toggle.on) for toggle in chosen))
         if not changes:
@@ -130,7 +130,7 @@ class ConfiguredCpu:
         return self.shown(form, host, guest), Text(written.language, written.after, written.diff)
 
     def _changed(self, asked: Asked, changes: Sequence[GuestChange]) -> Asked | None:
-        """Return what the configuration asks for after changes, read from its new text; None: it can not be written."""
+        """Return what the configuration asks for after changes, read from its new text; None: it cannot be written."""
         try:
             written = patch(asked, changes)
             if written.impossible:

@@ -12,6 +12,8 @@ import sys
 import termios
 from pathlib import Path
 
+from tests.cli import forked
+
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("archcaps")
 
@@ -19,13 +21,12 @@ COMMAND = Path(sys.executable).with_name("archcaps")
 def archcaps(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `archcaps` at the project's root; its output as UTF-8."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    environment = {**inherited, **environment}
+    if (found := forked.run(arguments, stdin, environment)) is not None:
+        code, out, err = found
+        return subprocess.CompletedProcess(arguments, code, out.decode(), err.decode())
     result = subprocess.run(
-        [COMMAND, *arguments],
-        cwd=ROOT,
-        input=stdin,
-        capture_output=True,
-        check=False,
-        env={**inherited, **environment},
+        [COMMAND, *arguments], cwd=ROOT, input=stdin, capture_output=True, check=False, env=environment
     )
     return subprocess.CompletedProcess(result.args, result.returncode, result.stdout.decode(), result.stderr.decode())
 

@@ -34,7 +34,7 @@ INTEL, AMD, HYGON, ZHAOXIN = "GenuineIntel", "AuthenticAMD", "HygonGenuine", "  
 FULL = os.environ.get("ARCHCAPS_SPACE") == "full"
 #: How many bits of a slice are free; how many configurations a property is compared on at least.
 FREE = 17 if FULL else 15
-AT_LEAST = 1 << (26 if FULL else 23)
+AT_LEAST = 1 << (26 if FULL else 24)
 #: In at most so many slices: each lets other bits free than the one before.
 MOST = 50
 

@@ -1,6 +1,6 @@
 """Build the wheel and the sdist, and try every command of them in empty environments: without extras, and with each.
 
-Usage: packages.py [NAME]...: only these of the environments (sdist, plain and the names of extras). Each is made anew
+Usage: packages.py [NAME]...: only these of the environments (sdist, plain and the names of extras). Each is made again
 below build/packages. What an installed command answers has to be what the checkout's own does. Exits with 1 and a line
 for each command of which that is not so.
 """

@@ -111,7 +111,7 @@ EXPECTED: dict[int, list[tuple[int, list[str]]]] = {
         (0, [f'mds truthful safe VERW works "{CLEARS}"']),
     ],
     26: [(0, ["In a pool: OR.", "leaving it out hides a need"]), (3, ["mds false-alarm safe"])],
-    27: [(0, ["shut the VM down and start it anew; a reboot from inside is not enough"])],
+    27: [(0, ["shut the VM down and start it again; a reboot from inside is not enough"])],
     28: [(0, ["ACCEPTED, and nothing changes: it is the same host."])],
     29: [
         (4, ["REFUSED by libvirt (rtm).", "missing features: rtm"]),

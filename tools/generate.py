@@ -1,4 +1,4 @@
-"""Write the generated documents anew; with --check only name those that are out of date, and exit with 1.
+"""Write the generated documents again; with --check only name those that are out of date, and exit with 1.
 
 * schemas/*.json from the types of the answer and of the snapshot;
 * the list of kernel options in the probe's script;
@@ -176,7 +176,7 @@ def write(path: Path, text: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description="Write the generated documents anew.")
+    parser = argparse.ArgumentParser(description="Write the generated documents again.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a file is out of date")
     check = parser.parse_args(arguments).check
     stale = {

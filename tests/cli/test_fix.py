@@ -28,7 +28,7 @@ def test_what_is_wrong_the_cure_its_owner_and_the_proof_stand_on_one_screen() ->
     assert "mds broken-promise safe Mitigation: Clear CPU buffers" in flat
     assert "* show mds_no (MSR 0x10a bit 5): VM's owner" in flat
     assert "ia32_arch_capabilities 0x0 -> 0xe020" in flat  # bits 5, 13, 14, 15
-    assert "shut the VM down and start it anew" in flat
+    assert "shut the VM down and start it again" in flat
     assert "clears buffers for nothing: show fb_clear" in flat
     assert "are cheaper, and none of these does as well" in flat
 

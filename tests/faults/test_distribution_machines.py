@@ -1,4 +1,4 @@
-"""Machine types of distributions: what hangs on their version is said where the version is known, else unknown.
+"""Machine types of distributions: what depends on their version is said where the version is known, else unknown.
 
 Expected: Ubuntu's qemu 1:8.2.2+ds-0ubuntu1.18 and 1:10.2.1+ds-1ubuntu3, debian/patches/ubuntu (machine types, LP:
 #2131822); QEMU's x-arch-cap-always-on, true on pc machine types up to 10.0, decides on ARCH_CAPABILITIES of AMD guests.

@@ -19,7 +19,7 @@ from tests.cli.running import COMMAND, ROOT
 
 OLD = "kept: " + "x" * 100
 
-#: One pair of kernels: which file is written does not hang on how many are looked at.
+#: One pair of kernels: which file is written does not depend on how many are looked at.
 NARROW = ("--kvm", "6.12.117", "--guest-kernel", "6.12.117")
 #: Each command that writes a file, and the file that it writes below the folder it is given.
 WRITERS: dict[str, tuple[Callable[[Path], list[str]], str]] = {

@@ -220,7 +220,7 @@ def test_many_classes_are_looked_at_in_parts(complete: Path, tmp_path: Path, mon
 
 
 def test_the_greedy_choice_by_hand() -> None:
-    """Three kinds of guests: 10 lack a, 7 lack a and b, 100 lack c and hang on what no column says."""
+    """Three kinds of guests: 10 lack a, 7 lack a and b, 100 lack c and depend on what no column says."""
     columns = {("host", "a"): [1, 1, 0], ("host", "b"): [0, 1, 0], ("guest", "c"): [0, 0, 1]}
     masks = {key: np.array(lacks, dtype=bool) for key, lacks in columns.items()}
     found = collecting.collect(masks, np.array([0, 0, 1], dtype=bool), np.array([10, 7, 100]))

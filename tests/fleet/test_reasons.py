@@ -68,7 +68,7 @@ def test_the_facts_of_a_class_give_its_answers(written: Path) -> None:
 
 
 def test_a_fact_less_is_an_answer_less_somewhere(written: Path) -> None:
-    # Each table row is there because some answer hangs on it: without any of a class's facts nothing is decided.
+    # Each table row is there because some answer depends on it: without any of a class's facts nothing is decided.
     decided = query(f"SELECT class FROM '{written}/classes.parquet' WHERE mds_truth <> 'undecided' ORDER BY 1 LIMIT 20")
     for (name,) in decided:
         facts = reasons(written, name, "mds")

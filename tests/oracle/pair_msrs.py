@@ -54,7 +54,7 @@ def answers_of(host: Host, access: frozenset[str]) -> Mapping[str, bool]:
         found["guest_tsx_ctrl_faults"] = not (fits and "holds_tsx_ctrl" in access and (keeps or ignores))
     found["set_cpuid_writes_tsx_ctrl"] = keeps and host.buffers.rtm
 
-    anew = not has("snapshots_host_arch_cap")
-    found["host_arch_cap_read_anew"] = anew
-    found["fb_clear_ctrl_read_anew"] = anew and has("toggles_fb_clear") and not has("fb_clear_control_at_load")
+    again = not has("snapshots_host_arch_cap")
+    found["host_arch_cap_read_anew"] = again
+    found["fb_clear_ctrl_read_anew"] = again and has("toggles_fb_clear") and not has("fb_clear_control_at_load")
     return found

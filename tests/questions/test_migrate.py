@@ -71,7 +71,7 @@ def test_s03_the_advice_is_the_newer_qemu_or_a_guest_without_the_bit() -> None:
     result = move(SPR, "host-cascade-lake", "host-tsx-on", "guest", vmm="libvirt", to_version="10.1.1")
     found = {advice.where: advice for advice in result.advice}
     assert found["destination"].change == "QEMU 10.1.2, or 10.2 and later"
-    assert found["guest"].change == "start it anew, powered off and on, with fb-clear=off"
+    assert found["guest"].change == "start it again, powered off and on, with fb-clear=off"
     # The snapshots do not say of every feature of the model whether the destination has it.
     assert [found["destination"].exit_code, found["guest"].exit_code] == [1, 3]
 
@@ -224,7 +224,7 @@ def test_a_guest_that_booted_on_an_immune_part_is_exposed_on_an_affected_one() -
     assert result.verdict("mds").concludes.value == "Not affected"
     assert verdicts(result, "mds")[:2] == ("truthful safe", "false-immunity exposed")
     assert result.verdict("mds").newly_exposed is True
-    # Booted anew there it sees what QEMU shows it, and runs VERW.
+    # Booted again there it sees what QEMU shows it, and runs VERW.
     assert verdicts(result, "mds")[2] == "truthful safe"
     assert result.verdict("mds").rebooted_concludes.value == CLEAR
     assert any(advice.change == "reboot the guest there" for advice in result.advice)
@@ -252,7 +252,7 @@ def test_host_passthrough_takes_what_is_there_without_a_word() -> None:
     assert (result.shown_changes["mds_no"], result.shown_changes["rsba"]) == (False, True)
     assert result.layer("QEMU").message == ""
     assert result.exit_code == 2
-    # Booted anew it is a Skylake server, which is listed for MMIO stale data, and no Sapphire Rapids.
+    # Booted again it is a Skylake server, which is listed for MMIO stale data, and no Sapphire Rapids.
     assert result.verdict("mmio_stale_data").rebooted_concludes.value == CLEAR
 
 

@@ -31,7 +31,7 @@ THREAD_GUEST = {
     "guest.arch_capabilities": True,
 }
 ZEN3_ZEN4 = (PartPattern("AuthenticAMD", 0x19),)
-#: Of these AMD's microcode against TSA is known (amd_check_tsa_microcode); of the others it hangs on that.
+#: Of these AMD's microcode against TSA is known (amd_check_tsa_microcode); of the others it depends on that.
 MILAN = (PartPattern("AuthenticAMD", 0x19, 1, 1),)
 
 

@@ -72,7 +72,7 @@ def test_every_recorded_answer_to_the_letter() -> None:
     assert wrong == {}
 
 
-#: Files whose text hangs on whether kvm_intel is loaded where CPUID shows VMX, which no record says.
+#: Files whose text depends on whether kvm_intel is loaded where CPUID shows VMX, which no record says.
 BY_KVM_INTEL = ("l1tf", "itlb_multihit")
 
 

@@ -271,7 +271,7 @@ def test_srso(release: str, part: str, bits: str, cmdline: str, threads: int, ex
 
 @pytest.mark.parametrize("release", ["5.10.265", "6.1.192"])
 def test_first_kernels_with_srso_probe_guests_too(release: str) -> None:
-    """cpu_has_ibpb_brtype_microcode has no test of the hypervisor bit: the answer hangs on a write to MSR 0x49."""
+    """cpu_has_ibpb_brtype_microcode has no test of the hypervisor bit: the answer depends on a write to MSR 0x49."""
     with_it, without = "Mitigation: safe RET", "Mitigation: safe RET, no microcode"
     for answer, expected in ((True, {with_it}), (False, {without}), (None, {with_it, without})):
         found = texts("spec_rstack_overflow", machine(release, "zen3", "hypervisor", sbpb=answer))

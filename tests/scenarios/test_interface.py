@@ -63,7 +63,7 @@ def test_s05_before_cpuid_is_set_the_msr_reads_0(host: str, value: int) -> None:
 def test_s05_up_to_6_12_the_order_does_not_matter() -> None:
     vcpu = kvm("read-before-cpuid", "host-ice-lake", kernel="6.12.0").create_vm().create_vcpu()
     word = read(vcpu, ARCH_CAP)
-    assert word.value & word.known == 0xC02A0EB & ~(1 << 26)  # GDS_NO hangs on what is not told
+    assert word.value & word.known == 0xC02A0EB & ~(1 << 26)  # GDS_NO depends on what is not told
 
 
 def test_s05_the_0_that_is_written_back_sets_fb_clear_dis_on_ice_lake() -> None:

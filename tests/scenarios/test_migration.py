@@ -41,7 +41,7 @@ CASES: dict[Name, Case] = {
         },
     ),
     # S14, S15. The model without TAA_NO; the text as a real 6.1.192 gives it for Icelake-Server-v6. Whether VERW works
-    # for it hangs on FB_CLEAR_CTRL, which no dump tells.
+    # for it depends on FB_CLEAR_CTRL, which no dump tells.
     ("taa-no-hidden", "host", "guest-icelake-v6"): Case(
         3,
         None,

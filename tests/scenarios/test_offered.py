@@ -26,7 +26,7 @@ CASES: dict[Name, Case] = {
     ),
     # S22. 0204750bd4c6: the guest is told of MSRs that fault.
     ("bits-without-msrs", "host", "guest"): Case(1, False),
-    # S23. What the guest is told of GDS hangs on the host's mitigation; of the VERW family it is told the truth.
+    # S23. What the guest is told of GDS depends on the host's mitigation; of the VERW family it is told the truth.
     ("gds-no-made-up", "host", "guest"): Case(0, False, {"mmio_stale_data": (CLEAR, "mitigated A1 R0 K1", FINE)}),
     ("gds-no-made-up", "host-off", "guest"): Case(0, False, {"mmio_stale_data": (CLEAR, "mitigated A1 R0 K1", FINE)}),
     # S24. Sapphire Rapids: immune to the whole VERW family. Whether it has FB_CLEAR_CTRL no dump tells.
@@ -78,7 +78,7 @@ def test_the_published_value_is_what_the_rules_give(path: Path) -> None:
     assert published is not None
     word = kvm(path.parent.name, path.stem).modelled().supported_arch_cap
     assert word.value == number(published, 64, "offered") & word.known
-    assert bin(word.known).count("1") >= 61  # GDS_NO, RFDS_NO and ITS_NO may hang on bits that no dump tells
+    assert bin(word.known).count("1") >= 61  # GDS_NO, RFDS_NO and ITS_NO may depend on bits that no dump tells
 
 
 @pytest.mark.parametrize(

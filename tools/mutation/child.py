@@ -69,7 +69,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def forget_rules() -> None:
-    """Forget the rules and all that imports them, so that each child imports them anew."""
+    """Forget the rules and all that imports them, so that each child imports them again."""
     for name in list(sys.modules):
         if name == "archcaps" or (name.startswith(_FORGOTTEN) and not name.startswith(_KEPT)):
             del sys.modules[name]

@@ -30,7 +30,7 @@ Examples:
 Exit codes:
   0  equivalent
   1  they differ
-  3  not decided, or it hangs on what nobody knows
+  3  not decided, or it depends on what nobody knows
   64 and more: wrong usage, unreadable input, internal error
 """
 

@@ -67,7 +67,7 @@ def pool(hosts: tuple[str, ...], form: str, **options: object) -> int:
     """Find the best CPU that the hosts of a migration pool can share.
 
     The most features such that every guest is told the truth about its CPU and is safe on every host. Every choice of
-    the bits that a verdict hangs on, and of the identity, is tried on every host for every kernel of the guests: the
+    the bits that a verdict depends on, and of the identity, is tried on every host for every kernel of the guests: the
     answer is the best there is, and says how many were tried. Bits follow Xen's rules for pools: good news is shown
     where every host has it, bad news where any has. Where no CPU is truthful and safe on all hosts, the answer says
     on which and why, and the fewest hosts to leave out. Beside it stands libvirt's plain intersection (virsh

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["progress_line"]
 
-#: Lines are written anew at most so often, in seconds.
+#: Lines are written again at most so often, in seconds.
 _PAUSE = 0.1
 #: The time left is told after so many seconds.
 _TOO_SOON = 1.0

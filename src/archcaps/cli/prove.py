@@ -27,7 +27,7 @@ Examples:
 Exit codes:
   0  it holds in every configuration
   1  it does not: there are counter-examples
-  3  not decided, or it hangs on what nobody knows
+  3  not decided, or it depends on what nobody knows
   64 and more: wrong usage, internal error
 """
 

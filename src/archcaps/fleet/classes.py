@@ -85,7 +85,7 @@ class Judged:
     refused: Refused = field(default_factory=dict)
 
     def is_open(self, column: str) -> npt.NDArray[np.bool_]:
-        """Return the pairs that hang on facts that are missing: more than one answer, and they are not alike."""
+        """Return the pairs that depend on facts that are missing: more than one answer, and they are not alike."""
         return open_in(self.labels, self.columns, self.possible, column)
 
 

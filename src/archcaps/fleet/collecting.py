@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 #: A column of a role; or, of no role, a fact that no column says.
 Key = tuple[Role | str, str]
 
-#: The questions that a verdict hangs on.
+#: The questions that a verdict depends on.
 ASKED: Final = tuple(
     f"{name}_{question}" for name in VULNERABILITIES for question in ("truth", "safety", "host_safety")
 )
@@ -30,7 +30,7 @@ ASKED: Final = tuple(
 
 @dataclass
 class _Marks:
-    """For each column, and each fact that no column says, the pairs whose open questions hang on it."""
+    """For each column, and each fact that no column says, the pairs whose open questions depend on it."""
 
     pairs: int
     by_key: dict[Key, Mask] = field(default_factory=dict)
@@ -70,9 +70,9 @@ def open_questions(
 def lacks_of(
     classes: Classes, judged: Judged, chosen: npt.NDArray[np.intp], progress: Progress = lambda _, __: None
 ) -> dict[Key, Mask]:
-    """Return for each column, and each fact that no column says, which pairs hang on it with an open question.
+    """Return for each column, and each fact that no column says, which pairs depend on it with an open question.
 
-    `chosen` are the pairs that are looked at. With all its columns filled in a pair that hangs on nothing else is
+    `chosen` are the pairs that are looked at. With all its columns filled in a pair that depends on nothing else is
     decided, as far as the tables know what they are filled in with.
     """
     marks = _Marks(len(chosen))
@@ -118,7 +118,7 @@ def _rows(plane: int, count: int) -> Mask:
 def collect(columns: dict[Key, Mask], without_column: Mask, weights: npt.NDArray[np.int64]) -> list[Collect]:
     """Return the columns to fill in, each time the one with which the most guests are settled or come nearest to it.
 
-    `columns` says for each which open pairs lack it, `without_column` which pairs hang on something besides that no
+    `columns` says for each which open pairs lack it, `without_column` which pairs depend on something besides that no
     column says, `weights` the guests of each pair. A pair counts as settled when all its columns are there and there is
     nothing besides: then it surely is, though fewer may do.
     """

@@ -16,7 +16,7 @@ __all__ = ["cure_of_class"]
 #: So many combinations of kernels, options, microcode and CPUs are looked at for a class, of the VM's owner and of both
 #: owners each: more than most classes have, and at most a few seconds.
 _WORLDS: Final = 250
-#: What has to be started anew, what takes most first.
+#: What has to be started again, what takes most first.
 _NEEDS: Final = ("host-reboot", "power-cycle", "guest-reboot")
 
 

@@ -85,7 +85,7 @@ def opened(
 ) -> Iterator[tuple[Engine, Path]]:
     """Give an engine with an inventory, and a folder for its files: below `out`, to be renamed into it.
 
-    The folder's name hangs on the inventory's files as they are. If the work is interrupted it stays, and whoever
+    The folder's name depends on the inventory's files as they are. If the work is interrupted it stays, and whoever
     asks again goes on from there.
 
     Raises:

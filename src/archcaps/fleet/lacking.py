@@ -1,4 +1,4 @@
-"""Which columns of an inventory would say a fact that is not known: those that it hangs on and that are null."""
+"""Which columns of an inventory would say a fact that is not known: those that it depends on and that are null."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Lacking:
         self._found: dict[str, tuple[list[Lack], list[Lack]]] = {}
 
     def of(self, fact: str) -> tuple[list[Lack], list[Lack]]:
-        """Return the columns that `fact` hangs on, and those that say it where it is unknown though these are there.
+        """Return the columns that `fact` depends on, and those that say it where it is unknown though these are there.
 
         Filled in, all of them together say the fact, as far as the tables know what they are filled in with. Both are
         empty where no column of an inventory says it.

@@ -15,7 +15,7 @@ from archcaps.tables.names import VULNERABILITIES
 
 __all__ = ["reasons_of"]
 
-#: The questions that the verdict on a guest hangs on.
+#: The questions that the verdict on a guest depends on.
 _QUESTIONS: Final = ("truth", "safety", "host_safety")
 _COLUMNS: Final = ("class", "vulnerability", "fact", "value", "provenance", "source")
 

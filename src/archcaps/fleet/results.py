@@ -64,7 +64,7 @@ class KernelVulnerability(msgspec.Struct, frozen=True):
 class ClassCure(msgspec.Struct, frozen=True):
     """What mends a class: the smallest set of `changes` that `fix` found; empty where nothing betters it.
 
-    `needs` is what has to be started anew, in words; `others` counts other sets that cost the same. `then` is the
+    `needs` is what has to be started again, in words; `others` counts other sets that cost the same. `then` is the
     verdict on the class with the changes made (without any: as it is), and `remains` what is not as it should be then,
     by vulnerability. `tried` counts the sets of changes that were evaluated; `complete` is false where a bound was
     reached, and dearer ones were not. `not_sought`: why no cure was looked for; empty where one was.

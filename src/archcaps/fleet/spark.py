@@ -90,7 +90,7 @@ class Spark:
         return f.broadcast(found) if len(rows) <= _BROADCAST else found
 
     def _keep(self, frame: DataFrame) -> DataFrame:
-        """Keep what is used again; parts that are lost with a worker are computed anew."""
+        """Keep what is used again; parts that are lost with a worker are computed again."""
         self._kept.append(frame.persist())
         return self._kept[-1]
 

@@ -41,7 +41,7 @@ class WorkFolder:
 def work_folder(inventory: Inventory, out: Path | None, *, resumable: bool) -> Iterator[WorkFolder]:
     """Give a folder below `out`, or a temporary one, and take it away at the end.
 
-    `resumable`: its name hangs on the inventory's files as they are, so that another run finds what this one left.
+    `resumable`: its name depends on the inventory's files as they are, so that another run finds what this one left.
     When the work ends well, folders that other runs left in `out` go too, unless somebody works in them.
 
     Raises:

@@ -234,7 +234,7 @@ class Diagrams:
         """
         fixed = {name: value for name, value in values.items() if isinstance(value, bool)}
         if fixed:
-            # Faster than to substitute, which makes all above a variable anew.
+            # Faster than to substitute, which makes all above a variable again.
             with self.limits():
                 function = function.apply_exists(BooleanOperator.AND, self._literal(fixed), self._cube(fixed))
         key = tuple((name, value) for name, value in values.items() if not isinstance(value, bool))
@@ -293,7 +293,7 @@ class Diagrams:
         The second is where it would hold with these or with fewer.
         """
         upward, least = function, function
-        # From the bottom of the order to its top: what is above a variable is made anew for it.
+        # From the bottom of the order to its top: what is above a variable is made again for it.
         kept = sorted((self._index[name] for name in names if name in self._index), reverse=True)
         for name in map(self.names.__getitem__, kept):
             either = self.exists(upward, (name,))

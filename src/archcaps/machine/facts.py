@@ -79,7 +79,7 @@ def facts_of(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = froz
 
 
 def host_facts(host: Snapshot, assumptions: frozenset[str] = frozenset()) -> Facts:
-    """Return the facts that hang on the host alone: what it finds about itself, and what its silicon is.
+    """Return the facts that depend on the host alone: what it finds about itself, and what its silicon is.
 
     Raises:
         InputError: a kernel configuration's name is unknown.
@@ -97,7 +97,7 @@ def host_facts(host: Snapshot, assumptions: frozenset[str] = frozenset()) -> Fac
 
 
 def guest_facts(guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> Facts:
-    """Return the facts that hang on the guest alone, and on what is assumed of it.
+    """Return the facts that depend on the guest alone, and on what is assumed of it.
 
     Raises:
         InputError: a kernel configuration's name is unknown.
@@ -119,9 +119,9 @@ def guest_facts(guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> F
 
 
 def facts_between(host: Snapshot, guest: Snapshot, assumptions: frozenset[str] = frozenset()) -> Facts:
-    """Return the facts that hang on both: the host's part in the guest kernel's lists, and whether it is shown.
+    """Return the facts that depend on both: the host's part in the guest kernel's lists, and whether it is shown.
 
-    They hang on no more than the two parts, the guest's release, and how the snapshots know them.
+    They depend on no more than the two parts, the guest's release, and how the snapshots know them.
     """
     facts = Facts()
     part, shown = part_of(host), part_of(guest)
@@ -262,7 +262,7 @@ def _add_bits(facts: Facts, scope: str, snapshot: Snapshot) -> None:
 
 
 def add_identity(facts: Facts, scope: str, snapshot: Snapshot, part: Part, *, strict: bool = False) -> None:
-    """Add what hangs on the CPU's identity, its microcode and its threads (`Snapshot.cpu`), but no kernel's lists."""
+    """Add what depends on the CPU's identity, its microcode and its threads (`Snapshot.cpu`), but no kernel's lists."""
     cpu = snapshot.cpu
     provenance, source = cpu.provenance or snapshot.provenance, _source(snapshot, cpu.source)
     for name, value in identity_lookups(part).items():
@@ -317,7 +317,7 @@ def _by(finding: Finding) -> str:
 
 
 def add_kernel(facts: Facts, scope: str, snapshot: Snapshot, *, defaults: bool, strict: bool = False) -> None:
-    """Add what hangs on the kernel: its release's behaviours, its options, and what its KVM's parameters say.
+    """Add what depends on the kernel: its release's behaviours, its options, and what its KVM's parameters say.
 
     Raises:
         InputError: a kernel configuration's name is unknown.

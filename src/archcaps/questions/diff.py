@@ -42,7 +42,7 @@ BAD: Final[Mapping[str, Callable[[Case, str], Node]]] = {
 #: Those that are no lie.
 _NO_LIES: Final = ("exposed", "exposes-host", "needless-work")
 EQUAL, BETTER, WORSE, INCOMPARABLE = "equivalent", "better", "worse", "incomparable"
-#: It hangs on what nobody knows; a limit was reached.
+#: It depends on what nobody knows; a limit was reached.
 UNKNOWN, NOT_DECIDED = "unknown", "not-decided"
 _TRUTH: Final = {
     EQUAL: "the same truth", BETTER: "more truth", WORSE: "less truth", INCOMPARABLE: "incomparable",
@@ -192,7 +192,7 @@ def _difference(
 
 
 def _relation(first_only: Survey, second_only: Survey) -> str:
-    """Return how the second stands to the first; what hangs on unknowns could be so, and is no equivalence."""
+    """Return how the second stands to the first; what depends on unknowns could be so, and is no equivalence."""
     if first_only.sure and second_only.sure:
         return INCOMPARABLE
     never_first = not first_only.sure and not first_only.open

@@ -219,12 +219,12 @@ class Kvm:
             InputError: the value does not fit in 64 bits.
         """
         number(arch_capabilities, 64, "late_microcode")
-        anew = self.reader.value(kvm_msrs.host_arch_cap_read_anew(KVM))
-        if anew is not False:
+        again = self.reader.value(kvm_msrs.host_arch_cap_read_anew(KVM))
+        if again is not False:
             now = self._with_host_register(arch_capabilities)
             old = self._offer()
             agree = old.known & now.known & ~(old.value ^ now.value)
-            self._now = now if anew else Word(now.value & agree, agree)
+            self._now = now if again else Word(now.value & agree, agree)
             self.changed = True
 
     def _with_host_register(self, register: int) -> Word:

@@ -96,7 +96,7 @@ def _migrate(
 def _ask_again(
     from_: Snapshot, to: Snapshot, held: frozenset[str], further: bool, guest: Snapshot, vmms: Vmms
 ) -> MigrateResult:
-    """Ask the same with another guest or other VMMs, without asking for advice anew."""
+    """Ask the same with another guest or other VMMs, without asking for advice again."""
     return _migrate(from_, to, guest, vmms, held, further=further, advise=False)
 
 
@@ -106,18 +106,18 @@ def _moves(
     rebooted: Sequence[Verdict | FurtherVerdict],
 ) -> list[VerdictMove]:
     return [
-        _move(change, now.concludes, anew.concludes, judged(anew))
-        for change, now, anew in zip(changes, after, rebooted, strict=True)
+        _move(change, now.concludes, again.concludes, judged(again))
+        for change, now, again in zip(changes, after, rebooted, strict=True)
     ]
 
 
-def _move(change: VerdictChange, says: Possible, anew_says: Possible, anew: Judged) -> VerdictMove:
+def _move(change: VerdictChange, says: Possible, anew_says: Possible, again: Judged) -> VerdictMove:
     was, now = change.before, change.after
     told = ("truthful", "unsaid")
     cured = was.truth.value is not None and was.truth.value not in told and now.truth.value in told
     cured = (cured and now.safety.value == "safe") or (was.safety.value == "exposed" and now.safety.value == "safe")
     return VerdictMove(
-        change.subject, says, was, now, anew_says, anew, change.changes, change.worse, change.newly_exposed,
+        change.subject, says, was, now, anew_says, again, change.changes, change.worse, change.newly_exposed,
         cured and change.worse is False,
     )  # fmt: skip
 

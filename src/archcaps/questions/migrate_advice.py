@@ -61,7 +61,7 @@ def _hide(move: Move, bits: list[BitMove], ask: Ask) -> Iterator[Advice]:
     lines = list(dict.fromkeys(lost))
     more = f"; {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
     price = f"; what it loses: {'; '.join(lines[:_NAMED])}{more}" if lines else ""
-    change = f"start it anew, powered off and on, with {_switches(move, names)}"
+    change = f"start it again, powered off and on, with {_switches(move, names)}"
     yield Advice(change, "guest", _summary(answer) + price, answer.exit_code)
 
 
@@ -92,7 +92,7 @@ def _reboot(moves: list[VerdictMove]) -> Iterator[Advice]:
     mended = [each.subject for each in moves if each.worse and each.rebooted.truth.value in ("truthful", "unsaid")
               and each.rebooted.safety.value == "safe"]  # fmt: skip
     if mended:
-        yield Advice("reboot the guest there", "guest", f"its kernel looks at its CPU anew: {', '.join(mended)}", None)
+        yield Advice("reboot the guest there", "guest", f"its kernel looks at its CPU again: {', '.join(mended)}", None)
 
 
 def _summary(answer: MigrateResult) -> str:

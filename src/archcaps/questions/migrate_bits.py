@@ -35,8 +35,8 @@ def bits_of(move: Move, layers: Iterable[LayerAnswer]) -> list[BitMove]:
             for bit in layer.bits:
                 blocks.setdefault(bit, []).append(layer.layer)
     found = [] if move.same_place else [bit for bit in move.shown if blocks.get(bit) or _untold(move, bit)]
-    anew = booted_anew(move.guest)
-    readings = _Readings(move, anew) if found else None
+    again = booted_anew(move.guest)
+    readings = _Readings(move, again) if found else None
     return [_bit(move, bit, blocks.get(bit, []), readings) for bit in found if readings is not None]
 
 
@@ -49,16 +49,16 @@ def _untold(move: Move, bit: str) -> bool:
 
 
 class _Readings:
-    """The guest as it is, booted anew on either host."""
+    """The guest as it is, booted again on either host."""
 
-    def __init__(self, move: Move, anew: Snapshot) -> None:
-        self.move, self.anew = move, anew
+    def __init__(self, move: Move, again: Snapshot) -> None:
+        self.move, self.again = move, again
         self.hosts = {"from": move.from_, "to": move.to}
         self._plain: dict[str, Reader] = {}
 
     def plain(self, host: str) -> Reader:
         if host not in self._plain:
-            self._plain[host] = self.read(host, self.anew)
+            self._plain[host] = self.read(host, self.again)
         return self._plain[host]
 
     def read(self, host: str, guest: Snapshot) -> Reader:
@@ -66,7 +66,7 @@ class _Readings:
 
 
 def _bit(move: Move, bit: str, blocks: list[str], readings: _Readings) -> BitMove:
-    with_, without = with_bits(readings.anew, {bit: True}), hide(readings.anew, [bit])
+    with_, without = with_bits(readings.again, {bit: True}), hide(readings.again, [bit])
     shown = move.shown[bit]
     drop: list[VerdictChange] = []
     for host in ("from", "to"):

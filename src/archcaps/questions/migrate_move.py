@@ -149,7 +149,7 @@ class Move:
 
     @cached_property
     def booted_there(self) -> Snapshot:
-        """The guest as it is shown its CPU where it boots anew on the destination, unchanged by anybody."""
+        """The guest as it is shown its CPU where it boots again on the destination, unchanged by anybody."""
         open_bits = [bit for bit, value in self.shown_changes.items() if value is None]
         return booted_anew(with_bits(self.carried[0], dict.fromkeys(open_bits)))
 
@@ -161,8 +161,8 @@ class Move:
     def _restored_by_firecracker(self) -> list[Snapshot]:
         """Return the guest with MSR 0x10a as it was saved, or as KVM gives it to any new vCPU there."""
         reading = default_guest(self.to, strict=STRICT in self.assumptions).registers[_MSR]
-        anew = replace(self.guest, registers={**self.guest.registers, _MSR: reading})
-        return {True: [self.guest], False: [anew], None: [self.guest, anew]}[self.vmms.saved]
+        again = replace(self.guest, registers={**self.guest.registers, _MSR: reading})
+        return {True: [self.guest], False: [again], None: [self.guest, again]}[self.vmms.saved]
 
 
 def _same_part(cpu: Cpu, host: Cpu) -> Cpu:

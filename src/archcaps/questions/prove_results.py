@@ -13,7 +13,7 @@ __all__ = [
 
 FORMAT_VERSION = 1
 
-#: What a property, or one subject of it, turns out to be. `UNKNOWN`: it hangs on facts that nobody knows.
+#: What a property, or one subject of it, turns out to be. `UNKNOWN`: it depends on facts that nobody knows.
 HOLDS, REFUTED, UNKNOWN, NOT_DECIDED = "holds", "refuted", "unknown", "not-decided"
 
 

@@ -33,7 +33,7 @@ def after_move(host: Snapshot, guest: Snapshot, carried: list[Snapshot], assumpt
     """Return the guest read on the host where it goes, with all that its kernel concluded from what it booted with.
 
     `carried`: the guest as its vCPUs may hold it there (one, or all that are possible). The kernel looked at its CPU
-    at boot and does not look again; KVM decides on FB_CLEAR_DIS anew, by what the vCPUs hold.
+    at boot and does not look again; KVM decides on FB_CLEAR_DIS again, by what the vCPUs hold.
     """
     reader = Reader(host, guest, assumptions)
     node: Node = reader.model.guest.disable_fb_clear

@@ -138,7 +138,7 @@ class Vcpu:
         self._has_run = True
 
     def reset(self) -> None:
-        """RESET or creation: MSR 0x10a and 0x122 stay as they are; FB_CLEAR_DIS is decided anew."""
+        """RESET or creation: MSR 0x10a and 0x122 stay as they are; FB_CLEAR_DIS is decided again."""
         self._update_fb_clear_dis()
 
     init = reset

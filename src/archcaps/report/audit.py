@@ -180,7 +180,7 @@ def beyond(result: AuditResult) -> str:
     if not asked.beyond_guests:
         return ""
     facts = ", ".join(f"{fact} ({count:,})" for fact, count in asked.beyond.items())
-    return f"{asked.beyond_guests:,} of them hang also on what no column says, and may stay undecided: {facts}."
+    return f"{asked.beyond_guests:,} of them depend also on what no column says, and may stay undecided: {facts}."
 
 
 def _collect(result: AuditResult, page: Page) -> list[str]:

@@ -11,7 +11,7 @@ __all__ = ["cure_sentences"]
 
 
 def cure_sentences(cure: ClassCure) -> list[str]:
-    """Return what is to be changed and by whom, what is started anew, how it stands then; or that nothing was found."""
+    """Return what is to be changed and by whom, what is started again, how it stands then; or that nothing helps."""
     if cure.not_sought:
         return [f"No cure was looked for: {cure.not_sought}."]
     sets = f"{cure.tried:,} sets of changes"

@@ -20,7 +20,7 @@ _TRUTH = {
     "the same truth": "Both tell the same truth.", "more truth": "The second tells more truth.",
     "less truth": "The second tells less truth.",
     "incomparable": "Each lies where the other does not.", "not decided": "Which tells more truth is not decided.",
-    "not known": "Which tells more truth hangs on what no table knows.",
+    "not known": "Which tells more truth depends on what no table knows.",
 }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def render(result: DiffResult, style: Style, width: int) -> str:
     open_ = [row for row in result.differences if row.hanging not in ("", "0")]
     if open_:
         said = ", ".join(f"{row.what} of {row.subject} ({rounded(row.hanging)})" for row in open_)
-        lines += page.fill(f"Configurations that hang on what no table knows: {said}.")
+        lines += page.fill(f"Configurations that depend on what no table knows: {said}.")
     lines += [line for row in result.differences for line in _samples(row, page)]
     lines += ["", *page.fill(f"Over every choice of: {'; '.join(result.free)}.")]
     lines += page.fill(f"For all: {'; '.join(result.fixed)}.")

@@ -133,7 +133,7 @@ def _cure(cure: Cure, page: Page, number: int, *, whole: bool) -> list[str]:
         lines += page.fill(f"then {needs()[need]}", _INDENT)
     if cure.untrue_bits and whole:
         names = ", ".join(cure.untrue_bits)
-        lines += page.fill(f"still shown, though not true of the hardware (no verdict hangs on it): {names}", _INDENT)
+        lines += page.fill(f"still shown, though not true of the hardware (no verdict depends on it): {names}", _INDENT)
     return lines
 
 

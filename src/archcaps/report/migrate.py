@@ -129,7 +129,7 @@ def _why(each: BitMove, page: Page) -> Iterator[str]:
 def _verdicts(result: MigrateResult, page: Page, *, further: bool) -> list[str]:
     every = [*result.vulnerabilities, *(result.further if further or page.everything else [])]
     shown = [each for each in every if page.everything or each.worse is not False or each.cured or _other_boot(each)]
-    lines = ["", *page.fill("The guest there (it says what it concluded at boot, until it boots anew):")]
+    lines = ["", *page.fill("The guest there (it says what it concluded at boot, until it boots again):")]
     for each in shown:
         lines += page.fill(f"{each.subject}: {_moved(each)}", "  ", "      ")
         if each.worse or each.cured or page.everything:
@@ -162,7 +162,7 @@ def _moved(each: VerdictMove) -> str:
         said += " (this part is not affected)"
     if each.after.responsible.value not in (None, "nobody") and before != after:
         said += f"; responsible: {each.after.responsible}"
-    return said if rebooted == after else f"{said}; booted anew there: {rebooted}"
+    return said if rebooted == after else f"{said}; booted again there: {rebooted}"
 
 
 def _verdict(judged: Judged) -> str:

@@ -117,7 +117,7 @@ def guest_tsx_ctrl_faults(access: Access, kvm: Kvm) -> Node:
 
 @rule(_TSX)
 def set_cpuid_writes_tsx_ctrl(kvm: Kvm) -> Node:
-    """KVM_SET_CPUID2 writes MSR 0x122 anew, where the host uses RTM: 0 with CPUID RTM, RTM_DISABLE without."""
+    """KVM_SET_CPUID2 writes MSR 0x122 again, where the host uses RTM: 0 with CPUID RTM, RTM_DISABLE without."""
     return keeps_tsx_ctrl(kvm) & x86_feature_rtm(kvm.host, kvm.kernel)
 
 
@@ -129,5 +129,5 @@ def host_arch_cap_read_anew(kvm: Kvm) -> Node:
 
 @rule("Linux 5.10.265, 6.1.166, 6.5.0, 6.6.9 arch/x86/kvm/vmx/vmx.c vmx_setup_fb_clear_ctrl, vmx_update_fb_clear_dis")
 def fb_clear_ctrl_read_anew(kvm: Kvm) -> Node:
-    """KVM reads FB_CLEAR_CTRL for each vCPU anew; no kernel read does: decided at load, or from the MSR read then."""
+    """KVM reads FB_CLEAR_CTRL for each vCPU again; no kernel read does: decided at load, or from the MSR read then."""
     return kvm.kernel.toggles_fb_clear & host_arch_cap_read_anew(kvm) & ~kvm.kernel.fb_clear_control_at_load

@@ -18,7 +18,7 @@ __all__ = ["is_known"]
 def _known() -> frozenset[str]:
     nodes = [VIOLATIONS[each.forbids](subject) for each in properties().values() for subject in each.subjects]
     read = [node for node in walk(nodes) if node.kind in (Kind.FACT, Kind.RULE)]
-    # What a guest is shown by default hangs on the host, whatever else reads that.
+    # What a guest is shown by default depends on the host, whatever else reads that.
     defaults = [default for node in read if (default := baseline(node.name)) is not None]
     return frozenset(node.name for node in (*read, *walk(defaults)) if node.kind in (Kind.FACT, Kind.RULE))
 

@@ -16,7 +16,7 @@ __all__ = ["Group", "Survey"]
 
 @dataclass(eq=False)
 class Group:
-    """Cells that are alike: where the node surely holds in them, and where that hangs on what nobody knows.
+    """Cells that are alike: where the node surely holds in them, and where that depends on what nobody knows.
 
     `sure` is somewhere. `least` are the configurations of it from which nothing can be taken that deviates from the
     default; `cells` are all of the cells.
@@ -32,7 +32,7 @@ class Survey:
     """What there is to say of a whole space.
 
     `configurations` counts every one, `sure` those where the node holds whatever nobody knows, `open` those where it
-    hangs on that; `groups` are the cells where there are some of `sure`.
+    depends on that; `groups` are the cells where there are some of `sure`.
 
     Raises:
         NotDecidedError: a limit was reached.
@@ -117,7 +117,7 @@ class Survey:
         return self._minimal[function]
 
     def hanging(self) -> Iterator[Function]:
-        """Yield where the node holds in configurations in which that hangs on what nobody knows, of each cell.
+        """Yield where the node holds in configurations in which that depends on what nobody knows, of each cell.
 
         Over what guests are shown: what deviates is no unknown, and there are fewer functions.
         """

@@ -120,7 +120,7 @@ def test_the_best_choice_is_that_of_a_plain_loop(case: tuple[list[Snapshot], Pro
     (total, shown, identity), fewest = brute_force(hosts, problem)
     found = Tried.of(problem, [1] * len(hosts))
     assert list(found.best.faults.values()) == total
-    # Bits that no verdict hangs on are shown wherever they can be.
+    # Bits that no verdict depends on are shown wherever they can be.
     others = {name: not problem.refused[name].any() for name in problem.free if name not in found.bits}
     bits = {**others, **found.best.bits}
     if not bits.get("arch_capabilities", problem.shown.get("arch_capabilities")):

@@ -94,7 +94,7 @@ class _Pool:
         self.identities = identities(hosts, self.models, named_only=wish.named_only)
         self.forced = forced_bits(hosts, self.can)
         self.tried = self._search(self.forced)
-        #: Every bit of the CPU: forced, searched for, or shown because all can show it and no verdict hangs on it.
+        #: Every bit of the CPU: forced, searched for, or shown because all can show it and no verdict depends on it.
         self.shown = {**self.forced.shown, **dict.fromkeys(self.forced.free, True), **self.tried.best.bits}
         if not self.shown.get("arch_capabilities"):
             self.shown |= dict.fromkeys(ARCH_CAPABILITIES, False)

@@ -14,7 +14,7 @@ from archcaps.tables.bits import ARCH_CAPABILITIES, BITS, REGISTERS
 
 __all__ = ["Forced", "forced_bits", "has_it", "plain_intersection"]
 
-#: The two forms of one piece of bad news; which of them a guest is told hangs on whether it sees enhanced IBRS.
+#: The two forms of one piece of bad news; which of them a guest is told depends on whether it sees enhanced IBRS.
 #: Source: tables/xen/levelling.csv (rsba, rrsba)
 _RETURNS: Final = ("rsba", "rrsba")
 #: A bit that the guest's own kernel switches.

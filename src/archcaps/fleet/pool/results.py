@@ -62,7 +62,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """What was searched: the bits that verdicts hang on, the identities that kernels tell apart, the choices read.
+    """What was searched: the bits that verdicts depend on, the identities that kernels tell apart, the choices read.
 
     `choices` counts identity and bits together; each was read for every class of hosts and every kernel (`verdicts`:
     the pairs judged). `forced`: bits that some host cannot show. `without_fault`: choices with no fault anywhere.

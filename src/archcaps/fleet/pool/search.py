@@ -1,7 +1,7 @@
-"""The exhaustive search: every choice of the bits that verdicts hang on, on every host and kernel, by bit planes.
+"""The exhaustive search: every choice of the bits that verdicts depend on, on every host and kernel, by bit planes.
 
 Nothing is sampled: a bit is left out of the choices only where it is forced (some host cannot show it) or where no
-verdict hangs on it. The number of choices read is the proof.
+verdict depends on it. The number of choices read is the proof.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Best:
 class Tried:
     """The outcome: the best choice; how many choices were read and how many of them have no fault.
 
-    `bits`: those that verdicts hang on. `identities`: how many of them the kernels tell apart. `leave_out`: the
+    `bits`: those that verdicts depend on. `identities`: how many of them the kernels tell apart. `leave_out`: the
     fewest hosts (their numbers) without which some choice has no fault; None: no host has such a choice even alone.
     """
 
@@ -125,7 +125,7 @@ class _Read:
         return list(groups.values())
 
     def _decisive(self) -> tuple[str, ...]:
-        """Return the free bits that some verdict hangs on, found in the graph: what is settled without them is cut."""
+        """Return the free bits that some verdict depends on, by the graph: what is settled without them is cut."""
         wanted = {f"guest.{name}" for name in self.problem.free}
         found: set[str] = set()
         every = [guest for identity in self.identities for guest in self.guests(identity)]
@@ -267,7 +267,7 @@ def _search(problem: Problem, weights: npt.NDArray[np.int64]) -> Tried:
 
 
 def _worth(name: str, bits: Sequence[str], free: Sequence[str]) -> int:
-    """Return how many bits a guest sees by one: with that of MSR 0x10a all those in it that no verdict hangs on."""
+    """Return how many bits a guest sees by one: with that of MSR 0x10a all those in it that no verdict depends on."""
     if name != "arch_capabilities":
         return 1
     return 1 + sum(other in ARCH_CAPABILITIES and other not in bits for other in free)

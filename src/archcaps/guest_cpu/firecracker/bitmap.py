@@ -45,7 +45,7 @@ def write_bitmap(mask: int, value: int, width: int) -> str:
 
 
 def change_bitmap(text: str, bits: dict[int, bool], width: int) -> str:
-    """Return a bitmap that reads well with some bits fixed anew, its separators and its other bits as they were."""
+    """Return a bitmap that reads well with some bits fixed again, its separators and its other bits as they were."""
     head = "0b" if text.startswith("0b") else ""
     body = text.removeprefix("0b")
     body = "x" * (max(bits, default=-1) + 1 - len(body.replace("_", ""))) + body

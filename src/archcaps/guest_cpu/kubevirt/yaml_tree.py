@@ -2,7 +2,7 @@
 
 PyYAML's parser gives events with their places; the tree is built from them here, so that nothing recurses, nothing is
 constructed, and an alias (with which a few lines can stand for gigabytes) is refused where it stands. PyYAML is well
-kept and goes without a build; ruamel.yaml would keep comments too, but writes the whole file anew.
+kept and goes without a build; ruamel.yaml would keep comments too, but writes the whole file again.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def effective_check(asked: Asked) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What comes of libvirt's check: its message if it does not start the domain, or what it hangs on (not known)."""
+    """What comes of libvirt's check: its message if it does not start the domain, or what it depends on (not known)."""
 
     refused: str | None = None
     hangs_on: tuple[str, ...] = ()

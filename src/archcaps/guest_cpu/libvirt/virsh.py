@@ -22,7 +22,7 @@ from archcaps.guest_cpu.libvirt.reading import read
 __all__ = ["DEFAULT_URI", "ask"]
 
 DEFAULT_URI: Final = "qemu:///system"
-#: Seconds that one answer may take: libvirt probes QEMU anew after a restart, which took 12 s on a busy machine.
+#: Seconds that one answer may take: libvirt probes QEMU again after a restart, which took 12 s on a busy machine.
 _TIMEOUT: Final = 60
 
 

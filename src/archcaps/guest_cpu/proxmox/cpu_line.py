@@ -52,7 +52,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class CpuLine:
-    """The -cpu option: QEMU's model, the words after it, and what of it hangs on what the files do not say."""
+    """The -cpu option: QEMU's model, the words after it, and what of it depends on what the files do not say."""
 
     model: str
     flags: tuple[Flag, ...]

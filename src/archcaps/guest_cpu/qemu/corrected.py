@@ -23,7 +23,7 @@ _PARENTS: Final = {"ia32_arch_capabilities": "arch-capabilities"}
 
 
 class _Text:
-    """A configuration's text, its -cpu value, and its machine type, each of which can be set anew."""
+    """A configuration's text, its -cpu value, and its machine type, each of which can be set again."""
 
     def __init__(self, asked: Asked) -> None:
         self.text = asked.text
@@ -85,7 +85,7 @@ def patch(asked: Asked, changes: Sequence[GuestChange]) -> Patch:
     """
     impossible: list[tuple[GuestChange, str]] = []
     if asked.live or asked.text.lstrip().startswith("{"):
-        why = "this was read over QMP: change the configuration that QEMU is started with, and start it anew"
+        why = "this was read over QMP: change the configuration that QEMU is started with, and start it again"
         return Patch("qemu", asked.text, asked.text, "", tuple((change, why) for change in changes))
     text = _Text(asked)
     hidden = {change.bit for change in changes if isinstance(change, SwitchChange) and not change.on}

@@ -78,7 +78,7 @@ def _machine(name: str, release: tuple[int, ...], assumed: list[str]) -> tables.
     if not found.known:
         like = "a pc type, on which a plain model name is version 1" if name.startswith("pc") else "one like pc"
         assumed.append(
-            f"the machine type {name} is not in archcaps' tables: taken as {like}; what hangs on its version is unknown"
+            f"the machine type {name} is not in archcaps' tables: taken as {like}; what its version decides is unknown"
         )
     return found
 

@@ -53,7 +53,7 @@ class Looks:
 
 @cache
 def cone() -> frozenset[str]:
-    """Return the facts that the goals hang on, and what KVM offers of the bits that can be changed."""
+    """Return the facts that the goals depend on, and what KVM offers of the bits that can be changed."""
     kvm = model().kvm
     roots = list(goals().values())
     for name in (entry.name for entry in bits()):
@@ -75,6 +75,6 @@ def _facts_under(roots: list[Node]) -> frozenset[str]:
 
 
 def projected(facts: Mapping[str, bool | None]) -> Hashable:
-    """Return the facts that the goals hang on."""
+    """Return the facts that the goals depend on."""
     within = cone()
     return frozenset((name, value) for name, value in facts.items() if name in within)

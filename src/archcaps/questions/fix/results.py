@@ -76,7 +76,7 @@ class Cure(msgspec.Struct, frozen=True):
     """One smallest set of changes: what it costs, the level it reaches, the verdicts after it.
 
     `guest` and `host` are the snapshots afterwards. `untrue_bits` are those that the guest is still shown and the
-    hardware does not have, though no verdict hangs on them.
+    hardware does not have, though no verdict depends on them.
     """
 
     steps: list[Step]

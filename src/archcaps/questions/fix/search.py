@@ -177,7 +177,7 @@ class Search:
         return sorted(fitting, key=lambda parts: parts.cost)
 
     def made(self, parts: Parts, chosen: Sequence[Toggle]) -> tuple[Reader, Text | None]:
-        """Return the model read anew with bits changed besides, and the configuration that makes it so."""
+        """Return the model read again with bits changed besides, and the configuration that makes it so."""
         guest, text = self._cpu.made(parts.cpu, chosen, parts.host, parts.guest.machine)
         return Reader(parts.host.machine, guest, self.start.assumptions), text
 

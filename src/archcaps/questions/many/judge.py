@@ -146,7 +146,7 @@ def _only(vectors: Mapping[str, Vector], names: frozenset[str]) -> dict[str, Vec
 
 
 class _Between:
-    """The facts that hang on host and guest: the host's part in the guest kernel's lists, and whether it is shown."""
+    """The facts that depend on host and guest: the host's part in the guest kernel's lists, and whether it is shown."""
 
     def __init__(self, hosts: Machines, guests: Machines, facts: frozenset[str]) -> None:
         self._facts, self._strict = facts, STRICT in guests.assumptions

@@ -13,7 +13,7 @@ __all__ = ["missing_rows"]
 
 
 def missing_rows(planes: BitPlanes, asked: Mapping[str, Choice[Any]], still_open: Mapping[str, int]) -> dict[str, int]:
-    """Return for each unknown fact the rows in which a question hangs on it.
+    """Return for each unknown fact the rows in which a question depends on it.
 
     `still_open` says for each question of `asked` in which rows it is undecided: only there it is looked at. A rule
     that does not hold in a row (`opaque`) counts as a fact there. With all of a row's facts known, its questions are

@@ -73,7 +73,7 @@ def rules(
     responsible. What is not known for sure is the text undecided, never safe. COLUMN and RULE choose what to print;
     the list has them all. A rule's column is true, false or NULL.
 
-    What comes from tables of archcaps (what a kernel release does, boot options, lists of parts, microcode) is looked up
+    What comes from our tables (what a kernel release does, boot options, lists of parts, microcode) is looked up
     beforehand: --lookups writes it for the machines there are. A guest whose CPU, kernel or host was not among them is
     undecided throughout, and its column complete is false. docs/reference/sql.md has it all step by step.
     """

@@ -40,6 +40,8 @@ def test_a_case_is_answered_with_texts_bugs_and_verw() -> None:
         ('{"kernel": "6.1', "line 2: not JSON"),
         ("[1]", "line 2: expected `object`, got `array`"),
         ('{"bits": ["avx", "avx"]}', "line 2: bits: avx is given twice, expected each bit once"),
+        ('{"family": 6, "family": 7}', "line 2: the key 'family' is given twice (expected once)"),
+        ('{"msrs": {"0x8b": 1, "0x8b": 2}}', "line 2: the key '0x8b' is given twice (expected once)"),
         ('{"bits": ["md_claer"]}', "line 2: bits: 'md_claer' is unknown (did you mean md_clear?), expected a CPUID"),
         ('{"bits": ["mds_no"]}', "line 2: bits: 'mds_no' is a bit of an MSR"),
         ('{"kernel": "latest"}', "line 2: kernel: 'latest' is not a kernel release (expected something like 6.12."),

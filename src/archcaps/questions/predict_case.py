@@ -15,6 +15,7 @@ import msgspec
 from archcaps.errors import InputError, nearest
 from archcaps.machine.given_options import config_items
 from archcaps.machine.snapshot import Kernel
+from archcaps.machine.strict_text import duplicate_line, has_duplicate
 from archcaps.tables.bits import ARCH_CAPABILITIES, BITS, REGISTERS
 from archcaps.tables.kernels import Release, too_old
 
@@ -135,7 +136,8 @@ def parse_case(line: bytes, where: str) -> Case:
     """Return the case in one line; `where` says which line it is.
 
     Raises:
-        InputError: it is no JSON object, a value is of another kind or out of range, or a name is unknown.
+        InputError: it is no JSON object, a key is there twice, a value is of another kind or out of range, or a
+            name is unknown.
     """
     try:
         case = _DECODER.decode(line)
@@ -143,6 +145,8 @@ def parse_case(line: bytes, where: str) -> Case:
         raise InputError(_plain(str(error)), where) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"not JSON ({error}), expected one object", where) from error
+    if has_duplicate(line):
+        raise InputError(f"the key {duplicate_line(line.decode())[0]!r} is given twice (expected once)", where)
     _check_numbers(case, where)
     _check_bits(case, where)
     if case.kernel is not None:

@@ -75,4 +75,13 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'archcaps' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  # only for a name that is really asked for
 
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        from archcaps.extras import installs  # noqa: PLC0415  # only where something is missing
+
+        package = (error.name or "").partition(".")[0]
+        if not (command := installs(package)):
+            raise
+        text = f"archcaps.{name} needs {package}, which is not installed: {command}"
+        raise ModuleNotFoundError(text, name=error.name) from error

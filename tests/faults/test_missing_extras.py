@@ -91,3 +91,12 @@ def test_what_needs_no_extra_works_without() -> None:
     assert done.returncode == 1
     assert done.stdout.startswith("NOT TOLD THE TRUTH")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("name", "package", "extra"), [("prove", "oxidd", "prove"), ("diff", "oxidd", "prove")])
+def test_python_says_what_to_install(name: str, package: str, extra: str) -> None:
+    program = (
+        f"{WITHOUT}\nimport archcaps\ntry:\n    archcaps.{name}\nexcept ModuleNotFoundError as error:\n    print(error)"
+    )
+    said = run(program, (package,)).stdout
+    assert said == f"archcaps.{name} needs {package}, which is not installed: pip install 'archcaps[{extra}]'\n"

@@ -7,11 +7,11 @@ from functools import partial
 
 import click
 
-from archcaps.cli.extras import needs
 from archcaps.cli.here import guests_to_check, unknown_host
 from archcaps.cli.machines import Machines, machine_options
 from archcaps.cli.output import say, style
 from archcaps.cli.screen import width
+from archcaps.extras import needs
 from archcaps.guest_cpu.shown import ShownGuest
 from archcaps.machine.this import this_machine
 from archcaps.questions.check import check as ask

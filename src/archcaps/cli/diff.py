@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archcaps.cli.extras import needs
 from archcaps.cli.output import say, style
 from archcaps.cli.proving import bounds_of, bounds_options
 from archcaps.cli.screen import width
 from archcaps.errors import InputError
+from archcaps.extras import needs
 
 if TYPE_CHECKING:
     from archcaps.questions.diff import Side

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from archcaps.cli.assuming import assumptions_of_options, strict_option
-from archcaps.cli.extras import needs
 from archcaps.errors import InputError
+from archcaps.extras import needs
 
 if TYPE_CHECKING:
     from archcaps.fleet.engine import Name, Settings

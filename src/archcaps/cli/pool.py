@@ -7,9 +7,9 @@ from typing import Literal, cast
 import click
 
 from archcaps.cli.assuming import assumptions_of_options, strict_option
-from archcaps.cli.extras import needs
 from archcaps.cli.output import say, style, tell
 from archcaps.cli.screen import width
+from archcaps.extras import needs
 
 __all__ = ["pool"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from archcaps.cli.extras import needs
 from archcaps.cli.output import say, style, tell
 from archcaps.cli.proving import bounds_of, bounds_options, save_examples
 from archcaps.cli.screen import width
+from archcaps.extras import needs
 from archcaps.tables.properties import properties
 
 __all__ = ["prove"]

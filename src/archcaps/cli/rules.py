@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from archcaps.cli.assuming import assumptions_of_options, strict_option
-from archcaps.cli.extras import needs
 from archcaps.cli.input_lines import lines_of
 from archcaps.cli.output import say, tell
 from archcaps.errors import InputError
+from archcaps.extras import needs
 from archcaps.logic.sql_dialects import DIALECTS
 from archcaps.safe_files import replace_file
 

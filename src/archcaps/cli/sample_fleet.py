@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from archcaps.cli.extras import needs
 from archcaps.cli.output import say
+from archcaps.extras import needs
 
 __all__ = ["sample_fleet"]
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from archcaps.errors import InputError
 
-__all__ = ["Extra", "needs"]
+__all__ = ["Extra", "installs", "needs"]
 
 Extra = Literal["prove", "fleet", "spark", "rules"]
 
@@ -18,6 +18,12 @@ _PACKAGES: Final[dict[Extra, tuple[tuple[str, ...], str]]] = {
     "spark": (("jinja2", "numpy", "pyspark"), "spark"),
     "rules": (("numpy",), "fleet"),
 }
+
+
+def installs(package: str) -> str:
+    """Return the command that installs a package which an extra brings; "" if none does."""
+    extras = [extra for packages, extra in _PACKAGES.values() if package in packages]
+    return f"pip install 'archcaps[{extras[0]}]'" if extras else ""
 
 
 def needs(what: Extra, asker: str) -> None:

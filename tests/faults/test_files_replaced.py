@@ -47,6 +47,10 @@ WRITERS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
 }  # fmt: skip
 
 
+#: Two are tried with every kind of file: one that writes by itself, and one for which DuckDB does.
+EVERY = ("fix", "sample-fleet")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for role in ("host", "guest"):
@@ -96,8 +100,15 @@ def test_a_full_disk_leaves_the_old_file_whole(name: str, folder: Path) -> None:
     assert not [left for left in names(folder) if left.startswith(".")]
 
 
-@pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (name, kind)
+        for kind in ("link", "dangling link", "folder", "pipe")
+        for name in WRITERS
+        if kind == "link" or name in EVERY
+    ],
+)
 def test_what_is_no_regular_file_is_not_replaced(name: str, kind: str, folder: Path) -> None:
     target = folder / WRITERS[name][1]
     elsewhere = folder / "elsewhere"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.soundness import Row, by_audit, by_check, less, pairs, spoilt, worse_than_said
 
-VARIANTS = int(os.environ.get("ARCHCAPS_SOUNDNESS", "300"))
+VARIANTS = int(os.environ.get("ARCHCAPS_SOUNDNESS", "160"))
 AT_ONCE = 500
 #: Nothing: what is supposed in place of a fact that was taken away would be an answer to another question.
 SUPPOSED = ("strict",)

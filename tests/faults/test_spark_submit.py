@@ -21,6 +21,11 @@ from tests.cli.running import archcaps
 __all__ = ["pytestmark"]
 
 SUBMIT = Path(sys.executable).with_name("spark-submit")
+#: To make much of its code takes Java longer than to run it once.
+SOON = (
+    "--conf", "spark.sql.codegen.wholeStage=false", "--conf", "spark.sql.codegen.factoryMode=NO_CODEGEN",
+    "--conf", "spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+)  # fmt: skip
 JOB = "from archcaps.cli.main import main\n\nmain()\n"
 
 
@@ -30,7 +35,7 @@ def test_a_job_of_spark_submit_ends_with_the_answer_s_code(tmp_path: Path) -> No
     direct = archcaps("audit", str(tmp_path / "fleet"), "--json")
     asked = ("audit", tmp_path / "fleet", "--engine", "spark", "--json")
     said = subprocess.run(
-        [SUBMIT, "--master", "local[1]", tmp_path / "job.py", *asked],
+        [SUBMIT, "--master", "local[1]", *SOON, tmp_path / "job.py", *asked],
         capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYSPARK_PYTHON": sys.executable},
     )  # fmt: skip
     assert "NoneType" not in said.stderr

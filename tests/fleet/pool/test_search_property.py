@@ -139,7 +139,7 @@ def whole_problem(host: Snapshot, kernels: Sequence[str], identities: Sequence[t
     return Problem([row_of(host)], kernels, of, shown, free, {name: np.zeros(1, dtype=bool) for name in free})
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(
     machines.hosts.filter(lambda host: host.cpu.vendor in IDENTITIES),
     st.lists(st.sampled_from(machines.RELEASES), min_size=1, max_size=3, unique=True),

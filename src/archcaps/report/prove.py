@@ -81,7 +81,7 @@ def _outcome(outcome: Outcome, page: Page) -> list[str]:
         hangs = outcome.hangs_on if page.everything else outcome.hangs_on[:4]
         more = f" and {len(outcome.hangs_on) - len(hangs)} more" if len(hangs) < len(outcome.hangs_on) else ""
         lines += page.fill(
-            f"{outcome.subject}: {rounded(outcome.hanging)} of {rounded(outcome.configurations)} configurations hang "
+            f"{outcome.subject}: {rounded(outcome.hanging)} of {rounded(outcome.configurations)} configurations depend "
             f"on what no table knows: {', '.join(hangs)}{more}",
             first="  " if lines else "",
         )

@@ -152,14 +152,14 @@ def _config(data: bytes) -> None:
 
 def _options(cmdline: str, config: Mapping[str, str]) -> None:
     from archcaps.machine.options import option_values  # noqa: PLC0415  # slow to load, as everything here
-    from archcaps.tables.kernels import BEHAVIOURS  # noqa: PLC0415
+    from archcaps.tables.kernels import BEHAVIOURS  # noqa: PLC0415  # only for a reader that is asked for
 
     option_values(cmdline, config, dict.fromkeys(BEHAVIOURS, None))
     option_values(cmdline, config, dict.fromkeys(BEHAVIOURS, True))
 
 
 def _release(data: bytes) -> None:
-    from archcaps.questions.kernel import kernel  # noqa: PLC0415
+    from archcaps.questions.kernel import kernel  # noqa: PLC0415  # only for a reader that is asked for
 
     release, _, version = _words(data).partition("\n")
     kernel([release], version or None)
@@ -174,7 +174,7 @@ def scratch() -> Path:
 
 
 def _probe(name: str, data: bytes) -> None:
-    from archcaps.machine import probe_script  # noqa: PLC0415
+    from archcaps.machine import probe_script  # noqa: PLC0415  # only for a reader that is asked for
 
     files = {"proc/cpuinfo": CPUINFO[0], "proc/cmdline": b"quiet\n", name: data}
     for path, text in files.items():
@@ -193,8 +193,8 @@ def _probed(data: bytes) -> None:
 
 
 def _predict(data: bytes, kvm: bool = False) -> None:
-    from archcaps.questions.predict_case import parse_case  # noqa: PLC0415
-    from archcaps.questions.predict_lines import answer_kvm_lines, answer_lines  # noqa: PLC0415
+    from archcaps.questions.predict_case import parse_case  # noqa: PLC0415  # only for a reader that is asked for
+    from archcaps.questions.predict_lines import answer_kvm_lines, answer_lines  # noqa: PLC0415  # only for a reader that is asked for
 
     parse_case(data, "fuzz")
     if kvm or _deep(data):
@@ -217,7 +217,7 @@ def _expanded(asked: Asked) -> None:
 
 
 def _capabilities(data: bytes) -> None:
-    from archcaps.guest_cpu.libvirt.capabilities import read_domain_capabilities, read_host_cpu  # noqa: PLC0415
+    from archcaps.guest_cpu.libvirt.capabilities import read_domain_capabilities, read_host_cpu  # noqa: PLC0415  # only for a reader that is asked for
 
     text = _text(data)
     with suppress(InputError):
@@ -226,7 +226,7 @@ def _capabilities(data: bytes) -> None:
 
 
 def _node(data: bytes) -> None:
-    from archcaps.guest_cpu.kubevirt.labels import read_node  # noqa: PLC0415
+    from archcaps.guest_cpu.kubevirt.labels import read_node  # noqa: PLC0415  # only for a reader that is asked for
 
     read_node(_text(data), "fuzz")
 
@@ -236,10 +236,10 @@ def _node(data: bytes) -> None:
 
 def _inventory(role: str | None, suffix: str, data: bytes) -> None:
     """Read a file of hosts or of guests beside the example fleet's others; without a role, one that holds both."""
-    from archcaps.fleet.audit import audit  # noqa: PLC0415
-    from archcaps.fleet.classes import silent  # noqa: PLC0415
-    from archcaps.fleet.engine import Settings, opened  # noqa: PLC0415
-    from archcaps.fleet.inventory import find  # noqa: PLC0415
+    from archcaps.fleet.audit import audit  # noqa: PLC0415  # only for a reader that is asked for
+    from archcaps.fleet.classes import silent  # noqa: PLC0415  # only for a reader that is asked for
+    from archcaps.fleet.engine import Settings, opened  # noqa: PLC0415  # only for a reader that is asked for
+    from archcaps.fleet.inventory import find  # noqa: PLC0415  # only for a reader that is asked for
 
     path = scratch() / f"inventory{suffix}"
     path.write_bytes(data)
@@ -253,13 +253,13 @@ def _inventory(role: str | None, suffix: str, data: bytes) -> None:
 
 
 def _sql_rows(data: bytes) -> None:
-    from archcaps.questions.sql.rows import machines_of  # noqa: PLC0415
+    from archcaps.questions.sql.rows import machines_of  # noqa: PLC0415  # only for a reader that is asked for
 
     machines_of([("fuzz:1", data)], "guest" if b'"host' in data else "host", frozenset())
 
 
 def _pool(data: bytes) -> None:
-    from archcaps.fleet.pool.hosts import read_hosts  # noqa: PLC0415
+    from archcaps.fleet.pool.hosts import read_hosts  # noqa: PLC0415  # only for a reader that is asked for
 
     path = scratch() / "pool.ndjson"
     path.write_bytes(data)
@@ -267,7 +267,7 @@ def _pool(data: bytes) -> None:
 
 
 def _decode(data: bytes) -> None:
-    from archcaps.questions.decode import decode, encode, is_value  # noqa: PLC0415
+    from archcaps.questions.decode import decode, encode, is_value  # noqa: PLC0415  # only for a reader that is asked for
 
     text, _, register = _words(data).partition("\n")
     if is_value(text):
@@ -277,13 +277,13 @@ def _decode(data: bytes) -> None:
 
 
 def _bounds(data: bytes) -> None:
-    from archcaps.space.releases import choose_releases  # noqa: PLC0415
+    from archcaps.space.releases import choose_releases  # noqa: PLC0415  # only for a reader that is asked for
 
     choose_releases(_words(data), "--kvm")
 
 
 def _policy(data: bytes) -> None:
-    from archcaps.policies import read_policy  # noqa: PLC0415
+    from archcaps.policies import read_policy  # noqa: PLC0415  # only for a reader that is asked for
 
     path = scratch() / "policy.py"
     path.write_bytes(data)
@@ -292,7 +292,7 @@ def _policy(data: bytes) -> None:
 
 def _fleet_rows(role: str, form: str) -> tuple[bytes, ...]:
     """Return the example fleet's machines in CSV or NDJSON, one example each; a CSV's header goes before each."""
-    import duckdb  # noqa: PLC0415
+    import duckdb  # noqa: PLC0415  # only for a reader that is asked for
 
     query = duckdb.read_parquet(f"{EXAMPLES}/fleet/{role}s.parquet").limit(60)
     names, rows = query.columns, query.fetchall()
